@@ -1,0 +1,287 @@
+//! The log behind the rooms: one trait, its contract in words, and the values that cross it.
+//!
+//! Owns: what a backbone promises. Must not know: JSON, actors, sessions. A body is bytes here; `wire` gives it meaning.
+//! `tests/contract.rs` runs the same suite against every implementation.
+
+mod feed;
+
+use std::{fmt::Debug, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::model::{DedupeId, EntityKey, Epoch, EventType, InstanceId, Position, TenantId, Timestamp};
+
+pub use feed::{Feed, FeedItem, FeedSender, feed};
+
+/// What a record is about; with the tenant, its address in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Something happened.
+    Event(EventType),
+    /// An entity changed; the last record of an entity is its state.
+    Entity(EntityKey),
+}
+
+/// When an append may go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Always.
+    Anything,
+    /// Only while the entity's last record stands at this position; [`Position::START`] means "there is none".
+    Version(Position),
+}
+
+/// One record to append.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Whose log.
+    pub tenant: TenantId,
+    /// What the record is about. [`Expect::Version`] is meant for [`Subject::Entity`].
+    pub subject: Subject,
+    /// Found again within the dedupe window, the first record answers and nothing is appended.
+    pub dedupe: DedupeId,
+    /// The condition; a duplicate is answered as such before the condition is looked at.
+    pub expect: Expect,
+    /// The record, opaque here.
+    pub body: Bytes,
+}
+
+/// An append's good end: the record is in the log, as safely as the backbone promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Where the record stands; of a duplicate, where the first one stands.
+    pub position: Position,
+    /// Whether this append was a repeat.
+    pub outcome: Outcome,
+}
+
+/// Whether an append made a record or found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A record was made.
+    Stored,
+    /// The same dedupe id had been appended before.
+    Duplicate,
+}
+
+/// An append's other ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The condition did not hold; nothing was appended.
+    #[error("the entity stands at {current}")]
+    Conflict {
+        /// Where the entity's last record stands now.
+        current: Position,
+    },
+    /// Too many appends are waiting; nothing was appended.
+    #[error("too many appends are waiting")]
+    Busy,
+    /// The log takes no more (disk full, limits); nothing was appended.
+    #[error("the log takes no more: {0}")]
+    Full(String),
+    /// Nobody can tell whether the record was appended; repeating with the same dedupe id is safe.
+    #[error("it is unknown whether the record was stored: {0}")]
+    Unknown(String),
+    /// The backbone is closed; nothing was appended.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// Every other call's bad end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackboneError {
+    /// The store could not be read or written.
+    #[error("the log's store failed: {0}")]
+    Store(String),
+    /// The backbone is closed or cannot be reached now.
+    #[error("the log is not available: {0}")]
+    Unavailable(String),
+}
+
+/// A record as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place.
+    pub position: Position,
+    /// When the backbone took it, by the backbone's clock; never decreasing with the position except across clock steps.
+    pub stored_at: Timestamp,
+    /// What it is about.
+    pub subject: Subject,
+    /// As it was appended.
+    pub body: Bytes,
+}
+
+/// How far a tenant's log reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The tenant's records up to here may have been trimmed; a cursor at or after this misses nothing.
+    pub trimmed_to: Position,
+    /// The tenant's last record, [`Position::START`] if it never had one. Never lowered by trimming.
+    pub last: Position,
+    /// The end of the whole log (of the tenant's shard); at or after `last`.
+    pub end: Position,
+}
+
+/// How much one read may bring.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadBudget {
+    /// Greatest number of records, at least 1.
+    pub records: usize,
+    /// Bodies may sum to this many bytes; the first record comes even if it is larger.
+    pub bytes: usize,
+}
+
+/// Some of a tenant's records, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The records, positions strictly rising.
+    pub records: Vec<Stored>,
+    /// What had been trimmed when this was read; if it lies after the position read from, records are missing.
+    pub trimmed_to: Position,
+    /// Whether the log held more of this tenant's records behind the last one here.
+    pub more: bool,
+}
+
+/// Some of a tenant's entities, as they stood while this was read.
+#[derive(Clone, Debug, Default)]
+pub struct EntityPage {
+    /// The last record of each entity, by rising key. An entity whose last record is a deletion is here too: what a
+    /// body means is not known at this layer.
+    pub entities: Vec<(EntityKey, Stored)>,
+    /// Every record up to here is reflected in this page; later ones may be. A snapshot's tail starts at its first
+    /// page's position.
+    pub as_of: Position,
+    /// Whether more entities follow behind the last key.
+    pub more: bool,
+}
+
+/// Where one append's answer goes. The receiver must have room for every append that it has under way, so an answer
+/// never waits and never gets lost.
+#[derive(Debug)]
+pub struct Reply {
+    /// The caller's own mark.
+    pub token: u64,
+    /// Where to.
+    pub to: mpsc::Sender<(u64, Result<Appended, AppendError>)>,
+}
+
+impl Reply {
+    /// Answers.
+    pub fn send(self, result: Result<Appended, AppendError>) {
+        // Fails only when the asker is gone (nobody is left to hear) or broke its promise to have room.
+        let _ = self.to.try_send((self.token, result));
+    }
+}
+
+/// A server-kept cursor to store.
+#[derive(Clone, Debug)]
+pub struct CursorUpdate {
+    /// Whose room.
+    pub tenant: TenantId,
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Everything up to here has reached the instance.
+    pub position: Position,
+}
+
+/// The log of all rooms.
+///
+/// # Contract
+///
+/// **Order.** Positions rise strictly over all appends. Whoever reads, follows or asks for an entity sees one and the same
+/// order. A record that was read, followed or acknowledged stays at its position until retention trims it.
+///
+/// **Durability.** [`Appended`] means: on disk and flushed (embedded), or as the cluster promises (NATS). After a crash at
+/// any point the log opens again and holds every acknowledged record; one that was not acknowledged is there whole or not at all.
+///
+/// **Visibility.** A record is given to feeds and reads only after it is as durable as its acknowledgement says. When an
+/// append is answered, a read or entity lookup that starts afterwards sees it; feeds may bring it before or after the answer.
+///
+/// **Repeats.** Two appends with the same [`DedupeId`] make one record; the second is answered with the first's position
+/// and [`Outcome::Duplicate`], also after a restart, at least within the dedupe window (the embedded log: for as long as it holds the record).
+///
+/// **Conditions.** Of several appends that expect the same version of an entity at most one goes through; the others get
+/// [`AppendError::Conflict`] with the version that stands.
+///
+/// **Uncertainty.** [`AppendError::Unknown`] is the only answer after which the record may or may not be there.
+///
+/// **Retention.** Trimming takes the oldest records first, only by the configured age and size, never an entity's
+/// state, and shows in [`Extent::trimmed_to`] no later than in what a read omits.
+///
+/// **Tenants.** Nothing of one tenant is ever visible through another's name.
+///
+/// **Bounds.** Appends that wait are bounded ([`AppendError::Busy`]); a feed that is not drained drops its content and
+/// says [`FeedItem::Lagged`], it never holds up the log or another feed.
+pub trait Backbone: Send + Sync + Debug + 'static {
+    /// Proves which log this is; cursors of another epoch mean nothing here.
+    fn epoch(&self) -> Epoch;
+
+    /// Appends one record; the answer goes to `reply`. Returns at once. Appends of one caller keep their order.
+    fn append(&self, append: Append, reply: Reply);
+
+    /// Follows a tenant's new records: all with a position after [`Feed::after`], and no other, come through the feed.
+    fn follow(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Feed, BackboneError>>;
+
+    /// Reads a tenant's records after a position.
+    fn read(
+        &self,
+        tenant: &TenantId,
+        after: Position,
+        budget: ReadBudget,
+    ) -> BoxFuture<'static, Result<Page, BackboneError>>;
+
+    /// Where a tenant's log begins and ends.
+    fn extent(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Extent, BackboneError>>;
+
+    /// A tenant's last record at or before a position, [`Position::START`] if it has none there (or it was trimmed).
+    fn last_at(&self, tenant: &TenantId, at: Position) -> BoxFuture<'static, Result<Position, BackboneError>>;
+
+    /// A position from which a read brings every record of the tenant that was stored at `time` or later (it may bring
+    /// a few earlier ones).
+    fn position_at(&self, tenant: &TenantId, time: Timestamp) -> BoxFuture<'static, Result<Position, BackboneError>>;
+
+    /// An entity's last record, also when the log has trimmed it.
+    fn entity(&self, tenant: &TenantId, key: &EntityKey) -> BoxFuture<'static, Result<Option<Stored>, BackboneError>>;
+
+    /// A tenant's entities behind `after` (from the first when `None`), by rising key.
+    fn entities(
+        &self,
+        tenant: &TenantId,
+        after: Option<EntityKey>,
+        budget: ReadBudget,
+    ) -> BoxFuture<'static, Result<EntityPage, BackboneError>>;
+
+    /// The cursor kept for an instance; `None` if it never had one.
+    fn cursor(
+        &self,
+        tenant: &TenantId,
+        instance: &InstanceId,
+    ) -> BoxFuture<'static, Result<Option<Position>, BackboneError>>;
+
+    /// Keeps cursors; one that lies before the kept one changes nothing. Durable when it returns.
+    fn keep_cursors(&self, updates: Vec<CursorUpdate>) -> BoxFuture<'static, Result<(), BackboneError>>;
+
+    /// The tenant's tally as last kept: a small opaque value that a room derives from the log.
+    fn tally(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Option<Bytes>, BackboneError>>;
+
+    /// Keeps a tenant's tally. It may be lost in a crash (it is derived), but never torn.
+    fn keep_tally(&self, tenant: &TenantId, tally: Bytes) -> BoxFuture<'static, Result<(), BackboneError>>;
+
+    /// Finishes the appends that wait, then closes; later calls answer `Closed` or `Unavailable`.
+    fn close(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A backbone, shared.
+pub type SharedBackbone = Arc<dyn Backbone>;
+
+/// Appends one record and waits for the answer.
+pub async fn append_one(backbone: &dyn Backbone, append: Append) -> Result<Appended, AppendError> {
+    let (to, mut answer) = mpsc::channel(1);
+    backbone.append(append, Reply { token: 0, to });
+    match answer.recv().await {
+        Some((_, result)) => result,
+        None => Err(AppendError::Unknown("the log went away before it answered".into())),
+    }
+}

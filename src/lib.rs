@@ -1,0 +1,18 @@
+//! Continuum: tenants' rooms over WebSocket on one ordered, durable log.
+//!
+//! The map, from the bottom up; a layer imports only from the layers below it (`tests/layers.rs` holds it to that):
+//!
+//! | layer | owns |
+//! | --- | --- |
+//! | [`model`] | pure values and decisions: ids, positions, records, rosters, tallies |
+//! | [`wire`], [`auth`], [`backbone`] | JSON and frames; who may do what; the log behind one trait |
+//! | [`actors`] | sessions, outlets, rooms, the directory and the heartbeat supervisor |
+//! | [`http`] | the HTTP side and the WebSocket upgrade |
+//! | [`node`] | the composition root: config in, running node out, drain |
+//! | [`cli`] | the command line |
+//!
+//! [`client`] is the other side of the socket and sees only [`model`] and [`wire`]. [`config`] and
+//! [`telemetry`] are leaves that any layer above `model` may read.
+
+pub mod backbone;
+pub mod model;
