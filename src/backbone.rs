@@ -238,6 +238,14 @@ pub trait Backbone: Send + Sync + Debug + 'static {
     /// A tenant's last record at or before a position, [`Position::START`] if it has none there (or it was trimmed).
     fn last_at(&self, tenant: &TenantId, at: Position) -> BoxFuture<'static, Result<Position, BackboneError>>;
 
+    /// How many of a tenant's records lie after a position, counted to `at_most`.
+    fn count_after(
+        &self,
+        tenant: &TenantId,
+        after: Position,
+        at_most: usize,
+    ) -> BoxFuture<'static, Result<usize, BackboneError>>;
+
     /// A position from which a read brings every record of the tenant that was stored at `time` or later (it may bring
     /// a few earlier ones).
     fn position_at(&self, tenant: &TenantId, time: Timestamp) -> BoxFuture<'static, Result<Position, BackboneError>>;
