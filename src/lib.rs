@@ -15,4 +15,6 @@
 //! [`telemetry`] are leaves that any layer above `model` may read.
 
 pub mod backbone;
+pub mod cli;
+pub mod client;
 pub mod model;
