@@ -16,3 +16,4 @@
 
 pub mod backbone;
 pub mod model;
+pub mod wire;
