@@ -15,4 +15,8 @@
 //! [`telemetry`] are leaves that any layer above `model` may read.
 
 pub mod backbone;
+pub mod cli;
+pub mod config;
 pub mod model;
+pub mod node;
+pub mod telemetry;
