@@ -52,6 +52,8 @@ pub enum Farewell {
     Closed,
     /// It broke: announced when it does not come back in time.
     Lost,
+    /// It was silent for the whole timeout: announced at once as lost.
+    Silent,
 }
 
 /// What a leave comes to.
@@ -102,7 +104,7 @@ impl<M: Copy + PartialEq> Roster<M> {
         }
         self.connected -= 1;
         match how {
-            Farewell::Closed => {
+            Farewell::Closed | Farewell::Silent => {
                 self.stays.remove(instance);
                 Left::Gone
             }
@@ -148,6 +150,11 @@ impl<M: Copy + PartialEq> Roster<M> {
     /// Whether this instance is here or missed.
     pub fn contains(&self, instance: &InstanceId) -> bool {
         self.stays.contains_key(instance)
+    }
+
+    /// Whether this connection is the instance's present one.
+    pub fn is_member(&self, instance: &InstanceId, member: M) -> bool {
+        self.stays.get(instance).is_some_and(|stay| stay.member == Some(member))
     }
 
     /// The instances by name.

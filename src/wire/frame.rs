@@ -9,6 +9,7 @@ const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
 
 /// Length of the header in front of a payload of this length.
 pub fn header_len(payload: usize) -> usize {
@@ -52,6 +53,14 @@ pub fn ping(position: Position) -> Bytes {
     let mut out = BytesMut::with_capacity(10);
     put_header(&mut out, PING, 8);
     out.put_u64(position.0);
+    out.freeze()
+}
+
+/// The answer to a client's ping; its payload, at most 125 bytes, comes back.
+pub fn pong(payload: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(2 + payload.len());
+    put_header(&mut out, PONG, payload.len());
+    out.extend_from_slice(payload);
     out.freeze()
 }
 
