@@ -161,9 +161,11 @@ fn from_variables(keys: &Keys, variables: &[(String, String)]) -> Result<Vec<Set
     // A process's variables have no order; an error should not change from run to run.
     ours.sort();
     let read = ours.into_iter().map(|(name, value)| {
+        let key = name[VARIABLE_PREFIX.len()..].replace("__", ".").to_lowercase();
         // Capitals only: two spellings of one key would have no order.
-        let lower = name[VARIABLE_PREFIX.len()..].replace("__", ".").to_lowercase();
-        let key = if variable_of(&lower) == *name { lower } else { name[VARIABLE_PREFIX.len()..].replace("__", ".") };
+        if variable_of(&key) != *name {
+            return Err(keys.unknown(key, Origin::Variable(name.clone())));
+        }
         keys.read_word(&key, value, Origin::Variable(name.clone()))
     });
     read.collect()

@@ -329,7 +329,7 @@ fn show_has_every_key_with_its_source_and_loads_again() {
 fn secrets_are_hidden_in_show_in_errors_and_in_debug() {
     let loaded = load(&variables(&[("CONTINUUM__NATS__URLS", "nats://joe:hunter2@a:4222,nats://b:4222")]));
     assert!(loaded.to_toml().contains(r#"urls = ["nats://***@a:4222", "nats://b:4222"]"#), "{}", loaded.to_toml());
-    assert!(!format!("{:?}", loaded.config).contains("hunter2"));
+    assert!(!format!("{loaded:?}").contains("hunter2"));
     assert_eq!(loaded.config.nats.urls[0], "nats://joe:hunter2@a:4222");
     let refusal = refusal(&variables(&[("CONTINUUM__NATS__URLS", "joe:hunter2@a:4222")]));
     assert!(!refusal.contains("hunter2"), "{refusal}");
