@@ -78,7 +78,8 @@ fn code_of(source: &str) -> String {
             ['/', '/', ..] => rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()),
             ['/', '*', ..] => block_comment(rest),
             ['"', ..] => quoted(rest),
-            ['r', '"' | '#', ..] if !code.ends_with(|c: char| c.is_alphanumeric() || c == '_') => raw_string(rest),
+            ['r', '"' | '#', ..] if !code.ends_with(in_word) => raw_string(rest),
+            ['b' | 'c', 'r', '"' | '#', ..] if !code.ends_with(in_word) => raw_string(&rest[1..]).saturating_add(1),
             // A character, not a lifetime.
             ['\'', '\\', ..] => 2 + rest[3..].iter().position(|c| *c == '\'').map_or(0, |end| end + 2),
             ['\'', _, '\'', ..] => 3,
@@ -88,6 +89,10 @@ fn code_of(source: &str) -> String {
         at += skipped.max(1);
     }
     code
+}
+
+fn in_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 fn block_comment(rest: &[char]) -> usize {
@@ -127,16 +132,16 @@ fn raw_string(rest: &[char]) -> usize {
 /// Names, `::`, braces and everything else that ends a path, in order.
 fn tokens(code: &str) -> Vec<String> {
     let mut tokens: Vec<String> = Vec::new();
-    let mut in_word = false;
+    let mut goes_on = false;
     for c in code.chars() {
-        let word = c.is_alphanumeric() || c == '_';
+        let word = in_word(c);
         match tokens.last_mut() {
-            Some(last) if word && in_word => last.push(c),
+            Some(last) if word && goes_on => last.push(c),
             Some(last) if c == ':' && last == ":" => last.push(c),
             _ if !c.is_whitespace() => tokens.push(c.to_string()),
             _ => {}
         }
-        in_word = word;
+        goes_on = word;
     }
     tokens
 }
@@ -201,7 +206,7 @@ fn tree(
             }
             return at + 1;
         }
-        if !token.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '*') {
+        if !token.starts_with(|c| in_word(c) || c == '*') {
             break;
         }
         prefix.push(token.clone());
@@ -333,6 +338,7 @@ fn a_line_with_the_grain_passes() {
         ("wire/envelope.rs", "use super::codes; mod tests { use super::*; use super::super::codes; }"),
         ("model.rs", "pub use ids::TenantId; use std::http::x; use http::StatusCode;"),
         ("model.rs", "// use crate::actors\n/* crate::http /* nested */ */ const A: &str = \"crate::node\";"),
+        ("model.rs", "const A: &[u8] = br#\"say \"crate::node\" \"#; const B: &CStr = cr\"crate::node\";"),
         ("model.rs", "const A: &str = r#\"say \"crate::node\" \"#; fn f<'a>(x: &'a str) -> r#type { x }"),
         ("actors/room.rs", "use crate::backbone::{Backbone, Feed};"),
         ("node.rs", "use crate::backbone::embedded::Embedded;"),
