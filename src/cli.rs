@@ -13,19 +13,23 @@ use crate::{node, telemetry};
 /// What `continuum --help` says last.
 const AFTER_HELP: &str = "\
 Environment variables:
-  CONTINUUM_ENV              development (default), staging, production or bench: which built-in settings hold
-  CONTINUUM__SECTION__KEY    sets one key, e.g. CONTINUUM__SERVER__PORT=9000, CONTINUUM__DATA_DIR=/var/lib/continuum;
-                             lists are comma-separated, durations are text such as 250ms, 30s or 7d
-  NO_COLOR                   no colours in this help
+  CONTINUUM_ENV            which built-in settings hold: development (default),
+                           staging, production or bench
+  CONTINUUM__SECTION__KEY  sets one key, e.g. CONTINUUM__SERVER__PORT=9000;
+                           lists are comma-separated, durations are text
+                           such as 250ms, 30s or 7d
+  NO_COLOR                 no colours in this help
 
-Settings, later wins: defaults, CONTINUUM_ENV, --config FILE, CONTINUUM__ variables, flags.
-`continuum config show` prints every key with its value and where it was set.
+Settings, later wins: defaults, CONTINUUM_ENV, --config FILE,
+CONTINUUM__ variables, flags. `continuum config show` prints every key
+with its value and where it was set.
 
 Exit codes:
   0    done; for `serve`: told to stop, and stopped cleanly
   1    failed; standard error says why
   2    wrong usage: unknown command or option
-  78   the configuration is wrong; one line on standard error names the key, its source and the mend";
+  78   the configuration is wrong; one line on standard error names the key,
+       its source and the mend";
 
 /// Rooms over WebSocket on one ordered, durable log.
 #[derive(Debug, Parser)]

@@ -11,7 +11,7 @@ mod schema;
 mod secret;
 mod source;
 
-use std::{collections::HashMap, fmt::Write as _, fs, path::PathBuf};
+use std::{collections::HashMap, fmt::Write as _, fs, io, path::PathBuf};
 
 pub use error::{ConfigError, Origin};
 pub use schema::{
@@ -96,7 +96,7 @@ impl Loaded {
                 // Writing to a String does not fail, here and below.
                 let _ = writeln!(text, "\n[{section}]");
             }
-            let _ = writeln!(text, "{name} = {} # {}", value.printable(key), one_line(&origin.to_string()));
+            let _ = writeln!(text, "{name} = {} # {}", value.printable(key), origin);
         }
         text
     }
@@ -118,10 +118,14 @@ impl Config {
         read.push(Origin::BuiltIn(file));
 
         if let Some(path) = &sources.file {
-            let text = fs::read_to_string(path)
-                .map_err(|error| ConfigError::Unreadable { file: path.clone(), cause: one_line(&error.to_string()) })?;
-            layers.push(keys.read_toml(&text, &Origin::File(path.clone()))?);
-            read.push(Origin::File(path.clone()));
+            let origin = Origin::File(path.clone());
+            let unreadable = |error: io::Error| {
+                let cause = one_line(&error.to_string());
+                ConfigError::Unreadable { origin: origin.clone(), cause }
+            };
+            let text = fs::read_to_string(path).map_err(unreadable)?;
+            layers.push(keys.read_toml(&text, &origin)?);
+            read.push(origin);
         }
 
         let variables = from_variables(&keys, &sources.variables)?;
@@ -161,9 +165,11 @@ fn from_variables(keys: &Keys, variables: &[(String, String)]) -> Result<Vec<Set
     // A process's variables have no order; an error should not change from run to run.
     ours.sort();
     let read = ours.into_iter().map(|(name, value)| {
+        let key = name[VARIABLE_PREFIX.len()..].replace("__", ".").to_lowercase();
         // Capitals only: two spellings of one key would have no order.
-        let lower = name[VARIABLE_PREFIX.len()..].replace("__", ".").to_lowercase();
-        let key = if variable_of(&lower) == *name { lower } else { name[VARIABLE_PREFIX.len()..].replace("__", ".") };
+        if variable_of(&key) != *name {
+            return Err(keys.unknown(key, Origin::Variable(name.clone())));
+        }
         keys.read_word(&key, value, Origin::Variable(name.clone()))
     });
     read.collect()
@@ -196,13 +202,13 @@ fn merge(keys: &Keys, layers: Vec<Vec<Setting>>, sources: Vec<Origin>) -> Result
     if let Some(collision) = collision {
         let origin = |key: &&str| last.get(*key).map(|setting| format!("{key} is set in {}", setting.origin));
         let origins: Vec<_> = collision.keys.iter().filter_map(origin).collect();
-        return Err(ConfigError::Impossible { problem: collision.problem, origins: one_line(&origins.join(", ")) });
+        return Err(ConfigError::Impossible { problem: collision.problem, origins: origins.join(", ") });
     }
     let settings = keys.iter().filter_map(|(key, _)| last.remove(key)).collect();
     Ok(Loaded { config, settings, sources })
 }
 
-/// Nothing that comes from outside may break the line: not a file's name, not a system's message.
+/// A system's message must not break the line.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

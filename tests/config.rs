@@ -301,6 +301,19 @@ fn a_file_that_cannot_be_read_or_parsed_is_named() {
 }
 
 #[test]
+fn names_with_line_breaks_do_not_break_the_one_line() {
+    // `refusal` counts the lines.
+    let (dir, mut sources, path) = file("\"a\\nb\" = 1");
+    let broken = dir.path().join("c\nd.toml");
+    fs::rename(path, &broken).expect("the file can be renamed");
+    sources.file = Some(broken);
+    assert!(refusal(&sources).contains(r#"unknown key "a\nb" in"#));
+    refusal(&Sources { file: Some("/nowhere/c\nd.toml".into()), ..Sources::default() });
+    refusal(&variables(&[("CONTINUUM__A\nB", "1")]));
+    refusal(&flags(&[("a\nb", "1")]));
+}
+
+#[test]
 fn an_unknown_environment_is_refused_and_an_empty_one_is_the_default() {
     let named = |name: &str| Sources { environment: Some(name.into()), ..Sources::default() };
     let refusal = refusal(&named("prod"));
@@ -329,7 +342,7 @@ fn show_has_every_key_with_its_source_and_loads_again() {
 fn secrets_are_hidden_in_show_in_errors_and_in_debug() {
     let loaded = load(&variables(&[("CONTINUUM__NATS__URLS", "nats://joe:hunter2@a:4222,nats://b:4222")]));
     assert!(loaded.to_toml().contains(r#"urls = ["nats://***@a:4222", "nats://b:4222"]"#), "{}", loaded.to_toml());
-    assert!(!format!("{:?}", loaded.config).contains("hunter2"));
+    assert!(!format!("{loaded:?}").contains("hunter2"));
     assert_eq!(loaded.config.nats.urls[0], "nats://joe:hunter2@a:4222");
     let refusal = refusal(&variables(&[("CONTINUUM__NATS__URLS", "joe:hunter2@a:4222")]));
     assert!(!refusal.contains("hunter2"), "{refusal}");

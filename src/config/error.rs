@@ -17,12 +17,13 @@ pub enum Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BuiltIn(name) => write!(f, "{name} (built in)"),
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Variable(name) => f.write_str(name),
-            Self::Flag(flag) => f.write_str(flag),
-        }
+        let text = match self {
+            Self::BuiltIn(name) => format!("{name} (built in)"),
+            Self::File(path) => path.display().to_string(),
+            Self::Variable(name) | Self::Flag(name) => name.clone(),
+        };
+        // Names come from outside; none may break the one line.
+        f.write_str(&text.replace(char::is_control, "?"))
     }
 }
 
@@ -30,7 +31,7 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// No such key.
-    #[error("config: unknown key \"{key}\" in {origin}: {mend}")]
+    #[error("config: unknown key {key:?} in {origin}: {mend}")]
     UnknownKey {
         /// As it was written.
         key: String,
@@ -40,7 +41,7 @@ pub enum ConfigError {
         mend: String,
     },
     /// A wrong type or a value out of range.
-    #[error("config: \"{key}\" in {origin} is {found}, expected {expected}")]
+    #[error("config: {key:?} in {origin} is {found}, expected {expected}")]
     WrongValue {
         /// Whose value.
         key: String,
@@ -60,10 +61,10 @@ pub enum ConfigError {
         origins: String,
     },
     /// The file given by `--config` cannot be read.
-    #[error("config: cannot read {}: {cause}; give --config a readable TOML file", file.display())]
+    #[error("config: cannot read {origin}: {cause}; give --config a readable TOML file")]
     Unreadable {
         /// Which file.
-        file: PathBuf,
+        origin: Origin,
         /// The system's reason.
         cause: String,
     },

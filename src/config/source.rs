@@ -61,11 +61,18 @@ impl From<Value> for config::Value {
 }
 
 /// A checked value and where it was set.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Setting {
     pub(super) key: String,
     pub(super) value: Value,
     pub(super) origin: Origin,
+}
+
+// By hand, so that a printed history does not give secrets away.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} # {}", self.key, self.value.printable(&self.key), self.origin)
+    }
 }
 
 /// Every key there is, in the order of `default.toml`, with its default (which also says what kind it is).
@@ -133,7 +140,8 @@ impl Keys {
         accept(key.to_owned(), default, typed, || format!("{word:?}"), origin)
     }
 
-    fn unknown(&self, key: String, origin: Origin) -> ConfigError {
+    /// The error for a key that is none.
+    pub(super) fn unknown(&self, key: String, origin: Origin) -> ConfigError {
         let mend = match (self.nearest(&key), &origin) {
             (Some(near), Origin::Variable(_)) => format!("did you mean {} (\"{near}\")?", super::variable_of(near)),
             (Some(near), _) => format!("did you mean \"{near}\"?"),
