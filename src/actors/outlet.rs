@@ -12,7 +12,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
 
 use self::core::Core;
-pub use self::core::{Newcomer, Options};
+pub use self::core::{Echo, Newcomer, Options};
 use super::{
     context::NodeContext,
     directory::Directory,
