@@ -14,7 +14,14 @@
 //! [`client`] is the other side of the socket and sees only [`model`] and [`wire`]. [`config`] and
 //! [`telemetry`] are leaves that any layer above `model` may read.
 
+pub mod actors;
+pub mod auth;
 pub mod backbone;
 pub mod cli;
 pub mod client;
+pub mod config;
+pub mod http;
 pub mod model;
+pub mod node;
+pub mod telemetry;
+pub mod wire;

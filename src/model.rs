@@ -1,9 +1,18 @@
 //! Pure values and decisions. Nothing here does I/O, reads a clock or knows JSON, actors or NATS.
 
+pub mod deadlines;
+pub mod delivery;
+pub mod filter;
 pub mod ids;
+pub mod rate;
+pub mod record;
+pub mod resume;
+pub mod roster;
+pub mod tally;
 pub mod time;
 
 pub use ids::{
     Cursor, DedupeId, EntityKey, Epoch, EventId, EventType, Fingerprint, IdError, InstanceId, Position, TenantId,
 };
+pub use record::RecordMeta;
 pub use time::Timestamp;

@@ -32,8 +32,19 @@ pub enum PublishError {
 /// One message to send, its id in it.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    id: Option<EventId>,
+    answer: Answer,
     text: String,
+}
+
+/// What ends the waiting for a message that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The ack of this publish.
+    Ack(EventId),
+    /// The next message of this type.
+    Message(&'static str),
+    /// Nothing: it is sent once.
+    None,
 }
 
 #[derive(Deserialize)]
@@ -47,23 +58,29 @@ impl Publish {
     pub fn new(event_type: &EventType, data: &RawValue) -> Self {
         let id = EventId(Uuid::new_v4());
         let text = format!(r#"{{"event_type":"{event_type}","event_id":"{id}","data":{}}}"#, data.get());
-        Self { id: Some(id), text }
+        Self { answer: Answer::Ack(id), text }
     }
 
-    /// A JSON object as somebody wrote it; gets an `event_id` if it has none. Questions (`sync_request`, `ping`, `ack`,
-    /// `heartbeat`) are sent once and not waited for.
+    /// A JSON object as somebody wrote it; gets an `event_id` if it has none. Session messages (`sync_request`, `ping`,
+    /// `ack`, `heartbeat`) are left as they are.
     pub fn from_json(text: &str) -> Result<Self, PublishError> {
         let head: Head<'_> = serde_json::from_str(text)?;
-        if matches!(head.event_type.as_ref(), "sync_request" | "ping" | "ack" | "heartbeat") {
-            return Ok(Self { id: None, text: text.to_owned() });
+        let answer = match head.event_type.as_ref() {
+            "sync_request" => Some(Answer::Message("sync_response")),
+            "ping" => Some(Answer::Message("pong")),
+            "ack" | "heartbeat" => Some(Answer::None),
+            _ => None,
+        };
+        if let Some(answer) = answer {
+            return Ok(Self { answer, text: text.to_owned() });
         }
         head.event_type.parse::<EventType>()?;
         if let Some(id) = head.event_id {
-            return Ok(Self { id: Some(id.parse()?), text: text.to_owned() });
+            return Ok(Self { answer: Answer::Ack(id.parse()?), text: text.to_owned() });
         }
         let id = EventId(Uuid::new_v4());
         let rest = text.trim_start().strip_prefix('{').expect("a JSON object starts with '{'");
-        Ok(Self { id: Some(id), text: format!(r#"{{"event_id":"{id}",{rest}"#) })
+        Ok(Self { answer: Answer::Ack(id), text: format!(r#"{{"event_id":"{id}",{rest}"#) })
     }
 }
 
@@ -153,25 +170,34 @@ impl Outstanding {
     /// What [`Outstanding::next`] gave is on its way.
     pub fn sent(&mut self) {
         if let Some(at) = self.entries.iter().position(|entry| !entry.sent) {
-            match self.entries[at].publish.id {
-                Some(_) => self.entries[at].sent = true,
-                None => drop(self.entries.remove(at)),
+            match self.entries[at].publish.answer {
+                Answer::Ack(_) | Answer::Message(_) => self.entries[at].sent = true,
+                Answer::None => drop(self.entries.remove(at)),
             }
         }
     }
 
     /// The log has it.
     pub fn acknowledged(&mut self, id: EventId) {
-        self.entries.retain(|entry| entry.publish.id != Some(id));
+        self.entries.retain(|entry| entry.publish.answer != Answer::Ack(id));
         self.window = (self.window + 1).min(self.most_in_flight);
+    }
+
+    /// A message of this type came; it may be what a question waited for.
+    pub fn answered(&mut self, event_type: &str) {
+        let asked = |entry: &Entry| matches!(entry.publish.answer, Answer::Message(answer) if answer == event_type);
+        if let Some(at) = self.entries.iter().position(|entry| entry.sent && asked(entry)) {
+            self.entries.remove(at);
+        }
     }
 
     /// The node refused something.
     pub fn refused(&mut self, error: &incoming::Error, now: Instant) -> Verdict {
         let named: Option<EventId> = error.event_id.as_deref().and_then(|id| id.parse().ok());
         // Without an id it is ours only if nothing else can be meant.
-        let only = if self.entries.len() == 1 { self.entries[0].publish.id } else { None };
-        let Some(at) = self.entries.iter().position(|entry| entry.sent && entry.publish.id == named.or(only)) else {
+        let only = if self.entries.len() == 1 { self.entries.front().map(|entry| entry.publish.answer) } else { None };
+        let meant = named.map(Answer::Ack).or(only);
+        let Some(at) = self.entries.iter().position(|entry| entry.sent && Some(entry.publish.answer) == meant) else {
             return Verdict::Foreign;
         };
         if !matches!(error.code.as_str(), "rate_limited" | "busy" | "log_full" | "unknown" | "draining") {
@@ -237,6 +263,17 @@ mod tests {
     }
 
     #[test]
+    fn a_question_waits_for_its_answer() {
+        let mut outstanding = Outstanding::default();
+        outstanding.push(Publish::from_json(r#"{"event_type":"sync_request"}"#).expect("a question")).expect("room");
+        outstanding.sent();
+        outstanding.answered("pong");
+        assert_eq!(outstanding.len(), 1);
+        outstanding.answered("sync_response");
+        assert!(outstanding.is_empty());
+    }
+
+    #[test]
     fn the_queue_is_bounded() {
         let mut outstanding = Outstanding::default();
         for n in 0..MOST {
@@ -251,7 +288,9 @@ mod tests {
         let publish = Publish::from_json(text).expect("a publish");
         assert!(publish.text.ends_with(r#","event_type":"note","data":{"b":1,"a":2.0}}"#), "{}", publish.text);
         assert!(publish.text.starts_with(r#"{"event_id":""#));
-        assert!(Publish::from_json(r#"{"event_type":"ping"}"#).is_ok_and(|ping| ping.id.is_none()));
+        assert!(
+            Publish::from_json(r#"{"event_type":"ping"}"#).is_ok_and(|ping| ping.answer == Answer::Message("pong"))
+        );
         for bad in ["{}", "[]", r#"{"event_type":"a b"}"#, r#"{"event_type":"note","event_id":"7"}"#] {
             assert!(Publish::from_json(bad).is_err(), "{bad}");
         }

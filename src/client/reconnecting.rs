@@ -162,6 +162,7 @@ impl Reconnecting {
                 let error = error.clone();
                 return Happening::Refused(Box::new((frame, error)));
             }
+            Incoming::Other => self.outstanding.answered(&frame.envelope.event_type),
             _ => {}
         }
         Happening::Frame(Box::new(frame))

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# What the scripts share: where the repository is, progress with elapsed seconds, and errors that say what to do.
+# Sourced, not run.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Keeps tools of a Python environment that happens to be active out of the way.
+unset PYTHONHOME PYTHONPATH
+
+say() {
+    printf '[%4ds] %s\n' "$SECONDS" "$*"
+}
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# need COMMAND MEND
+need() {
+    command -v "$1" >/dev/null 2>&1 || die "$1 is not on PATH: $2"
+}
+
+# need_python: 3.11 or later, for its TOML reader.
+need_python() {
+    need python3 'install Python 3.11 or later (Debian, Ubuntu: apt-get install python3 python3-venv)'
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "python3 is $(python3 --version 2>&1), the scripts need Python 3.11 or later"
+}

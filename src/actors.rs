@@ -1,0 +1,23 @@
+//! The living parts: who owns what and which typed messages pass between them.
+//!
+//! | actor | one per | owns |
+//! | --- | --- | --- |
+//! | [`session::Session`] | connection | the client's identity, filters, budgets; decodes frames, asks the room |
+//! | [`room::Room`] | tenant | the roster, the place in the log, the ring of recent records, pending appends |
+//! | [`outlet::Outlet`] | room and worker thread | the members on that thread: sends or queues their frames |
+//! | [`directory::Directory`] | node | tenant → room; starts, retires and replaces rooms |
+//! | [`heartbeat::HeartbeatSupervisor`] | node | the deadlines of all sessions |
+//!
+//! Beside them stand [`link`] (one connection's outbox), [`driver`] (the future that owns its socket) and [`context`]
+//! (what all of them share). They know the [`Backbone`](crate::backbone::Backbone) trait, never an implementation.
+
+pub mod context;
+pub mod directory;
+pub mod driver;
+pub mod heartbeat;
+pub mod link;
+pub mod messages;
+pub mod metrics;
+pub mod outlet;
+pub mod room;
+pub mod session;

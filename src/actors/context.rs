@@ -1,0 +1,69 @@
+//! What all actors of a node share: settings, the log, figures, clocks. Nothing here decides anything.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use super::metrics::{Count, Metrics};
+use crate::{backbone::SharedBackbone, config::Config, model::Timestamp};
+
+/// Shared by every actor of one node.
+#[derive(Debug)]
+pub struct NodeContext {
+    /// The settings.
+    pub config: Config,
+    /// The log.
+    pub backbone: SharedBackbone,
+    /// The figures.
+    pub metrics: Metrics,
+    /// Open connections, for the limit per node.
+    pub connections: Count,
+    started: Instant,
+    draining: AtomicBool,
+    serials: AtomicU64,
+}
+
+impl NodeContext {
+    /// Puts it together; the node's own clock starts now.
+    pub fn new(config: Config, backbone: SharedBackbone, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            backbone,
+            metrics,
+            connections: Count::default(),
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+            serials: AtomicU64::new(1),
+        })
+    }
+
+    /// Time since the node started: monotonic, for deadlines and budgets.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The wall clock, for people.
+    pub fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(since_epoch.as_millis() as i64)
+    }
+
+    /// A number that no other actor, member or request of this node has.
+    pub fn serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the node goes away.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on nobody new is let in.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+}

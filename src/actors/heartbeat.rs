@@ -1,0 +1,120 @@
+//! The deadlines of all sessions, on one wheel: who needs a heartbeat, who was silent for too long.
+//!
+//! Owns: invariant **liveness** (any inbound frame is a sign of life; nothing for `heartbeat.timeout` ends the session).
+//! Must not: keep a timer per session, or blame the clients for its own absence.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, dev::SendError};
+
+use super::{
+    context::NodeContext,
+    messages::{Beat, Expire},
+    session::Session,
+};
+use crate::model::deadlines::{Due, Pulse, Wheel};
+
+/// Take this session in.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Watch {
+    /// The session.
+    pub session: Addr<Session>,
+    /// When it was last heard, in milliseconds of the node's uptime.
+    pub heard: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    session: Addr<Session>,
+    heard: Arc<AtomicU64>,
+    beaten: Duration,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub struct HeartbeatSupervisor {
+    context: Arc<NodeContext>,
+    pulse: Pulse,
+    tick: Duration,
+    wheel: Wheel<Watched>,
+    ticked_at: Duration,
+    /// Nobody counts as silent since before this: set when the node itself was away.
+    excused_until: Duration,
+}
+
+impl HeartbeatSupervisor {
+    /// With the configured pulse.
+    pub fn new(context: Arc<NodeContext>) -> Self {
+        let heartbeat = &context.config.heartbeat;
+        let pulse = Pulse { interval: heartbeat.interval, timeout: heartbeat.timeout };
+        let tick = (pulse.interval / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        Self {
+            wheel: Wheel::new(tick, pulse.interval),
+            ticked_at: context.uptime(),
+            excused_until: Duration::ZERO,
+            context,
+            pulse,
+            tick,
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.context.uptime();
+        let away = now.saturating_sub(self.ticked_at);
+        // A stopped process or a suspended machine: what the clients sent meanwhile lies unread in the sockets.
+        if away > self.tick * 3 + Duration::from_secs(1) {
+            tracing::warn!(away_ms = away.as_millis() as u64, "the node was paused: all deadlines extended");
+            self.excused_until = now;
+        }
+        self.ticked_at = now;
+        for watched in self.wheel.advance() {
+            self.look_at(watched, now);
+        }
+    }
+
+    fn look_at(&mut self, mut watched: Watched, now: Duration) {
+        let heard = Duration::from_millis(watched.heard.load(Ordering::Relaxed)).max(self.excused_until);
+        let sent = match self.pulse.decide(now, heard, watched.beaten) {
+            Due::Expire => match watched.session.try_send(Expire) {
+                // Its mailbox is full for a moment: again at the next tick.
+                Err(SendError::Full(_)) => Some(self.tick),
+                _ => None,
+            },
+            Due::Beat { next } => {
+                watched.beaten = now;
+                // A full mailbox holds a heartbeat already.
+                (!matches!(watched.session.try_send(Beat), Err(SendError::Closed(_)))).then_some(next)
+            }
+            Due::Wait { next } => watched.session.connected().then_some(next),
+        };
+        if let Some(next) = sent {
+            self.wheel.add(next, watched);
+        }
+    }
+}
+
+impl Actor for HeartbeatSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(4096);
+        ctx.run_interval(self.tick, |supervisor, _| supervisor.tick());
+    }
+}
+
+impl Handler<Watch> for HeartbeatSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, watch: Watch, _: &mut Self::Context) {
+        let Watch { session, heard } = watch;
+        let watched = Watched { session, heard, beaten: self.context.uptime() };
+        self.wheel.add(self.pulse.interval, watched);
+    }
+}

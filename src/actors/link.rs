@@ -1,0 +1,266 @@
+//! One connection as seen by the actors of its thread: the socket's writing end and a bounded queue of ready frames.
+//!
+//! Owns: invariant **one way out** (everything a client gets passes this queue, in the order it was offered) and
+//! invariant **bounded** (records are only offered within the budget). Must not know: JSON, rooms, other threads.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, VecDeque},
+    io::{self, IoSlice},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Waker},
+};
+
+use actix_rt::net::TcpStream;
+use bytes::{Buf, Bytes};
+
+use super::{context::NodeContext, messages::Publication, metrics::CloseLabel};
+use crate::wire::{Close, frame};
+
+/// Slices in one gathered write.
+const GATHER: usize = 64;
+
+/// Whether a connection took what it was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Written or queued.
+    Taken,
+    /// It would pass the budget: nothing was taken.
+    Full,
+}
+
+/// Whether the outlet waits for this outbox to drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// No.
+    #[default]
+    No,
+    /// Yes: the driver asks it to refill.
+    Yes,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    queue: VecDeque<Bytes>,
+    bytes: usize,
+    closing: Option<Close>,
+    broken: bool,
+}
+
+/// A connection's shared state on its thread.
+#[derive(Debug)]
+pub struct Link {
+    socket: TcpStream,
+    outbox: RefCell<Outbox>,
+    waker: RefCell<Option<Waker>>,
+    /// Publishes that wait for their answer, in order, kept so that they can be repeated to a rebuilt room.
+    in_flight: RefCell<BTreeMap<u64, Publication>>,
+    wanted: Cell<Wanted>,
+    /// Total bytes that the socket took; a stalled connection's does not move.
+    progress: Cell<u64>,
+    /// When a frame was last received: milliseconds of the node's uptime, read by the heartbeat supervisor.
+    heard: Arc<AtomicU64>,
+    context: Arc<NodeContext>,
+}
+
+impl Link {
+    /// Takes a socket over.
+    pub fn new(socket: TcpStream, context: Arc<NodeContext>) -> Self {
+        let heard = Arc::new(AtomicU64::new(context.uptime().as_millis() as u64));
+        Self {
+            socket,
+            outbox: RefCell::default(),
+            waker: RefCell::default(),
+            in_flight: RefCell::default(),
+            wanted: Cell::default(),
+            progress: Cell::new(0),
+            heard,
+            context,
+        }
+    }
+
+    /// The socket, for its driver.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Total bytes written so far.
+    pub(super) fn progress(&self) -> u64 {
+        self.progress.get()
+    }
+
+    /// The clock of the last received frame.
+    pub fn heard(&self) -> Arc<AtomicU64> {
+        self.heard.clone()
+    }
+
+    /// Notes that the client gave a sign of life.
+    pub(super) fn hear(&self) {
+        self.heard.store(self.context.uptime().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Notes whom to wake when there is something to do.
+    pub(super) fn watch(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        match &mut *waker {
+            Some(known) => known.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Wakes the driver.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Says whether the outlet waits for the outbox to drain.
+    pub(super) fn want_drained(&self, wanted: Wanted) {
+        self.wanted.set(wanted);
+    }
+
+    /// Whether the outlet wants to be asked for more now.
+    pub(super) fn is_due_for_more(&self) -> bool {
+        self.wanted.get() == Wanted::Yes && self.waiting() <= self.context.config.limits.outbox_bytes / 2
+    }
+
+    /// Bytes that wait.
+    pub fn waiting(&self) -> usize {
+        self.outbox.borrow().bytes
+    }
+
+    /// Whether the connection is over or about to be.
+    pub fn is_over(&self) -> bool {
+        let outbox = self.outbox.borrow();
+        outbox.broken || outbox.closing.is_some()
+    }
+
+    /// Offers records. An empty outbox takes any amount, so that a single large record passes.
+    pub fn offer(&self, frames: &Bytes, budget: usize) -> Offer {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.bytes > 0 && outbox.bytes + frames.len() > budget {
+            return Offer::Full;
+        }
+        self.push(&mut outbox, frames.clone());
+        Offer::Taken
+    }
+
+    /// Sends a small message of the session itself, whatever waits: their number is bounded by whoever sends them.
+    pub fn send(&self, message: Bytes) {
+        self.push(&mut self.outbox.borrow_mut(), message);
+    }
+
+    /// Ends the connection behind everything that waits. The first reason stands.
+    pub fn close(&self, reason: Close) {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.closing.is_none() && !outbox.broken {
+            self.push(&mut outbox, frame::close(reason));
+            outbox.closing = Some(reason);
+            self.context.metrics.closed.get_or_create(&CloseLabel { code: u32::from(reason.code()) }).inc();
+        }
+        drop(outbox);
+        self.wake();
+    }
+
+    /// Why the node is ending the connection, if it is.
+    pub(super) fn closing(&self) -> Option<Close> {
+        self.outbox.borrow().closing
+    }
+
+    /// Whether the socket failed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.outbox.borrow().broken
+    }
+
+    fn push(&self, outbox: &mut Outbox, mut frames: Bytes) {
+        if outbox.broken || outbox.closing.is_some() {
+            return;
+        }
+        // A direct write belongs only where nothing is queued before it.
+        if outbox.queue.is_empty() {
+            match self.socket.try_write(&frames) {
+                Ok(written) => {
+                    self.progress.set(self.progress.get() + written as u64);
+                    frames.advance(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => outbox.broken = true,
+            }
+            if frames.is_empty() {
+                return;
+            }
+            self.wake();
+        }
+        if !outbox.broken {
+            outbox.bytes += frames.len();
+            self.context.metrics.outbox_bytes.inc_by(frames.len() as i64);
+            outbox.queue.push_back(frames);
+        }
+    }
+
+    /// Writes what waits until it is gone or the socket takes no more.
+    pub(super) fn flush(&self) {
+        let mut outbox = self.outbox.borrow_mut();
+        while !outbox.queue.is_empty() && !outbox.broken {
+            let slices: Vec<IoSlice<'_>> = outbox.queue.iter().take(GATHER).map(|frame| IoSlice::new(frame)).collect();
+            match self.socket.try_write_vectored(&slices) {
+                Ok(written) => {
+                    self.progress.set(self.progress.get() + written as u64);
+                    outbox.consume(written);
+                    self.context.metrics.outbox_bytes.dec_by(written as i64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => outbox.broken = true,
+            }
+        }
+        if outbox.queue.is_empty() && outbox.queue.capacity() > 0 {
+            outbox.queue = VecDeque::new(); // an idle connection owns no buffer
+        }
+    }
+
+    /// Notes a publish that waits for its answer.
+    pub(super) fn expect(&self, publication: Publication) {
+        self.in_flight.borrow_mut().insert(publication.token, publication);
+    }
+
+    /// A publish was answered.
+    pub(super) fn settle(&self, token: u64) {
+        self.in_flight.borrow_mut().remove(&token);
+        self.wake();
+    }
+
+    /// How many publishes wait for their answer.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.borrow().len()
+    }
+
+    /// The publishes that wait for their answer.
+    pub(super) fn unsettled(&self) -> Vec<Publication> {
+        self.in_flight.borrow().values().cloned().collect()
+    }
+}
+
+impl Outbox {
+    fn consume(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while written > 0 {
+            let Some(front) = self.queue.front_mut() else { return };
+            if written < front.len() {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.context.metrics.outbox_bytes.dec_by(self.outbox.borrow().bytes as i64);
+    }
+}

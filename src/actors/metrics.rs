@@ -1,0 +1,152 @@
+//! The node's figures for Prometheus. Labels are few and fixed: never a tenant, an instance or a type.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// From where a reader was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Source {
+    /// `ring`, `log` or `head`.
+    pub source: &'static str,
+}
+
+/// How something ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// A fixed word.
+    pub outcome: &'static str,
+}
+
+/// Counters and gauges; every field is shared by all threads and written without locks.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Open WebSocket connections.
+    pub connections: Gauge<i64, AtomicI64>,
+    /// Rooms in memory.
+    pub rooms: Gauge<i64, AtomicI64>,
+    /// Appends by outcome: `stored`, `duplicate`, `refused`, `unknown`.
+    pub published: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
+    /// Records put on a connection's way, all members summed.
+    pub delivered: Counter<u64, AtomicU64>,
+    /// Records not queued because the member was behind: read again from the log later.
+    pub deferred: Counter<u64, AtomicU64>,
+    /// Stored bodies that were no records of their room.
+    pub damaged: Counter<u64, AtomicU64>,
+    /// Bytes that wait in outboxes.
+    pub outbox_bytes: Gauge<i64, AtomicI64>,
+    /// Seconds from a room's append to its answer.
+    pub append_latency: Histogram,
+    /// Catch-up pages by source.
+    pub resumed: Family<Source, Counter<u64, AtomicU64>>,
+    /// Connections ended by the node, by close code.
+    pub closed: Family<CloseLabel, Counter<u64, AtomicU64>>,
+    /// Rooms rebuilt after a fault.
+    pub rooms_rebuilt: Counter<u64, AtomicU64>,
+    /// Messages refused, all codes summed.
+    pub refused: Counter<u64, AtomicU64>,
+}
+
+/// A close code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CloseLabel {
+    /// The code.
+    pub code: u32,
+}
+
+impl Metrics {
+    /// Makes them and names them in a registry.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            connections: Gauge::default(),
+            rooms: Gauge::default(),
+            published: Family::default(),
+            delivered: Counter::default(),
+            deferred: Counter::default(),
+            damaged: Counter::default(),
+            outbox_bytes: Gauge::default(),
+            append_latency: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
+            resumed: Family::default(),
+            closed: Family::default(),
+            rooms_rebuilt: Counter::default(),
+            refused: Counter::default(),
+        };
+        let m = &metrics;
+        registry.register("continuum_connections", "Open WebSocket connections", m.connections.clone());
+        registry.register("continuum_rooms", "Rooms in memory", m.rooms.clone());
+        registry.register("continuum_published", "Appends by outcome", m.published.clone());
+        registry.register("continuum_delivered", "Records sent to members", m.delivered.clone());
+        registry.register("continuum_deferred", "Records left to the log for slow members", m.deferred.clone());
+        registry.register("continuum_dropped", "Stored bodies that were no records of their room", m.damaged.clone());
+        registry.register("continuum_outbox_bytes", "Bytes waiting in outboxes", m.outbox_bytes.clone());
+        registry.register("continuum_append_seconds", "Time from append to answer", m.append_latency.clone());
+        registry.register("continuum_resumed", "Catch-up pages by source", m.resumed.clone());
+        registry.register("continuum_closed", "Connections ended by the node, by close code", m.closed.clone());
+        registry.register("continuum_rooms_rebuilt", "Rooms rebuilt after a fault", m.rooms_rebuilt.clone());
+        registry.register("continuum_refused", "Messages refused", m.refused.clone());
+        metrics
+    }
+
+    /// Counts an append's end.
+    pub fn count_append(&self, outcome: &'static str) {
+        self.published.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts a catch-up page.
+    pub fn count_resume(&self, source: &'static str) {
+        self.resumed.get_or_create(&Source { source }).inc();
+    }
+
+    /// Number of appends that made a record.
+    pub fn stored(&self) -> u64 {
+        self.published.get_or_create(&OutcomeLabel { outcome: "stored" }).get()
+    }
+}
+
+/// A gauge's change that cannot be forgotten: it is undone on drop.
+#[derive(Debug)]
+pub struct Held(Gauge<i64, AtomicI64>);
+
+impl Held {
+    /// Raises a gauge by one for as long as this lives.
+    pub fn one(gauge: &Gauge<i64, AtomicI64>) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A count that decides, where a gauge only shows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Takes one if fewer than `limit` are taken.
+    pub fn take(&self, limit: u64) -> bool {
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1)).is_ok()
+    }
+
+    /// Gives one back.
+    pub fn give_back(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}

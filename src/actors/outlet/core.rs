@@ -1,0 +1,485 @@
+//! An outlet's state and what it does with the room's orders.
+
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+
+use actix::Addr;
+use bytes::{Bytes, BytesMut};
+use slab::Slab;
+use uuid::Uuid;
+
+use super::super::{
+    context::NodeContext,
+    link::{Link, Offer, Wanted},
+    messages::{Fetch, Join, JoinKind, MemberKey, Order, Publish, Reach},
+    room::Room,
+};
+use crate::{
+    backbone::{Appended, Outcome},
+    model::{
+        Cursor, EventId, InstanceId, Position, RecordMeta, TenantId,
+        delivery::{HeldAcks, Reader, Step},
+        filter::TypeFilter,
+        resume::Since,
+        roster::Presence,
+    },
+    wire::{
+        Batch, Close, Refusal, Variant, frame,
+        outgoing::{Duplicate, Voice},
+    },
+};
+
+/// What a session asked for when it came.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which types.
+    pub filter: TypeFilter,
+    /// Whether its own records too.
+    pub echo: Echo,
+    /// In which form.
+    pub variant: Variant,
+}
+
+/// Whether a session hears its own records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// An ack instead.
+    Off,
+    /// The record, and the ack behind it.
+    On,
+}
+
+/// Somebody who wants in.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// The member's serial.
+    pub serial: u64,
+    /// The connection's id.
+    pub session: Uuid,
+    /// Its connection.
+    pub link: Rc<Link>,
+    /// Who it is.
+    pub instance: InstanceId,
+    /// What the others see.
+    pub presence: Presence,
+    /// What it asked for.
+    pub options: Options,
+}
+
+/// Where a member stands towards the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Admitted, not yet welcomed.
+    Waiting,
+    /// At the head: gets what is delivered.
+    Live,
+    /// Behind: what follows has been asked for.
+    Fetching,
+    /// Behind: what follows will be asked for when the outbox has drained.
+    Draining,
+}
+
+#[derive(Debug)]
+struct Member {
+    serial: u64,
+    session: Uuid,
+    link: Rc<Link>,
+    instance: InstanceId,
+    presence: Presence,
+    options: Options,
+    phase: Phase,
+    reader: Reader,
+    acks: HeldAcks<Bytes>,
+    /// Position of its own last record in the run being delivered.
+    own: Position,
+}
+
+/// The members and what is done to them.
+#[derive(Debug)]
+pub(super) struct Core {
+    id: u64,
+    tenant: TenantId,
+    context: Arc<NodeContext>,
+    room: Addr<Room>,
+    members: Slab<Member>,
+    by_instance: HashMap<InstanceId, usize>,
+}
+
+impl Core {
+    pub(super) fn new(id: u64, tenant: TenantId, context: Arc<NodeContext>, room: Addr<Room>) -> Self {
+        Self { id, tenant, context, room, members: Slab::new(), by_instance: HashMap::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(super) fn admit(&mut self, newcomer: Newcomer) -> usize {
+        let Newcomer { serial, session, link, instance, presence, options } = newcomer;
+        let slot = self.members.insert(Member {
+            serial,
+            session,
+            link,
+            instance: instance.clone(),
+            presence,
+            options,
+            phase: Phase::Waiting,
+            reader: Reader::default(),
+            acks: HeldAcks::default(),
+            own: Position::START,
+        });
+        self.by_instance.insert(instance, slot);
+        slot
+    }
+
+    pub(super) fn forget(&mut self, key: MemberKey) {
+        if self.members.get(key.slot).is_some_and(|member| member.serial == key.serial) {
+            let member = self.members.remove(key.slot);
+            if self.by_instance.get(&member.instance) == Some(&key.slot) {
+                self.by_instance.remove(&member.instance);
+            }
+        }
+    }
+
+    /// Does what the room wants, in order. Returns who is to be sent home, and when.
+    pub(super) fn carry_out(&mut self, orders: Vec<Order>) -> Vec<(MemberKey, Duration)> {
+        let mut sent_home = Vec::new();
+        let mut run: Vec<Arc<Batch>> = Vec::new();
+        for order in orders {
+            if let Order::Deliver(batch) = order {
+                run.push(batch);
+                continue;
+            }
+            self.deliver(&std::mem::take(&mut run));
+            match order {
+                Order::Deliver(_) => {}
+                Order::Welcome { key, greeting, after } => self.welcome(key, greeting, after),
+                Order::Catch { key, from, batches, reach } => self.catch(key, from, &batches, reach),
+                Order::Resync { key, report, after } => {
+                    self.with(key, |member, voice, _| {
+                        member.link.send(voice.resync(&report));
+                        member.reader = Reader::at(after);
+                        member.drain_first();
+                    });
+                    self.refill(key);
+                }
+                Order::Gap => self.fall_behind(),
+                Order::Settled { key, token, id, answer } => {
+                    self.with(key, |member, voice, _| member.settle(voice, token, id, answer));
+                }
+                Order::Figures { key, figures } => self.with(key, |member, voice, _| {
+                    member.link.send(voice.sync_response(&figures, member.reader.passed));
+                    member.reader.told = member.reader.passed;
+                }),
+                Order::Announce { frame, event_type, except } => self.announce(&frame, event_type, except),
+                Order::Dismiss { key, refusal, why } => self.with(key, |member, voice, _| {
+                    refusal.iter().for_each(|refusal| member.link.send(voice.error(refusal)));
+                    member.link.close(why);
+                }),
+                Order::SendHome => sent_home = self.send_home(),
+            }
+        }
+        self.deliver(&run);
+        sent_home
+    }
+
+    /// Does something with a member if it is still there.
+    fn with(&mut self, key: MemberKey, act: impl FnOnce(&mut Member, Voice<'_>, &NodeContext)) {
+        if let Some(member) = self.members.get_mut(key.slot).filter(|member| member.serial == key.serial) {
+            let instance = member.instance.clone();
+            let voice = Voice {
+                tenant: &self.tenant,
+                instance: &instance,
+                now: self.context.now(),
+                epoch: self.context.backbone.epoch(),
+            };
+            act(member, voice, &self.context);
+        }
+    }
+
+    fn welcome(&mut self, key: MemberKey, greeting: Bytes, after: Position) {
+        self.with(key, |member, _, _| {
+            if !greeting.is_empty() {
+                member.link.send(greeting);
+                member.reader = Reader::at(after);
+            }
+            member.drain_first();
+        });
+        self.refill(key);
+    }
+
+    fn catch(&mut self, key: MemberKey, from: Position, batches: &[Arc<Batch>], reach: Reach) {
+        let mut delivered = 0;
+        self.with(key, |member, voice, _| {
+            if !matches!(member.phase, Phase::Fetching | Phase::Draining) {
+                return;
+            }
+            member.reader.passed = member.reader.passed.max(from);
+            delivered = batches.iter().map(|batch| member.pass(batch, voice)).sum();
+            member.release();
+            if reach == Reach::Head {
+                member.phase = Phase::Live;
+                member.link.send(voice.caught_up(member.reader.passed));
+                member.reader.told = member.reader.passed;
+                member.link.send(frame::ping(member.reader.passed));
+            } else {
+                member.drain_first();
+            }
+        });
+        self.context.metrics.delivered.inc_by(delivered);
+        self.refill(key);
+    }
+
+    /// Asks the room for what follows if a member is behind and its outbox has room.
+    pub(super) fn refill(&mut self, key: MemberKey) {
+        let room = self.room.clone();
+        self.with(key, |member, _, context| {
+            let low_water = context.config.limits.outbox_bytes / 2;
+            if member.phase != Phase::Draining || member.link.waiting() > low_water || member.link.is_over() {
+                return;
+            }
+            let fetch = Fetch { key, after: member.reader.passed };
+            member.phase = Phase::Fetching;
+            member.link.want_drained(Wanted::No);
+            if let Err(refused) = room.try_send(fetch) {
+                ask_again(&room, fetch, &refused);
+            }
+        });
+    }
+
+    /// Sends new records to everyone at the head.
+    fn deliver(&mut self, run: &[Arc<Batch>]) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
+        for meta in run.iter().flat_map(|batch| batch.metas()) {
+            if let Some(slot) = self.by_instance.get(&meta.sender) {
+                self.members[*slot].own = meta.position;
+            }
+        }
+        let records: usize = run.iter().map(|batch| batch.metas().len()).sum();
+        let budget = self.context.config.limits.outbox_bytes;
+        let now = self.context.now();
+        let epoch = self.context.backbone.epoch();
+        let mut frames: Vec<(Variant, Bytes)> = Vec::new();
+        let (mut delivered, mut deferred) = (0, 0);
+        for (_, member) in &mut self.members {
+            if member.phase != Phase::Live {
+                continue;
+            }
+            let takes_whole = member.takes_everything(first.metas());
+            if !takes_whole && member.reader.passed >= last.last() {
+                continue;
+            }
+            let frames = frames_of(run, member.options.variant, &mut frames);
+            if takes_whole {
+                match member.link.offer(frames, budget) {
+                    Offer::Taken => {
+                        member.reader.took(last.metas());
+                        delivered += records as u64;
+                        continue;
+                    }
+                    Offer::Full => {}
+                }
+            }
+            let voice = Voice { tenant: &self.tenant, instance: &member.instance.clone(), now, epoch };
+            if member.link.waiting() > 0 && member.link.waiting() + frames.len() > budget {
+                deferred += records as u64;
+                member.lag(voice);
+            } else {
+                delivered += run.iter().map(|batch| member.pass(batch, voice)).sum::<u64>();
+            }
+        }
+        self.context.metrics.delivered.inc_by(delivered);
+        self.context.metrics.deferred.inc_by(deferred);
+    }
+
+    fn fall_behind(&mut self) {
+        for key in self.keys() {
+            self.with(key, |member, voice, _| {
+                if member.phase == Phase::Live {
+                    member.lag(voice);
+                }
+            });
+            self.refill(key);
+        }
+    }
+
+    fn keys(&self) -> Vec<MemberKey> {
+        let key = |(slot, member): (usize, &Member)| MemberKey { outlet: self.id, slot, serial: member.serial };
+        self.members.iter().map(key).collect()
+    }
+
+    fn announce(&mut self, frame: &Bytes, event_type: &str, except: Option<MemberKey>) {
+        let budget = self.context.config.limits.outbox_bytes;
+        for (slot, member) in &self.members {
+            let excepted = except.is_some_and(|key| key.slot == slot && key.serial == member.serial);
+            if !excepted && member.phase != Phase::Waiting && member.options.filter.admits_name(event_type) {
+                // Presence is of the moment: a member whose outbox is full learns it from its next session.
+                let _ = member.link.offer(frame, budget);
+            }
+        }
+    }
+
+    /// A heartbeat names how far the member has come, and a ping follows: its pong proves that all before it arrived.
+    pub(super) fn beat(&mut self, key: MemberKey) {
+        self.with(key, |member, voice, context| {
+            // A connection with this much waiting has no use for another heartbeat; its deadline goes on all the same.
+            if member.phase != Phase::Waiting && member.link.waiting() < context.config.limits.outbox_bytes {
+                member.link.send(voice.heartbeat(member.reader.passed));
+                member.link.send(frame::ping(member.reader.passed));
+                member.reader.told = member.reader.passed;
+            }
+        });
+    }
+
+    fn send_home(&mut self) -> Vec<(MemberKey, Duration)> {
+        let spread = self.context.config.drain.spread;
+        let mut sent_home = Vec::new();
+        for (slot, member) in &self.members {
+            let delay = spread.mul_f64(random_unit());
+            let voice = Voice {
+                tenant: &self.tenant,
+                instance: &member.instance,
+                now: self.context.now(),
+                epoch: self.context.backbone.epoch(),
+            };
+            member.link.send(voice.draining(retry_after(spread)));
+            sent_home.push((MemberKey { outlet: self.id, slot, serial: member.serial }, delay));
+        }
+        sent_home
+    }
+
+    pub(super) fn close_for_restart(&mut self, key: MemberKey) {
+        let spread = self.context.config.drain.spread;
+        self.with(key, |member, _, _| member.link.close(Close::Restart { retry_after: retry_after(spread) }));
+    }
+
+    /// Prepares every member for a new room: where it stands, and what it waits for.
+    pub(super) fn start_over(&mut self, room: Addr<Room>, addr: &Addr<super::Outlet>) -> Vec<(Join, Vec<Publish>)> {
+        self.room = room;
+        let epoch = self.context.backbone.epoch();
+        let mut joins = Vec::new();
+        for (slot, member) in &mut self.members {
+            let key = MemberKey { outlet: self.id, slot, serial: member.serial };
+            let kind = if member.phase == Phase::Waiting { JoinKind::Fresh } else { JoinKind::Again };
+            if kind == JoinKind::Fresh {
+                continue; // its own session is about to join, or finds the old room gone and asks again
+            }
+            let cursor = Cursor { epoch, position: member.reader.passed, fingerprint: None };
+            member.drain_first();
+            let publishes = member.link.unsettled();
+            let publishes = publishes.into_iter().map(|publication| Publish { key, publication }).collect();
+            let join = Join {
+                key,
+                session: member.session,
+                outlet: addr.clone(),
+                instance: member.instance.clone(),
+                presence: member.presence.clone(),
+                since: Since::Cursor(cursor),
+                requested: cursor.to_string(),
+                kind,
+            };
+            joins.push((join, publishes));
+        }
+        joins
+    }
+}
+
+/// The frames of a run in one variant, as one buffer: a run of one batch is shared as it is, a longer one is copied
+/// together once, which is far cheaper than one write per batch and member.
+fn frames_of<'a>(run: &[Arc<Batch>], variant: Variant, known: &'a mut Vec<(Variant, Bytes)>) -> &'a Bytes {
+    let index = known.iter().position(|(of, _)| *of == variant).unwrap_or_else(|| {
+        let frames = match run {
+            [one] => one.encoded(variant).all().clone(),
+            many => {
+                let parts: Vec<_> = many.iter().map(|batch| batch.encoded(variant)).collect();
+                let mut joined = BytesMut::with_capacity(parts.iter().map(|part| part.all().len()).sum());
+                parts.iter().for_each(|part| joined.extend_from_slice(part.all()));
+                joined.freeze()
+            }
+        };
+        known.push((variant, frames));
+        known.len() - 1
+    });
+    &known[index].1
+}
+
+fn ask_again(room: &Addr<Room>, fetch: Fetch, refused: &actix::dev::SendError<Fetch>) {
+    if matches!(refused, actix::dev::SendError::Full(_)) {
+        let room = room.clone();
+        // A closed room is replaced, and its members fetch anew.
+        actix_rt::spawn(async move { room.send(fetch).await.unwrap_or_default() });
+    }
+}
+
+fn retry_after(spread: Duration) -> Duration {
+    Duration::from_millis(500) + spread.mul_f64(random_unit())
+}
+
+/// A number in `0..1`; spreading reconnects needs no better source.
+fn random_unit() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
+
+impl Member {
+    /// Whether a run can be sent to this member as it stands.
+    fn takes_everything(&self, run: &[RecordMeta]) -> bool {
+        self.options.filter.is_open()
+            && self.acks.is_empty()
+            && (self.own <= self.reader.passed || self.options.echo == Echo::On)
+            && self.reader.takes_whole(run)
+    }
+
+    /// Sends what is for this member of a batch; returns the number of records.
+    fn pass(&mut self, batch: &Batch, voice: Voice<'_>) -> u64 {
+        let encoded = batch.encoded(self.options.variant);
+        let (link, options, instance) = (&self.link, &self.options, &self.instance);
+        let wants = |meta: &RecordMeta| {
+            options.filter.admits(&meta.event_type) && (options.echo == Echo::On || meta.sender != *instance)
+        };
+        let mut sent = 0;
+        self.reader.pass(batch.metas(), wants, &mut self.acks, |step| match step {
+            Step::Records(range) => {
+                sent += range.len() as u64;
+                link.send(encoded.slice(range));
+            }
+            Step::Advance { from, to } => link.send(voice.advance(from, to)),
+            Step::Ack(ack) => link.send(ack),
+        });
+        sent
+    }
+
+    /// What follows is asked for when the outbox has drained.
+    fn drain_first(&mut self) {
+        self.phase = Phase::Draining;
+        self.link.want_drained(Wanted::Yes);
+    }
+
+    fn lag(&mut self, voice: Voice<'_>) {
+        self.drain_first();
+        self.link.send(voice.lagging(self.reader.passed));
+    }
+
+    fn settle(&mut self, voice: Voice<'_>, token: u64, id: EventId, answer: Result<Appended, Refusal>) {
+        self.link.settle(token);
+        match answer {
+            Ok(Appended { position, outcome }) => {
+                let ack = voice.ack(id, position, Duplicate(outcome == Outcome::Duplicate));
+                self.acks.hold(position, ack);
+                self.release();
+            }
+            Err(refusal) => self.link.send(voice.error(&refusal)),
+        }
+    }
+
+    /// Sends the acks whose turn has come.
+    fn release(&mut self) {
+        if self.acks.is_empty() {
+            return;
+        }
+        let link = &self.link;
+        self.reader.release(&mut self.acks, |step| {
+            if let Step::Ack(ack) = step {
+                link.send(ack);
+            }
+        });
+    }
+}

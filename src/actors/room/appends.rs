@@ -1,0 +1,157 @@
+//! The appends that a room has under way, and who waits for each.
+
+use std::{collections::HashMap, time::Duration};
+
+use actix::{Context, Handler, StreamHandler};
+use futures_util::{Stream, stream};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::Room;
+use crate::{
+    actors::messages::{Gone, MemberKey, Order, Publish, PublishFor},
+    backbone::{Append, AppendError, Appended, Outcome, Reply},
+    model::EventId,
+    wire::{Code, Refusal},
+};
+
+/// An append's answer, under the room's own mark.
+pub(super) type Answer = (u64, Result<Appended, AppendError>);
+
+/// Answers handled in one go.
+const ANSWERS: usize = 1024;
+
+#[derive(Debug)]
+enum Publisher {
+    Member { key: MemberKey, token: u64, id: EventId },
+    Request(oneshot::Sender<Result<Appended, AppendError>>),
+}
+
+/// What is under way; never more than the channel for the answers holds, so an answer always finds a place.
+#[derive(Debug)]
+pub(super) struct Appends {
+    pending: HashMap<u64, (Publisher, Duration)>,
+    next: u64,
+    to: mpsc::Sender<Answer>,
+    answers: Option<mpsc::Receiver<Answer>>,
+}
+
+impl Appends {
+    pub(super) fn new(limit: usize) -> Self {
+        let (to, answers) = mpsc::channel(limit);
+        Self { pending: HashMap::new(), next: 0, to, answers: Some(answers) }
+    }
+
+    /// The answers as a stream of bundles; the first caller gets it.
+    pub(super) fn take_answers(&mut self) -> Option<impl Stream<Item = Vec<Answer>> + use<>> {
+        let mut answers = self.answers.take()?;
+        Some(stream::poll_fn(move |cx| {
+            let mut bundle = Vec::new();
+            answers.poll_recv_many(cx, &mut bundle, ANSWERS).map(|count| (count > 0).then_some(bundle))
+        }))
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Notes an append and gives the mark for its answer; gives the publisher back when too many are under way.
+    fn start(&mut self, publisher: Publisher, now: Duration) -> Result<Reply, Publisher> {
+        if self.pending.len() >= self.to.max_capacity() {
+            return Err(publisher);
+        }
+        self.next += 1;
+        self.pending.insert(self.next, (publisher, now));
+        Ok(Reply { token: self.next, to: self.to.clone() })
+    }
+}
+
+impl Room {
+    fn append(&mut self, publisher: Publisher, append: Append) {
+        match self.appends.start(publisher, self.context.uptime()) {
+            Ok(reply) => self.context.backbone.append(append, reply),
+            Err(publisher) => self.answer(publisher, Err(AppendError::Busy)),
+        }
+    }
+
+    fn answer(&mut self, publisher: Publisher, result: Result<Appended, AppendError>) {
+        self.context.metrics.count_append(match &result {
+            Ok(Appended { outcome: Outcome::Stored, .. }) => "stored",
+            Ok(Appended { outcome: Outcome::Duplicate, .. }) => "duplicate",
+            Err(AppendError::Unknown(_)) => "unknown",
+            Err(_) => "refused",
+        });
+        match publisher {
+            Publisher::Member { key, token, id } => {
+                let answer = result.map_err(|error| refusal(error).about(id));
+                self.ports.post(key.outlet, Order::Settled { key, token, id, answer });
+            }
+            Publisher::Request(to) => {
+                // Fails only when the client hung up: nobody is left to hear.
+                let _ = to.send(result);
+            }
+        }
+    }
+}
+
+/// What a publisher is told; what the log said stays in the node's own log under an id.
+pub fn refusal(error: AppendError) -> Refusal {
+    let wait = Duration::from_millis(500);
+    match error {
+        AppendError::Busy => {
+            Refusal::new(Code::Busy, "too much is waiting to be stored; repeat with the same id").after(wait)
+        }
+        AppendError::Closed => {
+            Refusal::new(Code::Draining, "the node is going away; repeat with the same id").after(wait)
+        }
+        AppendError::Full(cause) => with_cause(Code::LogFull, "the log takes no more; nothing was stored", &cause),
+        AppendError::Unknown(cause) => with_cause(Code::Unknown, "perhaps stored; repeat with the same id", &cause),
+        AppendError::Conflict { current } => {
+            with_cause(Code::Internal, "internal error", &format!("unasked condition failed at {current}"))
+        }
+    }
+}
+
+fn with_cause(code: Code, message: &'static str, cause: &str) -> Refusal {
+    let error_id = Uuid::new_v4();
+    tracing::error!(%error_id, code = code.word(), cause, "append refused");
+    let mut refusal = Refusal::new(code, message);
+    refusal.error_id = Some(error_id);
+    refusal
+}
+
+impl Handler<Publish> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Publish { key, publication }: Publish, ctx: &mut Context<Self>) {
+        let publisher = Publisher::Member { key, token: publication.token, id: publication.id };
+        self.append(publisher, publication.append);
+        self.flush(ctx); // sends a refusal at once; usually there is nothing
+    }
+}
+
+impl Handler<PublishFor> for Room {
+    type Result = Result<(), Gone>;
+
+    fn handle(&mut self, PublishFor { appends, answers }: PublishFor, ctx: &mut Context<Self>) -> Self::Result {
+        self.is_open()?;
+        for (append, answer) in appends.into_iter().zip(answers) {
+            self.append(Publisher::Request(answer), append);
+        }
+        self.tick_later(ctx);
+        Ok(())
+    }
+}
+
+impl StreamHandler<Vec<Answer>> for Room {
+    fn handle(&mut self, bundle: Vec<Answer>, ctx: &mut Context<Self>) {
+        let now = self.context.uptime();
+        for (mark, result) in bundle {
+            if let Some((publisher, started)) = self.appends.pending.remove(&mark) {
+                self.context.metrics.append_latency.observe(now.saturating_sub(started).as_secs_f64());
+                self.answer(publisher, result);
+            }
+        }
+        self.flush(ctx);
+    }
+}

@@ -1,0 +1,258 @@
+//! Coming in: who may, where its reading starts, and the greeting.
+
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context, Handler};
+use bytes::{Bytes, BytesMut};
+
+use super::Room;
+use crate::{
+    actors::{
+        context::NodeContext,
+        messages::{FoundStart, Gone, Join, JoinKind, Order, StartFound},
+    },
+    backbone::{BackboneError, ReadBudget},
+    model::{
+        Cursor, Position, TenantId,
+        resume::{self, LogView, Since, Start},
+        roster::Joined,
+    },
+    wire::{
+        Close, Code, Refusal,
+        outgoing::{HeartbeatReport, Instance, LimitsReport, ResumeReport, ResyncReport, SessionReady, Voice, place},
+        record::Record,
+    },
+};
+
+/// Missed records are counted so far.
+const COUNT_TO: usize = 10_000;
+/// A resume by time goes this much further back: clocks differ, and a record is stamped a little before it is visible.
+const OVERLAP_MS: i64 = 2_000;
+/// Instances listed in the greeting.
+const LISTED: usize = 128;
+
+impl Handler<Join> for Room {
+    type Result = Result<(), Gone>;
+
+    fn handle(&mut self, join: Join, ctx: &mut Context<Self>) -> Self::Result {
+        self.is_open()?;
+        self.used_at = self.context.uptime();
+        self.ports.enter(join.key, join.instance.clone(), &join.outlet);
+        let limit = self.context.config.limits.connections_per_tenant;
+        if self.roster.connected() >= limit && !self.roster.contains(&join.instance) {
+            let message = format!("this tenant has its {limit} connections; close one first");
+            let refusal = Some(Refusal::new(Code::LimitReached, message));
+            self.ports.post(join.key.outlet, Order::Dismiss { key: join.key, refusal, why: Close::LimitReached });
+            self.flush(ctx);
+            return Ok(());
+        }
+        let joined = self.roster.join(join.instance.clone(), join.key, join.presence.clone());
+        match (joined, join.kind) {
+            (Joined::Replaces(older), _) => {
+                let why = Close::Replaced;
+                self.ports.post(older.outlet, Order::Dismiss { key: older, refusal: None, why });
+            }
+            (Joined::New, JoinKind::Fresh) => self.announce_joined(&join),
+            (Joined::New, JoinKind::Again) | (Joined::Back, _) => {}
+        }
+        match self.start_of(&join) {
+            Some(found) => self.welcome(join, found),
+            None => self.look_up_start(join, ctx),
+        }
+        self.flush(ctx);
+        Ok(())
+    }
+}
+
+impl Handler<StartFound> for Room {
+    type Result = ();
+
+    fn handle(&mut self, StartFound { join, found }: StartFound, ctx: &mut Context<Self>) {
+        match found {
+            Ok(found) => self.welcome(join, found),
+            Err(error) => {
+                tracing::warn!(tenant = %self.tenant, %error, "a session could not be placed in the log");
+                let order = Order::Dismiss { key: join.key, refusal: None, why: Close::Internal };
+                self.ports.post(join.key.outlet, order);
+            }
+        }
+        self.flush(ctx);
+    }
+}
+
+impl Room {
+    fn log_view(&self) -> LogView {
+        LogView { epoch: self.context.backbone.epoch(), trimmed_to: self.trimmed_to, end: self.head }
+    }
+
+    /// Where a reader starts, if the room knows without asking the log.
+    fn start_of(&self, join: &Join) -> Option<FoundStart> {
+        let at = |after| Start { after, resync: None };
+        let start = match join.since {
+            Since::Latest => at(self.head),
+            Since::Cursor(cursor) if join.kind == JoinKind::Again => at(cursor.position),
+            Since::Cursor(cursor) => self.start_in_ring(cursor)?,
+            Since::Earliest | Since::Time(_) | Since::Instance => return None,
+        };
+        let missed = match join.kind {
+            JoinKind::Again => 0,
+            JoinKind::Fresh => self.ring.count_after(start.after)?,
+        };
+        Some(FoundStart { start, missed: missed.min(COUNT_TO), exact: missed <= COUNT_TO })
+    }
+
+    fn start_in_ring(&self, cursor: Cursor) -> Option<Start> {
+        let log = self.log_view();
+        if cursor.epoch != log.epoch {
+            return Some(resume::from_cursor(cursor, None, log));
+        }
+        if cursor.position < self.ring.from() || cursor.position > self.head {
+            return None;
+        }
+        let found = self.ring.id_at(cursor.position).map(|id| id.fingerprint());
+        // Without the record at hand a fingerprint is checked against the log.
+        (cursor.fingerprint.is_none() || found.is_some()).then(|| resume::from_cursor(cursor, found, log))
+    }
+
+    fn look_up_start(&self, join: Join, ctx: &mut Context<Self>) {
+        let (context, tenant, head, room) = (self.context.clone(), self.tenant.clone(), self.head, ctx.address());
+        actix_rt::spawn(async move {
+            let found = look_up(&context, &tenant, &join, head).await;
+            // A room that is gone is replaced, and the session joins again.
+            let _ = room.send(StartFound { join, found }).await;
+        });
+    }
+
+    fn welcome(&mut self, join: Join, found: FoundStart) {
+        if !self.roster.is_member(&join.instance, join.key) {
+            return; // it left or was replaced meanwhile
+        }
+        let after = found.start.after;
+        let greeting = match join.kind {
+            JoinKind::Again => Bytes::new(),
+            JoinKind::Fresh => self.greeting(&join, found),
+        };
+        if join.kind == JoinKind::Fresh {
+            // Kept at once: whoever goes again before its first ack gets what it missed.
+            self.cursors.entry(join.instance).or_insert(after);
+        }
+        self.ports.post(join.key.outlet, Order::Welcome { key: join.key, greeting, after });
+    }
+
+    fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
+        let epoch = self.context.backbone.epoch();
+        let voice = Voice { tenant: &self.tenant, instance: &join.instance, now: self.context.now(), epoch };
+        let config = &self.context.config;
+        let FoundStart { start, missed, exact } = found;
+        let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
+        let ready = SessionReady {
+            session_id: join.session,
+            protocol: 1,
+            epoch: epoch.to_string(),
+            position: self.head.0,
+            cursor: place(epoch, self.head),
+            resume: ResumeReport {
+                from: join.since.word(),
+                outcome: if start.resync.is_some() { "resync" } else { "honoured" },
+                after: start.after.0,
+                missed,
+                missed_exact: exact,
+            },
+            heartbeat: HeartbeatReport {
+                interval_ms: config.heartbeat.interval.as_millis() as u64,
+                timeout_ms: config.heartbeat.timeout.as_millis() as u64,
+            },
+            limits: LimitsReport {
+                max_message_bytes: config.limits.max_message_bytes,
+                messages_per_minute: config.limits.messages_per_minute,
+                publishes_in_flight: config.limits.publishes_in_flight,
+            },
+            instances: others.take(LISTED).map(|(instance, presence)| Instance::new(instance, presence)).collect(),
+            instances_total: self.roster.len(),
+        };
+        let mut greeting = BytesMut::from(&voice.session_ready(&ready)[..]);
+        if let Some(reason) = start.resync {
+            let mut report = ResyncReport::new(reason, join.requested.clone(), epoch, start.after);
+            report.state = Some(self.figures());
+            greeting.extend_from_slice(&voice.resync(&report));
+        }
+        greeting.freeze()
+    }
+}
+
+/// Finds a reader's start in the log.
+async fn look_up(
+    context: &Arc<NodeContext>,
+    tenant: &TenantId,
+    join: &Join,
+    head: Position,
+) -> Result<FoundStart, BackboneError> {
+    let start = find_start(context, tenant, &join.instance, &join.since, head).await?;
+    let counted = context.backbone.count_after(tenant, start.after, COUNT_TO + 1).await?;
+    Ok(FoundStart { start, missed: counted.min(COUNT_TO), exact: counted <= COUNT_TO })
+}
+
+async fn find_start(
+    context: &Arc<NodeContext>,
+    tenant: &TenantId,
+    instance: &crate::model::InstanceId,
+    since: &Since,
+    head: Position,
+) -> Result<Start, BackboneError> {
+    let backbone = &context.backbone;
+    let extent = backbone.extent(tenant).await?;
+    // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
+    let log = LogView { epoch: backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(head) };
+    Ok(match since {
+        Since::Latest => Start { after: head, resync: None },
+        Since::Earliest => Start { after: log.trimmed_to, resync: None },
+        Since::Cursor(cursor) => {
+            let found = if cursor.epoch == log.epoch { id_at(context, tenant, *cursor).await? } else { None };
+            resume::from_cursor(*cursor, found, log)
+        }
+        Since::Time(time) => {
+            let position = backbone.position_at(tenant, time.earlier_by(OVERLAP_MS)).await?;
+            Start { after: position.max(log.trimmed_to).min(head), resync: None }
+        }
+        Since::Instance => match backbone.cursor(tenant, instance).await? {
+            Some(kept) => resume::from_kept(kept, log),
+            None => Start { after: head, resync: None },
+        },
+    })
+}
+
+/// The fingerprint of the room's record at a cursor's position.
+async fn id_at(
+    context: &Arc<NodeContext>,
+    tenant: &TenantId,
+    cursor: Cursor,
+) -> Result<Option<crate::model::Fingerprint>, BackboneError> {
+    if cursor.fingerprint.is_none() || cursor.position == Position::START {
+        return Ok(None);
+    }
+    let before = Position(cursor.position.0 - 1);
+    let page = context.backbone.read(tenant, before, ReadBudget { records: 1, bytes: 1 }).await?;
+    let found = page.records.into_iter().find(|record| record.position == cursor.position);
+    Ok(found.and_then(|record| {
+        Record::read(tenant, record.position, before, record.body).ok().map(|record| record.meta.id.fingerprint())
+    }))
+}
+
+/// The same decision for a request over HTTP.
+pub async fn start_for_request(
+    context: &Arc<NodeContext>,
+    tenant: &TenantId,
+    since: &Since,
+) -> Result<Start, BackboneError> {
+    let extent = context.backbone.extent(tenant).await?;
+    let head = extent.last;
+    match since {
+        // A request has no instance: what it does not say is the beginning.
+        Since::Instance => Ok(Start { after: extent.trimmed_to, resync: None }),
+        other => find_start(context, tenant, &nobody(), other, head).await,
+    }
+}
+
+fn nobody() -> crate::model::InstanceId {
+    "-".parse().expect("one character is an instance id")
+}

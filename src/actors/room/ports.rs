@@ -1,0 +1,127 @@
+//! The room's ends towards its outlets: one set of orders under way per outlet, the next one gathers meanwhile. So a
+//! busy outlet gets larger batches instead of more of them.
+//!
+//! Owns: the bound on what gathers: too many record bytes become one [`Order::Gap`].
+
+use std::{collections::BTreeMap, mem};
+
+use actix::{Addr, dev::SendError};
+
+use super::super::{
+    messages::{MemberKey, Order, Orders, RoomDied},
+    outlet::Outlet,
+};
+use crate::model::InstanceId;
+
+#[derive(Debug)]
+struct Port {
+    addr: Addr<Outlet>,
+    waiting: Vec<Order>,
+    /// Record bytes among them.
+    bytes: usize,
+    /// Whether a set of orders is under way.
+    busy: bool,
+    members: BTreeMap<MemberKey, InstanceId>,
+}
+
+/// All outlets of a room.
+#[derive(Debug)]
+pub(super) struct Ports {
+    ports: BTreeMap<u64, Port>,
+    capacity: usize,
+}
+
+impl Ports {
+    /// `capacity`: record bytes that may gather per outlet.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { ports: BTreeMap::new(), capacity }
+    }
+
+    /// A member joined through an outlet.
+    pub(super) fn enter(&mut self, key: MemberKey, instance: InstanceId, addr: &Addr<Outlet>) {
+        let port = self.ports.entry(key.outlet).or_insert_with(|| Port {
+            addr: addr.clone(),
+            waiting: Vec::new(),
+            bytes: 0,
+            busy: false,
+            members: BTreeMap::new(),
+        });
+        port.members.insert(key, instance);
+    }
+
+    /// A member left; an outlet without members gets nothing any more.
+    pub(super) fn leave(&mut self, key: MemberKey) {
+        if let Some(port) = self.ports.get_mut(&key.outlet) {
+            port.members.remove(&key);
+            if port.members.is_empty() {
+                self.ports.remove(&key.outlet);
+            }
+        }
+    }
+
+    /// Puts an order behind the others for one outlet.
+    pub(super) fn post(&mut self, outlet: u64, order: Order) {
+        if let Some(port) = self.ports.get_mut(&outlet) {
+            port.post(order, self.capacity);
+        }
+    }
+
+    /// The same for all outlets.
+    pub(super) fn post_all(&mut self, order: impl Fn(u64) -> Order) {
+        for (id, port) in &mut self.ports {
+            port.post(order(*id), self.capacity);
+        }
+    }
+
+    /// An outlet can take more.
+    pub(super) fn carried_out(&mut self, outlet: u64) {
+        if let Some(port) = self.ports.get_mut(&outlet) {
+            port.busy = false;
+        }
+    }
+
+    /// Sends what waits to every outlet that can take it; returns the members of those that are gone.
+    pub(super) fn flush(&mut self) -> Vec<(InstanceId, MemberKey)> {
+        let mut gone = Vec::new();
+        for (id, port) in &mut self.ports {
+            if port.busy || port.waiting.is_empty() {
+                continue;
+            }
+            port.bytes = 0;
+            match port.addr.try_send(Orders(mem::take(&mut port.waiting))) {
+                Ok(()) => port.busy = true,
+                // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.
+                Err(SendError::Full(orders)) => port.waiting = orders.0,
+                Err(SendError::Closed(_)) => gone.push(*id),
+            }
+        }
+        gone.into_iter().filter_map(|id| self.ports.remove(&id)).flat_map(Port::into_members).collect()
+    }
+
+    /// The room is at its end.
+    pub(super) fn tell_all_that_room_died(&self) {
+        for port in self.ports.values() {
+            // Full cannot be, see `flush`; a closed one has nobody left to tell.
+            let _ = port.addr.try_send(RoomDied);
+        }
+    }
+}
+
+impl Port {
+    fn post(&mut self, order: Order, capacity: usize) {
+        if let Order::Deliver(batch) = &order {
+            self.bytes += batch.bytes();
+            if self.bytes > capacity {
+                self.waiting.retain(|order| !matches!(order, Order::Deliver(_)));
+                self.waiting.push(Order::Gap);
+                self.bytes = 0;
+                return;
+            }
+        }
+        self.waiting.push(order);
+    }
+
+    fn into_members(self) -> impl Iterator<Item = (InstanceId, MemberKey)> {
+        self.members.into_iter().map(|(key, instance)| (instance, key))
+    }
+}

@@ -1,0 +1,101 @@
+//! Who is told of whose coming and going: one by one in small rooms, summed up in large ones.
+
+use actix::{Context, Handler};
+
+use super::Room;
+use crate::{
+    actors::messages::{Join, Leave, MemberKey, Order},
+    model::{
+        InstanceId,
+        roster::{Farewell, Left},
+    },
+    wire::outgoing::Voice,
+};
+
+/// What waits to be summed up.
+#[derive(Debug, Default)]
+pub(super) struct Announcements {
+    joined: usize,
+    left: usize,
+}
+
+impl Announcements {
+    pub(super) fn any(&self) -> bool {
+        self.joined + self.left > 0
+    }
+}
+
+impl Handler<Leave> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Leave { key, instance, how }: Leave, ctx: &mut Context<Self>) {
+        self.member_left(key, &instance, how, ctx);
+        self.flush(ctx);
+    }
+}
+
+impl Room {
+    fn voice<'a>(&'a self, instance: &'a InstanceId) -> Voice<'a> {
+        Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.context.backbone.epoch() }
+    }
+
+    fn is_large(&self) -> bool {
+        self.roster.len() > self.context.config.rooms.announce_limit
+    }
+
+    pub(super) fn announce_joined(&mut self, join: &Join) {
+        if self.is_large() {
+            self.announcements.joined += 1;
+            return;
+        }
+        let frame = self.voice(&join.instance).joined(&join.presence);
+        let event_type = "instance_joined";
+        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type, except: Some(join.key) });
+    }
+
+    fn announce_left(&mut self, instance: &InstanceId, reason: &'static str) {
+        if self.is_large() {
+            self.announcements.left += 1;
+            return;
+        }
+        let frame = self.voice(instance).left(reason);
+        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type: "instance_left", except: None });
+    }
+
+    pub(super) fn member_left(
+        &mut self,
+        key: MemberKey,
+        instance: &InstanceId,
+        how: Farewell,
+        ctx: &mut Context<Self>,
+    ) {
+        self.ports.leave(key);
+        let now = self.context.uptime();
+        match self.roster.leave(instance, key, how, now + self.context.config.heartbeat.timeout) {
+            Left::Gone => {
+                let reason = if how == Farewell::Silent { "lost" } else { "closed" };
+                self.announce_left(instance, reason);
+            }
+            Left::Missed | Left::Stale => {}
+        }
+        self.used_at = now;
+        self.tick_later(ctx);
+    }
+
+    pub(super) fn expire_missed(&mut self) {
+        for instance in self.roster.expire(self.context.uptime()) {
+            self.announce_left(&instance, "lost");
+        }
+    }
+
+    pub(super) fn sum_up_presence(&mut self) {
+        if !self.announcements.any() {
+            return;
+        }
+        let Announcements { joined, left } = std::mem::take(&mut self.announcements);
+        let room = "room".parse().expect("a plain word is an instance id");
+        let frame = self.voice(&room).presence_changed(self.roster.len(), joined, left);
+        let event_type = "presence_changed";
+        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type, except: None });
+    }
+}

@@ -1,0 +1,413 @@
+//! One connection's actor: reads what the client says, holds it against its budgets, and asks the room.
+//!
+//! Owns: the client's identity, grant and budgets. Must not: touch the backbone, know other sessions.
+
+use std::{cell::RefCell, future::poll_fn, mem, rc::Rc, sync::Arc, task::Poll};
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
+use actix_http::ws::{Item, Message as Frame, ProtocolError};
+use actix_web_actors::ws::WebsocketContext;
+use bytes::{Bytes, BytesMut};
+use uuid::Uuid;
+
+use super::{
+    context::NodeContext,
+    directory::Directory,
+    heartbeat::{HeartbeatSupervisor, Watch},
+    link::Link,
+    messages::{
+        Acknowledged, Beat, Enter, Expire, Join, JoinKind, Leave, MemberKey, Publication, Publish, TellFigures,
+    },
+    outlet::{self, Newcomer, Options},
+};
+use crate::{
+    auth::Grant,
+    backbone::{Append, Expect, Subject},
+    model::{
+        DedupeId, InstanceId,
+        rate::{RateBudget, Verdict},
+        resume::Since,
+        roster::{Farewell, Presence},
+    },
+    wire::{
+        Close, Code, Refusal, frame,
+        incoming::{self, ClientMessage, Speaker},
+        outgoing::Voice,
+        record,
+    },
+};
+
+/// What a connection asked for in its handshake, checked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who it is and what it may do.
+    pub grant: Grant,
+    /// Where it goes on.
+    pub since: Since,
+    /// The same as it was written.
+    pub requested: String,
+    /// How it wants its records.
+    pub options: Options,
+    /// What it says it can do.
+    pub capabilities: Vec<Box<str>>,
+}
+
+/// The addresses that a session needs.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// For its room.
+    pub directory: Addr<Directory>,
+    /// For its deadline.
+    pub supervisor: Addr<HeartbeatSupervisor>,
+}
+
+/// A session's place in its room.
+#[derive(Debug)]
+pub struct Membership {
+    /// The outlet of its thread.
+    pub outlet: Rc<outlet::Shared>,
+    /// The place in it.
+    pub key: MemberKey,
+    /// Who it is.
+    pub instance: InstanceId,
+}
+
+impl Membership {
+    /// Ends it and tells the room.
+    pub fn end(self, how: Farewell) {
+        let Self { outlet, key, instance } = self;
+        let room = outlet.room();
+        outlet.dismiss(key);
+        let leave = Leave { key, instance, how };
+        if let Err(actix::dev::SendError::Full(leave)) = room.try_send(leave) {
+            // The room is busy for a moment; the farewell must not get lost.
+            actix_rt::spawn(async move { room.send(leave).await.unwrap_or_default() });
+        }
+    }
+}
+
+/// Membership as the session and its driver share it.
+pub type SharedMembership = Rc<RefCell<Option<Membership>>>;
+
+/// The actor.
+pub struct Session {
+    id: Uuid,
+    request: Request,
+    link: Rc<Link>,
+    membership: SharedMembership,
+    addresses: Addresses,
+    context: Arc<NodeContext>,
+    messages: RateBudget,
+    controls: RateBudget,
+    /// Refusals for rate since the last message that passed.
+    refused_in_a_row: u32,
+    /// Invalid messages since the last valid one.
+    invalid_in_a_row: u32,
+    fragments: Option<Box<BytesMut>>,
+}
+
+impl Session {
+    /// A session for a connection whose handshake is done.
+    pub fn new(
+        request: Request,
+        link: Rc<Link>,
+        membership: SharedMembership,
+        addresses: Addresses,
+        context: Arc<NodeContext>,
+    ) -> Self {
+        let (limits, now) = (&context.config.limits, context.uptime());
+        Self {
+            id: Uuid::new_v4(),
+            messages: RateBudget::new(limits.messages_per_minute, now),
+            controls: RateBudget::new(limits.control_per_minute, now),
+            request,
+            link,
+            membership,
+            addresses,
+            context,
+            refused_in_a_row: 0,
+            invalid_in_a_row: 0,
+            fragments: None,
+        }
+    }
+
+    fn voice(&self) -> Voice<'_> {
+        Voice {
+            tenant: self.request.grant.tenant(),
+            instance: self.request.grant.instance(),
+            now: self.context.now(),
+            epoch: self.context.backbone.epoch(),
+        }
+    }
+
+    /// Enters the room; until that is done nothing the client says is read.
+    fn join(&mut self, ctx: &mut WebsocketContext<Self>) {
+        let tenant = self.request.grant.tenant().clone();
+        let presence =
+            Presence { connected_at: self.context.now(), capabilities: mem::take(&mut self.request.capabilities) };
+        let newcomer = Newcomer {
+            serial: self.context.serial(),
+            session: self.id,
+            link: self.link.clone(),
+            instance: self.request.grant.instance().clone(),
+            presence: presence.clone(),
+            options: self.request.options.clone(),
+        };
+        let (since, requested) = (self.request.since.clone(), self.request.requested.clone());
+        let (context, directory, session) = (self.context.clone(), self.addresses.directory.clone(), self.id);
+        let membership = self.membership.clone();
+        let joining = async move {
+            let (serial, instance) = (newcomer.serial, newcomer.instance.clone());
+            let mut newcomer = Some(newcomer);
+            loop {
+                let room = match directory.send(Enter(tenant.clone())).await {
+                    Ok(entered) => entered?,
+                    Err(_) => return Err(Refusal::new(Code::Draining, "the node is going away")),
+                };
+                if let Some(newcomer) = newcomer.take() {
+                    let outlet = outlet::Shared::for_tenant(&tenant, &room, &directory, &context);
+                    let key = outlet.admit(newcomer);
+                    *membership.borrow_mut() = Some(Membership { outlet, key, instance: instance.clone() });
+                }
+                let (key, outlet) = match &*membership.borrow() {
+                    Some(Membership { outlet, key, .. }) => (*key, outlet.addr()),
+                    None => return Ok(()), // the connection ended meanwhile
+                };
+                debug_assert_eq!(key.serial, serial);
+                let Some(outlet) = outlet else { return Ok(()) };
+                let join = Join {
+                    key,
+                    session,
+                    outlet,
+                    instance: instance.clone(),
+                    presence: presence.clone(),
+                    since: since.clone(),
+                    requested: requested.clone(),
+                    kind: JoinKind::Fresh,
+                };
+                if let Ok(Ok(())) = room.send(join).await {
+                    return Ok(());
+                }
+            }
+        };
+        ctx.wait(joining.into_actor(self).map(|joined, session, _| {
+            if let Err(refusal) = joined {
+                session.refuse(&refusal);
+                session.link.close(match refusal.code {
+                    Code::LimitReached => Close::LimitReached,
+                    Code::Draining => Close::Restart { retry_after: refusal.retry_after.unwrap_or_default() },
+                    _ => Close::Internal,
+                });
+            }
+        }));
+    }
+
+    fn refuse(&self, refusal: &Refusal) {
+        self.context.metrics.refused.inc();
+        self.link.send(self.voice().error(refusal));
+    }
+
+    /// Reads one whole message.
+    fn read(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
+        let speaker = Speaker { tenant: self.request.grant.tenant(), instance: self.request.grant.instance() };
+        let message = match incoming::read(text, speaker, self.context.config.limits.json_depth) {
+            Ok(message) => message,
+            Err(refusal) => return self.refuse_invalid(&refusal, ctx),
+        };
+        self.invalid_in_a_row = 0;
+        if !self.within_budget(&message, ctx) {
+            return;
+        }
+        match message {
+            ClientMessage::Publish(publish) => self.publish(publish, ctx),
+            ClientMessage::Ping => self.link.send(self.voice().pong()),
+            ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
+            ClientMessage::Ack(None) => {}
+            ClientMessage::Ack(Some(position)) => {
+                let instance = self.request.grant.instance().clone();
+                self.tell_room(|key| Acknowledged { key, instance, position });
+            }
+        }
+    }
+
+    fn refuse_invalid(&mut self, refusal: &Refusal, ctx: &mut WebsocketContext<Self>) {
+        self.refuse(refusal);
+        self.invalid_in_a_row += 1;
+        if self.invalid_in_a_row >= self.context.config.limits.invalid_in_a_row {
+            self.end(Close::Invalid, ctx);
+        }
+    }
+
+    fn within_budget(&mut self, message: &ClientMessage, ctx: &mut WebsocketContext<Self>) -> bool {
+        let now = self.context.uptime();
+        let (verdict, publish) = match message {
+            ClientMessage::Publish(publish) => (self.messages.take(now), Some(publish.id)),
+            ClientMessage::SyncRequest => (self.messages.take(now), None),
+            ClientMessage::Ping | ClientMessage::Ack(_) => (self.controls.take(now), None),
+        };
+        let Verdict::Refuse { retry_after } = verdict else {
+            self.refused_in_a_row = 0;
+            return true;
+        };
+        let mut refusal = Refusal::new(Code::RateLimited, "too many messages; nothing was done with this one");
+        refusal.event_id = publish;
+        self.refuse(&refusal.after(retry_after));
+        self.refused_in_a_row += 1;
+        if self.refused_in_a_row >= self.context.config.limits.refusals_before_close {
+            self.end(Close::RateLimited, ctx);
+        }
+        false
+    }
+
+    fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {
+        let (tenant, instance) = (self.request.grant.tenant(), self.request.grant.instance());
+        let append = Append {
+            tenant: tenant.clone(),
+            dedupe: DedupeId::of(tenant, instance, publish.id),
+            expect: Expect::Anything,
+            body: publish.to_body(tenant, instance, self.context.now()),
+            subject: Subject::Event(publish.event_type),
+        };
+        let publication = Publication { token: self.context.serial(), id: publish.id, append };
+        let Some((room, key)) = self.membership.borrow().as_ref().map(|m| (m.outlet.room(), m.key)) else { return };
+        self.link.expect(publication.clone());
+        match room.try_send(Publish { key, publication }) {
+            Ok(()) => {}
+            Err(actix::dev::SendError::Full(publish)) => {
+                self.link.settle(publish.publication.token);
+                let refusal = Refusal::new(Code::Busy, "too much is waiting to be stored; repeat with the same id");
+                self.refuse(&refusal.about(publish.publication.id).after(std::time::Duration::from_millis(100)));
+            }
+            // A dead room: its outlet repeats what waits to the new one.
+            Err(actix::dev::SendError::Closed(_)) => {}
+        }
+        self.wait_while_full(ctx);
+    }
+
+    /// Reads nothing more while too many publishes wait for their answer.
+    fn wait_while_full(&self, ctx: &mut WebsocketContext<Self>) {
+        let (limit, link) = (self.context.config.limits.publishes_in_flight, self.link.clone());
+        if link.in_flight() < limit {
+            return;
+        }
+        // Whoever settles a publish wakes the driver, which polls this.
+        let settled =
+            poll_fn(move |_| if link.in_flight() < limit || link.is_over() { Poll::Ready(()) } else { Poll::Pending });
+        ctx.wait(settled.into_actor(self));
+    }
+
+    /// Sends a small request to the room; one that finds the mailbox full is only a question asked again later.
+    fn tell_room<M>(&self, message: impl FnOnce(MemberKey) -> M)
+    where
+        M: actix::Message<Result = ()> + Send + 'static,
+        super::room::Room: Handler<M>,
+    {
+        if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow()
+            && let Err(actix::dev::SendError::Full(_)) = outlet.room().try_send(message(*key))
+        {
+            let refusal = Refusal::new(Code::Busy, "the room is busy; ask again");
+            self.refuse(&refusal.after(std::time::Duration::from_millis(100)));
+        }
+    }
+
+    fn end(&mut self, close: Close, ctx: &mut WebsocketContext<Self>) {
+        self.link.close(close);
+        // Stop reading what is already here. The driver ends the connection.
+        ctx.stop();
+    }
+
+    fn read_bytes(&mut self, bytes: &[u8], ctx: &mut WebsocketContext<Self>) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.read(text, ctx),
+            Err(_) => self.end(Close::NotUtf8, ctx),
+        }
+    }
+
+    fn read_fragment(&mut self, item: Item, ctx: &mut WebsocketContext<Self>) {
+        // The guard has bounded the sum and checked the order before these bytes came here.
+        match item {
+            Item::FirstText(bytes) | Item::FirstBinary(bytes) => {
+                self.fragments = Some(Box::new(BytesMut::from(&bytes[..])));
+            }
+            Item::Continue(bytes) => {
+                if let Some(message) = &mut self.fragments {
+                    message.extend_from_slice(&bytes);
+                }
+            }
+            Item::Last(bytes) => {
+                if let Some(mut message) = self.fragments.take() {
+                    message.extend_from_slice(&bytes);
+                    self.read_bytes(&message, ctx);
+                }
+            }
+        }
+    }
+
+    fn answer_ping(&mut self, payload: &Bytes) {
+        if let Verdict::Pass = self.controls.take(self.context.uptime()) {
+            self.link.send(frame::pong(payload));
+        }
+    }
+}
+
+impl Actor for Session {
+    type Context = WebsocketContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let grant = &self.request.grant;
+        tracing::debug!(session = %self.id, tenant = %grant.tenant(), instance = %grant.instance(), "connected");
+        let watch = Watch { session: ctx.address(), heard: self.link.heard() };
+        let supervisor = self.addresses.supervisor.clone();
+        if let Err(actix::dev::SendError::Full(watch)) = supervisor.try_send(watch) {
+            ctx.spawn(async move { supervisor.send(watch).await.unwrap_or_default() }.into_actor(self));
+        }
+        self.join(ctx);
+    }
+}
+
+impl StreamHandler<Result<Frame, ProtocolError>> for Session {
+    fn handle(&mut self, frame: Result<Frame, ProtocolError>, ctx: &mut Self::Context) {
+        if self.link.is_over() {
+            return;
+        }
+        match frame {
+            Ok(Frame::Text(text)) => self.read(&text, ctx),
+            Ok(Frame::Binary(bytes)) => self.read_bytes(&bytes, ctx),
+            Ok(Frame::Continuation(item)) => self.read_fragment(item, ctx),
+            Ok(Frame::Ping(payload)) => self.answer_ping(&payload),
+            Ok(Frame::Pong(payload)) => {
+                if let Some(position) = frame::pong_position(&payload) {
+                    let instance = self.request.grant.instance().clone();
+                    self.tell_room(|key| Acknowledged { key, instance, position });
+                }
+            }
+            Ok(Frame::Close(_)) => self.end(Close::Normal, ctx),
+            Ok(Frame::Nop) => {}
+            // The stream would go on after an error: end it here, once.
+            Err(ProtocolError::Io(_)) => self.end(Close::NotUtf8, ctx),
+            Err(_) => self.end(Close::Protocol, ctx),
+        }
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {
+        // The input ends with the driver, which ends the session.
+    }
+}
+
+impl Handler<Beat> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Beat, _: &mut Self::Context) {
+        if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow() {
+            outlet.beat(*key);
+        }
+    }
+}
+
+impl Handler<Expire> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Expire, ctx: &mut Self::Context) {
+        self.end(Close::HeartbeatLost, ctx);
+    }
+}

@@ -1,0 +1,231 @@
+//! The configuration as typed values. Owns: the names, types and units of the keys. Must not know: where values come from.
+//!
+//! `config/default.toml` says what each key does and what zero means; field and key have the same name and order.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use super::secret;
+
+/// Everything that can be set. Made by [`Config::load`] only, so a value of this type has passed every check.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the embedded log lives.
+    pub data_dir: PathBuf,
+    /// The listening side.
+    pub server: Server,
+    /// Which log the node stands on.
+    pub backbone: BackboneChoice,
+    /// The cluster, for [`BackboneKind::Nats`].
+    pub nats: Nats,
+    /// How clients prove who they are.
+    pub auth: Auth,
+    /// Liveness of connections.
+    pub heartbeat: Heartbeat,
+    /// The embedded log.
+    pub log: Log,
+    /// The rooms.
+    pub rooms: Rooms,
+    /// What clients may do and take.
+    pub limits: Limits,
+    /// How the node stops.
+    pub drain: Drain,
+    /// What is logged and how.
+    pub logging: Logging,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// IP address or host name to listen on.
+    pub host: String,
+    /// TCP port; 0 takes any free one.
+    pub port: u16,
+    /// Threads that serve connections; 0 is one per core.
+    pub workers: usize,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+    /// Browser origins that may connect; empty lets any in.
+    pub allowed_origins: Vec<String>,
+    /// Time for the request and the upgrade.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// SO_SNDBUF in bytes; 0 leaves it to the system.
+    pub send_buffer: usize,
+}
+
+/// `[backbone]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneChoice {
+    /// Which one.
+    pub kind: BackboneKind,
+}
+
+/// The logs that a node can stand on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackboneKind {
+    /// Files in `data_dir`.
+    Embedded,
+    /// A JetStream cluster.
+    Nats,
+}
+
+/// `[nats]`
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nats {
+    /// The cluster's servers; may hold credentials.
+    pub urls: Vec<String>,
+}
+
+// By hand, so that a logged configuration does not give the credentials away.
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urls: Vec<_> = self.urls.iter().map(|url| secret::without_credentials(url)).collect();
+        f.debug_struct("Nats").field("urls", &urls).finish()
+    }
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// How clients prove who they are.
+    pub mode: AuthMode,
+    /// Whether [`AuthMode::None`] may listen beyond loopback.
+    pub allow_remote_none: bool,
+}
+
+/// The ways to prove who one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Clients are who they say they are.
+    None,
+}
+
+/// `[heartbeat]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Between two heartbeats; above zero.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// Silence after which a connection is closed; longer than `interval`.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// How long a record is kept; zero is forever.
+    #[serde(with = "humantime_serde")]
+    pub retention_age: Duration,
+    /// How many bytes of records are kept; 0 sets no bound.
+    pub retention_bytes: u64,
+    /// Between two looks for records to drop; above zero.
+    #[serde(with = "humantime_serde")]
+    pub sweep_interval: Duration,
+    /// Most records in one flush; at least 1.
+    pub commit_records: usize,
+    /// Most bytes in one flush, except for one larger record; at least 1.
+    pub commit_bytes: usize,
+    /// Appends that may wait; at least 1.
+    pub queue_appends: usize,
+    /// Bytes that may wait in one feed; at least 1.
+    pub feed_bytes: usize,
+}
+
+/// `[rooms]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rooms {
+    /// Threads that the rooms run on; at least 1.
+    pub threads: usize,
+    /// How long an empty room stays in memory; zero lets it go at once.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// Bytes of the newest records kept in memory, per room; at least 1.
+    pub ring_bytes: usize,
+    /// Most members whose coming and going is announced one by one; 0 always sums up.
+    pub announce_limit: usize,
+    /// Between two writes of moved cursors; above zero.
+    #[serde(with = "humantime_serde")]
+    pub cursor_flush: Duration,
+    /// Bytes that one read of the log brings; at least 1.
+    pub page_bytes: usize,
+    /// Distinct `preview` values per room; at least 1.
+    pub variants: usize,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Largest message in bytes; at least 1.
+    pub max_message_bytes: usize,
+    /// Deepest nesting of JSON; 1 to 128.
+    pub json_depth: usize,
+    /// Publishes per minute and instance; 0 is unlimited.
+    pub messages_per_minute: u32,
+    /// Other messages per minute and connection; at least 1.
+    pub control_per_minute: u32,
+    /// Refusals for going too fast that close the connection; at least 1.
+    pub refusals_before_close: u32,
+    /// Invalid messages in a row that close the connection; at least 1.
+    pub invalid_in_a_row: u32,
+    /// Publishes of one connection that may wait for their ack; at least 1.
+    pub publishes_in_flight: usize,
+    /// Connections of one tenant on this node; at least 1.
+    pub connections_per_tenant: usize,
+    /// Connections on this node; at least 1.
+    pub connections_per_node: usize,
+    /// Bytes that may wait for a slow connection; at least 1.
+    pub outbox_bytes: usize,
+    /// How long a connection with waiting bytes may take none; above zero.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
+    /// Largest HTTP body in bytes; at least 1.
+    pub http_body_bytes: usize,
+    /// Events in one HTTP request; at least 1.
+    pub events_per_request: usize,
+}
+
+/// `[drain]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// How long a stopping node waits for its connections; zero does not wait.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Greatest random delay that clients are told to come back after; at most `timeout`.
+    #[serde(with = "humantime_serde")]
+    pub spread: Duration,
+}
+
+/// `[logging]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logging {
+    /// A level or env-filter directives; has been parsed once, so it parses.
+    pub level: String,
+    /// For whom.
+    pub format: LogFormat,
+}
+
+/// Shape of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

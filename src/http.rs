@@ -1,0 +1,14 @@
+//! The HTTP side: publish, history, roster, figures, probes, and the WebSocket upgrade that hands a connection to its
+//! session.
+//!
+//! Owns: paths, parameters, status codes. Must not know: how rooms work inside.
+
+mod events;
+mod parameters;
+mod probes;
+mod problem;
+mod reports;
+pub mod server;
+mod upgrade;
+
+pub use probes::ProcessFigures;

@@ -1,0 +1,239 @@
+//! Publishing and reading history without a socket.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Bytes, Data, Path, Payload},
+};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::{
+    parameters::{self, Parameters},
+    problem,
+    server::Shared,
+};
+use crate::{
+    actors::{
+        messages::{Enter, PublishFor},
+        room::{appends::refusal, joining::start_for_request},
+    },
+    backbone::{Append, AppendError, Appended, Expect, Outcome, ReadBudget, Subject},
+    model::{DedupeId, EventId, Position, TenantId},
+    wire::{
+        Batch, Code, Refusal,
+        incoming::{self, Shape},
+        outgoing::{ErrorReport, EventIdText, ResyncReport, place, place_of},
+        record::Record,
+    },
+};
+
+const LIMIT: u64 = 100;
+const MOST: u64 = 1_000;
+
+/// What became of one publish.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ItemAnswer<'a> {
+    Stored { event_id: EventIdText, seq: u64, duplicate: bool, status: &'static str, cursor: String },
+    Refused { status: &'static str, error: ErrorReport<'a> },
+}
+
+type ItemResult = Result<(EventId, Appended), Refusal>;
+
+/// `POST /v1/tenants/{tenant}/events`
+pub(super) async fn publish(shared: Data<Shared>, tenant: Path<String>, payload: Payload) -> HttpResponse {
+    let tenant = match parameters::tenant(&tenant) {
+        Ok(tenant) => tenant,
+        Err(refusal) => return problem::respond(&refusal),
+    };
+    match publish_all(&shared, &tenant, payload).await {
+        Ok((results, Shape::One)) => answer_one(&shared, results),
+        Ok((results, Shape::List)) => answer_list(&shared, &results),
+        Err(refusal) => problem::respond(&refusal),
+    }
+}
+
+async fn publish_all(
+    shared: &Shared,
+    tenant: &TenantId,
+    payload: Payload,
+) -> Result<(Vec<ItemResult>, Shape), Refusal> {
+    let body = read_body(shared, payload).await?;
+    let text = std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "the body is not UTF-8"))?;
+    let limits = &shared.context.config.limits;
+    let (items, shape) = incoming::split_publishes(text, limits.json_depth)?;
+    if items.len() > limits.events_per_request {
+        let message = format!("at most {} events in one request", limits.events_per_request);
+        return Err(Refusal::new(Code::TooLarge, message));
+    }
+    let mut results: Vec<Option<ItemResult>> = Vec::new();
+    let (mut appends, mut ids) = (Vec::new(), Vec::new());
+    for item in items {
+        match append_of(shared, tenant, item.get()) {
+            Ok((id, append)) => {
+                ids.push((results.len(), id));
+                appends.push(append);
+                results.push(None);
+            }
+            Err(refusal) => results.push(Some(Err(refusal))),
+        }
+    }
+    for ((index, id), answer) in ids.into_iter().zip(append_all(shared, tenant, appends).await?) {
+        results[index] = Some(match answer.await {
+            Ok(Ok(appended)) => Ok((id, appended)),
+            Ok(Err(error)) => Err(refusal(error).about(id)),
+            // The room died with the append under way.
+            Err(_) => Err(refusal(AppendError::Unknown("room died".into())).about(id)),
+        });
+    }
+    Ok((results.into_iter().flatten().collect(), shape))
+}
+
+async fn read_body(shared: &Shared, payload: Payload) -> Result<Bytes, Refusal> {
+    let limit = shared.context.config.limits.http_body_bytes;
+    match payload.to_bytes_limited(limit).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(Refusal::new(Code::InvalidJson, "the body could not be read to its end")),
+        Err(_) => Err(Refusal::new(Code::TooLarge, format!("the body is larger than {limit} bytes"))),
+    }
+}
+
+fn append_of(shared: &Shared, tenant: &TenantId, text: &str) -> Result<(EventId, Append), Refusal> {
+    let limits = &shared.context.config.limits;
+    if text.len() > limits.max_message_bytes {
+        let message = format!("the event is larger than {} bytes", limits.max_message_bytes);
+        return Err(Refusal::new(Code::TooLarge, message));
+    }
+    let (instance, publish) = incoming::read_publish(text, tenant, limits.json_depth)?;
+    let append = Append {
+        tenant: tenant.clone(),
+        dedupe: DedupeId::of(tenant, &instance, publish.id),
+        expect: Expect::Anything,
+        body: publish.to_body(tenant, &instance, shared.context.now()),
+        subject: Subject::Event(publish.event_type),
+    };
+    Ok((publish.id, append))
+}
+
+type Answers = Vec<oneshot::Receiver<Result<Appended, AppendError>>>;
+
+async fn append_all(shared: &Shared, tenant: &TenantId, appends: Vec<Append>) -> Result<Answers, Refusal> {
+    if appends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let away = || Refusal::new(Code::Draining, "the node is going away; repeat with the same ids");
+    loop {
+        let room = shared.addresses.directory.send(Enter(tenant.clone())).await.map_err(|_| away())??;
+        let (answers, receivers) = appends.iter().map(|_| oneshot::channel()).unzip();
+        if let Ok(Ok(())) = room.send(PublishFor { appends: appends.clone(), answers }).await {
+            return Ok(receivers);
+        }
+        // The room went away in between; repeating is harmless, and the directory has the next one.
+    }
+}
+
+fn status_of(result: &ItemResult) -> u16 {
+    match result {
+        Ok((_, Appended { outcome: Outcome::Stored, .. })) => 201,
+        Ok((_, Appended { outcome: Outcome::Duplicate, .. })) => 200,
+        Err(refusal) => refusal.code.status(),
+    }
+}
+
+fn describe<'a>(shared: &Shared, result: &'a ItemResult) -> ItemAnswer<'a> {
+    match result {
+        Ok((id, Appended { position, outcome })) => {
+            let duplicate = *outcome == Outcome::Duplicate;
+            ItemAnswer::Stored {
+                event_id: EventIdText(*id),
+                seq: position.0,
+                duplicate,
+                status: if duplicate { "duplicate" } else { "stored" },
+                cursor: place_of(shared.context.backbone.epoch(), *position, *id),
+            }
+        }
+        Err(refusal) => ItemAnswer::Refused { status: "refused", error: ErrorReport::new(refusal) },
+    }
+}
+
+fn answer_one(shared: &Shared, results: Vec<ItemResult>) -> HttpResponse {
+    match results.into_iter().next() {
+        Some(Err(refusal)) => problem::respond(&refusal),
+        Some(result) => HttpResponse::build(status(status_of(&result))).json(describe(shared, &result)),
+        None => problem::respond(&Refusal::new(Code::InvalidJson, "the body is empty")),
+    }
+}
+
+fn answer_list(shared: &Shared, results: &[ItemResult]) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Results<'a> {
+        results: Vec<ItemAnswer<'a>>,
+    }
+    let first = results.first().map_or(200, status_of);
+    let same = results.iter().all(|result| status_of(result) == first);
+    let results = results.iter().map(|result| describe(shared, result)).collect();
+    HttpResponse::build(status(if same { first } else { 207 })).json(Results { results })
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// `GET /v1/tenants/{tenant}/events`
+pub(super) async fn history(shared: Data<Shared>, tenant: Path<String>, request: HttpRequest) -> HttpResponse {
+    match read_history(&shared, &tenant, request.query_string()).await {
+        Ok(body) => HttpResponse::Ok().content_type("application/json").body(body),
+        Err(refusal) => problem::respond(&refusal),
+    }
+}
+
+async fn read_history(shared: &Shared, tenant: &str, query: &str) -> Result<Vec<u8>, Refusal> {
+    let tenant = parameters::tenant(tenant)?;
+    let parameters = Parameters::read(query);
+    let limit = parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize;
+    let since = parameters.since("after")?;
+    let (context, failed) = (&shared.context, |error| problem::log_unavailable(&error));
+    let (backbone, epoch) = (&context.backbone, context.backbone.epoch());
+    let start = start_for_request(context, &tenant, &since).await.map_err(failed)?;
+    let prev = backbone.last_at(&tenant, start.after).await.map_err(failed)?;
+    let budget = ReadBudget { records: limit, bytes: context.config.limits.http_body_bytes };
+    let page = backbone.read(&tenant, start.after, budget).await.map_err(failed)?;
+    let requested = parameters.get("after").unwrap_or_default().to_owned();
+    let resync = start.resync.map(|reason| ResyncReport::new(reason, requested, epoch, start.after));
+    let reached = page.records.last().map_or(start.after, |record| record.position);
+    let mut records = Vec::with_capacity(page.records.len());
+    let mut before = prev;
+    for stored in page.records {
+        // A damaged body is left out here as in the room, which reports it.
+        if let Ok(record) = Record::read(&tenant, stored.position, before, stored.body) {
+            before = stored.position;
+            records.push(record);
+        }
+    }
+    Ok(history_page(Batch::new(records), reached, page.more, resync.as_ref(), epoch))
+}
+
+fn history_page(
+    batch: Option<Batch>,
+    reached: Position,
+    more: bool,
+    resync: Option<&ResyncReport>,
+    epoch: crate::model::Epoch,
+) -> Vec<u8> {
+    let mut body = b"{\"events\":[".to_vec();
+    let metas = batch.as_ref().map(Batch::metas).unwrap_or_default();
+    for index in 0..metas.len() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend(batch.iter().flat_map(|batch| batch.json(index)));
+    }
+    let cursor = match metas.last() {
+        Some(last) if last.position == reached => place_of(epoch, reached, last.id),
+        _ => place(epoch, reached),
+    };
+    let resync = resync.and_then(|report| serde_json::to_string(report).ok()).unwrap_or_else(|| "null".into());
+    body.extend_from_slice(format!("],\"cursor\":\"{cursor}\",\"more\":{more},\"resync\":{resync}}}").as_bytes());
+    body
+}

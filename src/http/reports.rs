@@ -1,0 +1,82 @@
+//! Who is here, and the figures.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Path},
+};
+use serde_json::json;
+
+use super::{parameters, problem, server::Shared};
+use crate::{
+    actors::messages::{Enter, Find, Report, RoomReport},
+    wire::{Code, Refusal, outgoing::place},
+};
+
+/// `GET /`
+pub(super) async fn index() -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "service": "continuum",
+        "version": env!("CARGO_PKG_VERSION"),
+        "links": {
+            "rooms": "/ws/sync?tenant_id={tenant}&instance_id={instance}",
+            "events": "/v1/tenants/{tenant}/events",
+            "instances": "/v1/tenants/{tenant}/instances",
+            "tenant_stats": "/v1/tenants/{tenant}/stats",
+            "stats": "/v1/stats",
+            "health": "/healthz",
+            "readiness": "/readyz",
+            "metrics": "/metrics",
+        },
+    }))
+}
+
+/// `GET /v1/tenants/{tenant}/instances`
+pub(super) async fn instances(shared: Data<Shared>, tenant: Path<String>) -> HttpResponse {
+    let tenant = match parameters::tenant(&tenant) {
+        Ok(tenant) => tenant,
+        Err(refusal) => return problem::respond(&refusal),
+    };
+    // A room that is not in memory has nobody in it; looking does not start it.
+    let report = match shared.addresses.directory.send(Find(tenant)).await {
+        Ok(Some(room)) => room.send(Report).await.ok(),
+        _ => None,
+    };
+    let instances = report.map(|report| report.instances).unwrap_or_default();
+    HttpResponse::Ok().json(json!({"instances": instances, "instances_total": instances.len()}))
+}
+
+/// `GET /v1/tenants/{tenant}/stats`
+pub(super) async fn tenant_stats(shared: Data<Shared>, tenant: Path<String>) -> HttpResponse {
+    match room_report(&shared, &tenant).await {
+        Ok(RoomReport { figures, instances, position }) => HttpResponse::Ok().json(json!({
+            "tenant_id": &*tenant,
+            "state": figures,
+            "total_connections": instances.len(),
+            "position": position.0,
+            "cursor": place(shared.context.backbone.epoch(), position),
+        })),
+        Err(refusal) => problem::respond(&refusal),
+    }
+}
+
+async fn room_report(shared: &Shared, tenant: &str) -> Result<RoomReport, Refusal> {
+    let tenant = parameters::tenant(tenant)?;
+    let away = || Refusal::new(Code::Draining, "the node is going away; come back later");
+    let room = shared.addresses.directory.send(Enter(tenant)).await.map_err(|_| away())??;
+    // Fails only for a room that stops or was rebuilt at this very moment.
+    room.send(Report).await.map_err(|_| Refusal::new(Code::Busy, "the room is being moved; ask again"))
+}
+
+/// `GET /v1/stats`
+pub(super) async fn node_stats(shared: Data<Shared>) -> HttpResponse {
+    let metrics = &shared.context.metrics;
+    HttpResponse::Ok().json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "epoch": shared.context.backbone.epoch().to_string(),
+        "uptime_seconds": shared.context.uptime().as_secs(),
+        "total_connections": shared.context.connections.taken(),
+        "total_rooms": metrics.rooms.get(),
+        "published": metrics.stored(),
+        "delivered": metrics.delivered.get(),
+    }))
+}

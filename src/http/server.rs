@@ -1,0 +1,142 @@
+//! The listening side: one port for HTTP and WebSocket.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    sync::Arc,
+};
+
+use actix_http::HttpService;
+use actix_server::Server;
+use actix_service::map_config;
+use actix_web::{
+    App, HttpRequest, HttpResponse, Resource,
+    dev::AppConfig,
+    web::{self, Data},
+};
+use prometheus_client::registry::Registry;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{events, probes, probes::ProcessFigures, problem, reports, upgrade};
+use crate::{
+    actors::{context::NodeContext, session::Addresses},
+    wire::{Code, Refusal},
+};
+
+/// What request handlers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The node.
+    pub context: Arc<NodeContext>,
+    /// Its actors.
+    pub addresses: Addresses,
+    /// Its figures, by name.
+    pub registry: Registry,
+    /// What it costs.
+    pub process: ProcessFigures,
+}
+
+/// Binds the configured address.
+///
+/// # Errors
+///
+/// Names the address: it does not resolve, is taken, or may not be bound.
+pub fn bind(host: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {host}:{port}: {error}"));
+    let address = (host, port).to_socket_addrs().map_err(named)?.next();
+    let address = address.ok_or_else(|| named(io::ErrorKind::AddrNotAvailable.into()))?;
+    listen(address, backlog).map_err(named)
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Starts serving; the returned server has to be awaited.
+///
+/// # Errors
+///
+/// When the listener cannot be used.
+pub fn serve(listener: TcpListener, shared: Shared) -> io::Result<Server> {
+    let shared = Data::new(shared);
+    let server = &shared.context.config.server;
+    let workers = if server.workers == 0 { num_cpus() } else { server.workers };
+    let (backlog, patience) = (server.backlog, server.handshake_timeout);
+    Ok(Server::build()
+        .workers(workers)
+        .backlog(backlog)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .listen("continuum", listener, move || {
+            let shared = shared.clone();
+            let upgrade = upgrade::service(shared.context.clone(), shared.addresses.clone());
+            HttpService::build()
+                .client_request_timeout(patience)
+                .client_disconnect_timeout(patience)
+                .tcp_nodelay(true)
+                .upgrade(upgrade)
+                .h1(map_config(app(shared), |()| AppConfig::default()))
+                .tcp()
+        })?
+        .run())
+}
+
+fn num_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn app(
+    shared: Data<Shared>,
+) -> App<
+    impl actix_service::ServiceFactory<
+        actix_web::dev::ServiceRequest,
+        Config = (),
+        Response = actix_web::dev::ServiceResponse,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(shared)
+        .service(resource("/").route(web::get().to(reports::index)))
+        .service(resource("/healthz").route(web::get().to(probes::health)))
+        .service(resource("/readyz").route(web::get().to(probes::readiness)))
+        .service(resource("/metrics").route(web::get().to(probes::metrics)))
+        .service(resource("/v1/stats").route(web::get().to(reports::node_stats)))
+        .service(resource("/v1/tenants/{tenant}/stats").route(web::get().to(reports::tenant_stats)))
+        .service(resource("/v1/tenants/{tenant}/instances").route(web::get().to(reports::instances)))
+        .service(
+            resource("/v1/tenants/{tenant}/events")
+                .route(web::post().to(events::publish))
+                .route(web::get().to(events::history)),
+        )
+        .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
+        .default_service(web::to(not_found))
+}
+
+/// A path; methods that it does not have are answered as such.
+fn resource(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(method_not_allowed))
+}
+
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    let message = if request.path().starts_with("/ws") {
+        "no such path; rooms are at /ws/sync"
+    } else {
+        "no such path; GET / lists them"
+    };
+    problem::respond(&Refusal::new(Code::NotFound, message))
+}
+
+async fn method_not_allowed() -> HttpResponse {
+    problem::respond(&Refusal::new(Code::MethodNotAllowed, "this path exists, but not for this method"))
+}
+
+async fn upgrade_required() -> HttpResponse {
+    problem::respond(&Refusal::new(Code::UpgradeRequired, "this path wants a WebSocket upgrade"))
+}

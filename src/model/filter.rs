@@ -1,0 +1,102 @@
+//! Server-side filters over types: a comma-separated list of names in which `*` stands for any run of characters.
+
+use super::{EventType, IdError};
+
+/// Greatest number of patterns in one filter.
+const MAX_PATTERNS: usize = 64;
+
+/// Which types a session wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypeFilter {
+    /// Empty: everything.
+    patterns: Vec<Box<str>>,
+}
+
+impl TypeFilter {
+    /// Reads `memory.*,concept_learned`. Empty parts are skipped; nothing at all wants everything.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let mut patterns = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            if part.len() > 128 {
+                return Err(IdError::TooLong { what: "types", limit: 128 });
+            }
+            if !part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'*')) {
+                return Err(IdError::Forbidden { what: "types", allowed: "event types and '*', joined by commas" });
+            }
+            patterns.push(part.into());
+        }
+        if patterns.len() > MAX_PATTERNS {
+            return Err(IdError::TooLong { what: "types", limit: MAX_PATTERNS });
+        }
+        if patterns.iter().any(|pattern: &Box<str>| &**pattern == "*") {
+            patterns.clear();
+        }
+        Ok(Self { patterns })
+    }
+
+    /// Whether everything passes.
+    pub fn is_open(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// Whether this type passes.
+    pub fn admits(&self, event_type: &EventType) -> bool {
+        self.admits_name(event_type.as_str())
+    }
+
+    /// The same for a name that is known to be a type.
+    pub fn admits_name(&self, name: &str) -> bool {
+        self.is_open() || self.patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
+    }
+}
+
+/// Glob match in linear space and without recursion: on a mismatch, go back to the last `*` and let it take one more.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(byte) if *byte == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((at, taken)) => {
+                    star = Some((at, taken + 1));
+                    p = at + 1;
+                    n = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_stand_for_any_run() {
+        let filter = TypeFilter::parse("memory.*, concept_learned,*_made").expect("filter");
+        for name in ["memory.created", "memory.a.b", "concept_learned", "decision_made"] {
+            assert!(filter.admits(&name.parse().expect("type")), "{name}");
+        }
+        for name in ["memory", "concept_learned2", "made_up"] {
+            assert!(!filter.admits(&name.parse().expect("type")), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_a_star_want_everything() {
+        assert!(TypeFilter::parse("").expect("filter").is_open());
+        assert!(TypeFilter::parse("a,*").expect("filter").is_open());
+        assert!(TypeFilter::parse("a b").is_err());
+        assert!(TypeFilter::parse(&vec!["a"; 65].join(",")).is_err());
+    }
+}

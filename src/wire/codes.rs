@@ -1,0 +1,218 @@
+//! The stable codes: errors (the same on sockets and over HTTP) and WebSocket close codes. `docs/protocol.md` lists them.
+
+use std::{borrow::Cow, time::Duration};
+
+use crate::model::{EventId, IdError};
+
+/// An error's stable code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Not one JSON object in UTF-8.
+    InvalidJson,
+    /// Nested too deeply.
+    TooDeep,
+    /// A field is missing or has the wrong type.
+    InvalidMessage,
+    /// The tenant id is not one.
+    InvalidTenant,
+    /// The instance id is not one.
+    InvalidInstance,
+    /// The event type is not one.
+    InvalidType,
+    /// The event type is a session message's.
+    ReservedType,
+    /// The publish id is not a UUID.
+    InvalidEventId,
+    /// Another parameter is wrong.
+    InvalidParameter,
+    /// The message claims to be somebody else's.
+    IdentityMismatch,
+    /// The browser's origin is not allowed.
+    OriginRefused,
+    /// Too large.
+    TooLarge,
+    /// Too many messages.
+    RateLimited,
+    /// Too many connections.
+    LimitReached,
+    /// Too much waits to be stored.
+    Busy,
+    /// The log takes no more.
+    LogFull,
+    /// Perhaps stored.
+    Unknown,
+    /// The node is starting.
+    Starting,
+    /// The node goes away.
+    Draining,
+    /// No such path.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// A WebSocket path was asked without an upgrade, or the upgrade was malformed.
+    UpgradeRequired,
+    /// The node's fault.
+    Internal,
+}
+
+impl Code {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status that goes with it.
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+
+    fn row(self) -> (&'static str, u16) {
+        match self {
+            Self::InvalidJson => ("invalid_json", 400),
+            Self::TooDeep => ("too_deep", 400),
+            Self::InvalidMessage => ("invalid_message", 400),
+            Self::InvalidTenant => ("invalid_tenant", 400),
+            Self::InvalidInstance => ("invalid_instance", 400),
+            Self::InvalidType => ("invalid_type", 400),
+            Self::ReservedType => ("reserved_type", 400),
+            Self::InvalidEventId => ("invalid_event_id", 400),
+            Self::InvalidParameter => ("invalid_parameter", 400),
+            Self::IdentityMismatch => ("identity_mismatch", 403),
+            Self::OriginRefused => ("origin_refused", 403),
+            Self::TooLarge => ("too_large", 413),
+            Self::RateLimited => ("rate_limited", 429),
+            Self::LimitReached => ("limit_reached", 429),
+            Self::Busy => ("busy", 503),
+            Self::LogFull => ("log_full", 503),
+            Self::Unknown => ("unknown", 503),
+            Self::Starting => ("starting", 503),
+            Self::Draining => ("draining", 503),
+            Self::NotFound => ("not_found", 404),
+            Self::MethodNotAllowed => ("method_not_allowed", 405),
+            Self::UpgradeRequired => ("upgrade_required", 426),
+            Self::Internal => ("internal", 500),
+        }
+    }
+}
+
+/// Why something was refused, safe to show to whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable code.
+    pub code: Code,
+    /// For a person; never holds another tenant's content or what the node runs on.
+    pub message: Cow<'static, str>,
+    /// The publish it is about, when known.
+    pub event_id: Option<EventId>,
+    /// Set when waiting helps.
+    pub retry_after: Option<Duration>,
+    /// Set when the node's log says more under this id.
+    pub error_id: Option<uuid::Uuid>,
+}
+
+impl Refusal {
+    /// A refusal without further particulars.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), event_id: None, retry_after: None, error_id: None }
+    }
+
+    /// A name was refused.
+    pub fn of_name(code: Code, error: &IdError) -> Self {
+        Self::new(code, error.to_string())
+    }
+
+    /// Names the publish it is about.
+    pub fn about(mut self, id: EventId) -> Self {
+        self.event_id = Some(id);
+        self
+    }
+
+    /// Says when to try again.
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+}
+
+/// How the node ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// The client closed, or a proxy did: answered alike.
+    Normal,
+    /// Broken framing.
+    Protocol,
+    /// Text that is not UTF-8.
+    NotUtf8,
+    /// A message over the limit.
+    TooLarge,
+    /// The node's fault.
+    Internal,
+    /// The node goes away.
+    Restart {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// Over the rate limit for too long.
+    RateLimited,
+    /// Too many invalid messages in a row.
+    Invalid,
+    /// Nothing heard for the whole timeout.
+    HeartbeatLost,
+    /// A newer connection of the same instance took over.
+    Replaced,
+    /// The connection took no bytes for too long.
+    TooSlow,
+    /// Too many connections.
+    LimitReached,
+}
+
+impl Close {
+    /// The close code.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Normal => 1000,
+            Self::Protocol => 1002,
+            Self::NotUtf8 => 1007,
+            Self::TooLarge => 1009,
+            Self::Internal => 1011,
+            Self::Restart { .. } => 1012,
+            Self::RateLimited => 4002,
+            Self::Invalid => 4003,
+            Self::HeartbeatLost => 4008,
+            Self::Replaced => 4009,
+            Self::TooSlow => 4010,
+            Self::LimitReached => 4011,
+        }
+    }
+
+    /// The reason, at most 123 bytes as the protocol demands.
+    pub fn reason(self) -> Cow<'static, str> {
+        match self {
+            Self::Normal => "".into(),
+            Self::Protocol => "broken WebSocket framing".into(),
+            Self::NotUtf8 => "text is not UTF-8".into(),
+            Self::TooLarge => "message too large".into(),
+            Self::Internal => "internal error; come back with your cursor".into(),
+            Self::Restart { retry_after } => format!("restart; retry in {} ms", retry_after.as_millis()).into(),
+            Self::RateLimited => "rate limit exceeded for too long".into(),
+            Self::Invalid => "too many invalid messages in a row".into(),
+            Self::HeartbeatLost => "no frame came within the heartbeat timeout; come back with your cursor".into(),
+            Self::Replaced => "a newer connection of this instance took over".into(),
+            Self::TooSlow => "too slow; nothing is lost, come back with your cursor".into(),
+            Self::LimitReached => "too many connections".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_close_reason_fits_into_a_control_frame() {
+        let longest = Close::Restart { retry_after: Duration::from_secs(u64::MAX / 1000) };
+        for close in [Close::HeartbeatLost, Close::TooSlow, Close::Internal, longest] {
+            assert!(close.reason().len() <= 123, "{close:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Looks at the headers of inbound frames before their payload is buffered anywhere.
+//!
+//! Why: the parser behind it waits for a whole frame before it looks at its size, so a single announced length could
+//! make the node collect gigabytes; and the rules it does not check (masks, reserved bits, control frames, the order
+//! of fragments, their sum) end in the close code that RFC 6455 asks for.
+
+use super::codes::Close;
+
+/// Follows the frames of one connection.
+#[derive(Debug, Default)]
+pub struct FrameGuard {
+    header: [u8; 14],
+    have: u8,
+    /// Payload bytes of the present frame still to come.
+    payload: u64,
+    /// Sum of the present message's fragments so far.
+    message: u64,
+    fragmented: bool,
+}
+
+const CONTINUATION: u8 = 0;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PONG: u8 = 10;
+
+impl FrameGuard {
+    /// Checks the next bytes from the socket; `limit` is the greatest message in bytes. After an error nothing more
+    /// may be fed.
+    pub fn check(&mut self, mut bytes: &[u8], limit: u64) -> Result<(), Close> {
+        loop {
+            let skip = self.payload.min(bytes.len() as u64);
+            self.payload -= skip;
+            bytes = &bytes[skip as usize..];
+            let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
+            self.header[usize::from(self.have)] = byte;
+            self.have += 1;
+            bytes = rest;
+            if self.have >= 2 && self.have == header_size(self.header[1]) {
+                self.have = 0;
+                self.open_frame(limit)?;
+            }
+        }
+    }
+
+    fn open_frame(&mut self, limit: u64) -> Result<(), Close> {
+        let [first, second, ..] = self.header;
+        let (last, opcode, masked) = (first & 0x80 != 0, first & 0x0f, second & 0x80 != 0);
+        let length = match second & 0x7f {
+            126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
+            127 => {
+                let mut long = [0; 8];
+                long.copy_from_slice(&self.header[2..10]);
+                u64::from_be_bytes(long)
+            }
+            short => u64::from(short),
+        };
+        if first & 0x70 != 0 || !masked {
+            return Err(Close::Protocol);
+        }
+        match opcode {
+            CLOSE..=PONG if !last || length > 125 => return Err(Close::Protocol),
+            CLOSE..=PONG => {}
+            CONTINUATION..=BINARY => {
+                if (opcode == CONTINUATION) != self.fragmented {
+                    return Err(Close::Protocol);
+                }
+                self.message = if self.fragmented { self.message.saturating_add(length) } else { length };
+                self.fragmented = !last;
+                if self.message > limit {
+                    return Err(Close::TooLarge);
+                }
+            }
+            _ => return Err(Close::Protocol),
+        }
+        self.payload = length;
+        Ok(())
+    }
+}
+
+/// Size of a header whose second byte is this one; an unmasked one is looked at without the mask it lacks.
+fn header_size(second: u8) -> u8 {
+    let mask = if second & 0x80 != 0 { 4 } else { 0 };
+    mask + match second & 0x7f {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 1000;
+
+    fn frame(first: u8, length: usize) -> Vec<u8> {
+        let mut out = vec![first];
+        match length {
+            0..=125 => out.push(0x80 | length as u8),
+            126..=65_535 => {
+                out.push(0x80 | 126);
+                out.extend((length as u16).to_be_bytes());
+            }
+            _ => {
+                out.push(0x80 | 127);
+                out.extend((length as u64).to_be_bytes());
+            }
+        }
+        out.extend([1, 2, 3, 4]);
+        out
+    }
+
+    fn whole(first: u8, length: usize) -> Vec<u8> {
+        let mut out = frame(first, length);
+        out.resize(out.len() + length, 0);
+        out
+    }
+
+    fn check(bytes: &[u8], chunk: usize) -> Result<(), Close> {
+        let mut guard = FrameGuard::default();
+        bytes.chunks(chunk).try_for_each(|part| guard.check(part, LIMIT))
+    }
+
+    #[test]
+    fn good_frames_pass_however_they_are_cut() {
+        let mut bytes = whole(0x81, 5);
+        bytes.extend(whole(0x89, 125)); // ping
+        bytes.extend(whole(0x01, 400)); // first fragment
+        bytes.extend(whole(0x8a, 0)); // pong in between
+        bytes.extend(whole(0x80, 600)); // last fragment
+        bytes.extend(whole(0x82, 1000));
+        for chunk in [1, 2, 3, 7, 4096] {
+            assert_eq!(check(&bytes, chunk), Ok(()), "{chunk}");
+        }
+    }
+
+    #[test]
+    fn a_too_large_frame_is_refused_at_its_header() {
+        assert_eq!(check(&frame(0x81, 1001), 1), Err(Close::TooLarge));
+        assert_eq!(check(&frame(0x82, usize::MAX), 3), Err(Close::TooLarge));
+    }
+
+    #[test]
+    fn fragments_are_summed() {
+        let mut bytes = whole(0x01, 600);
+        bytes.extend(frame(0x80, 401));
+        assert_eq!(check(&bytes, 64), Err(Close::TooLarge));
+    }
+
+    #[test]
+    fn broken_framing_is_a_protocol_error() {
+        let unmasked = vec![0x81, 2, b'h', b'i'];
+        let mut nested = whole(0x01, 1);
+        nested.extend(frame(0x81, 1));
+        for bytes in [
+            unmasked,
+            frame(0xc1, 1),
+            frame(0x83, 1),
+            frame(0x8b, 1),
+            frame(0x80, 1),
+            frame(0x09, 1),
+            frame(0x89, 126),
+            nested,
+        ] {
+            assert_eq!(check(&bytes, 1), Err(Close::Protocol), "{bytes:x?}");
+        }
+    }
+}

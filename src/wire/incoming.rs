@@ -1,0 +1,320 @@
+//! What clients send, turned into types: the only reader of client JSON.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    codes::{Code, Refusal},
+    record::Publish,
+};
+use crate::model::{Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp};
+
+/// Types that only session messages have.
+const RESERVED: [&str; 16] = [
+    "session_ready",
+    "resync",
+    "caught_up",
+    "advance",
+    "lagging",
+    "ack",
+    "queued",
+    "stored",
+    "error",
+    "heartbeat",
+    "ping",
+    "pong",
+    "sync_request",
+    "sync_response",
+    "draining",
+    "presence_changed",
+];
+/// Reserved as well, but as events about instances rather than messages of a session.
+const DERIVED: [&str; 2] = ["instance_joined", "instance_left"];
+
+/// The fields of an envelope as a client may send them; others are ignored.
+#[derive(Debug, Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    event_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tenant_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    instance_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    timestamp: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// One message of a client.
+#[derive(Clone, Debug)]
+pub enum ClientMessage {
+    /// Append this to the room's log.
+    Publish(Publish),
+    /// Answer with a pong.
+    Ping,
+    /// Tell the room's figures.
+    SyncRequest,
+    /// Everything up to here was dealt with; `None`: a sign of life only.
+    Ack(Option<Position>),
+}
+
+/// Who may say what: a message's own claims are held against it.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker<'a> {
+    /// The session's tenant.
+    pub tenant: &'a TenantId,
+    /// The session's instance.
+    pub instance: &'a InstanceId,
+}
+
+/// Reads one message of a session. `depth` is the greatest nesting.
+pub fn read(text: &str, speaker: Speaker<'_>, depth: usize) -> Result<ClientMessage, Refusal> {
+    let envelope = envelope(text, depth)?;
+    if envelope.instance_id.as_deref().is_some_and(|claimed| claimed != speaker.instance.as_str()) {
+        return Err(mismatch("instance_id"));
+    }
+    message(envelope, speaker.tenant)
+}
+
+/// Reads one publish of an HTTP request, where the envelope itself must name the instance.
+pub fn read_publish(text: &str, tenant: &TenantId, depth: usize) -> Result<(InstanceId, Publish), Refusal> {
+    let envelope = envelope(text, depth)?;
+    let Some(instance) = envelope.instance_id.as_deref() else {
+        return Err(Refusal::new(Code::InvalidMessage, "'instance_id' is missing: say who publishes"));
+    };
+    let instance = instance.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?;
+    match message(envelope, tenant)? {
+        ClientMessage::Publish(publish) => Ok((instance, publish)),
+        _ => Err(Refusal::new(Code::ReservedType, "this event_type is a session message; it cannot be published")),
+    }
+}
+
+/// Splits the body of an HTTP request into envelopes: one object, or a list of them.
+pub fn split_publishes(text: &str, depth: usize) -> Result<(Vec<&RawValue>, Shape), Refusal> {
+    check_depth(text, depth + 1)?;
+    let trimmed = text.trim_start();
+    if trimmed.starts_with('[') {
+        let list = serde_json::from_str::<Vec<&RawValue>>(text).map_err(|error| invalid_json(&error))?;
+        Ok((list, Shape::List))
+    } else {
+        let one = serde_json::from_str::<&RawValue>(text).map_err(|error| invalid_json(&error))?;
+        Ok((vec![one], Shape::One))
+    }
+}
+
+/// Whether an HTTP request held one envelope or a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One object.
+    One,
+    /// A list, also of one.
+    List,
+}
+
+fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, Refusal> {
+    let id = match envelope.event_id.as_deref() {
+        None => None,
+        Some(text) => Some(text.parse::<EventId>().map_err(|error| Refusal::of_name(Code::InvalidEventId, &error))?),
+    };
+    let about = |refusal: Refusal| match id {
+        Some(id) => refusal.about(id),
+        None => refusal,
+    };
+    if envelope.tenant_id.as_deref().is_some_and(|claimed| claimed != tenant.as_str()) {
+        return Err(about(mismatch("tenant_id")));
+    }
+    let Some(event_type) = envelope.event_type else {
+        return Err(about(Refusal::new(Code::InvalidMessage, "'event_type' is missing")));
+    };
+    match &*event_type {
+        "ping" => return Ok(ClientMessage::Ping),
+        "sync_request" => return Ok(ClientMessage::SyncRequest),
+        "ack" | "heartbeat" => return acknowledged(envelope.data, &event_type).map_err(about),
+        _ => {}
+    }
+    if RESERVED.contains(&&*event_type) || DERIVED.contains(&&*event_type) {
+        let message = format!("'{event_type}' is sent by the node only; choose another event_type");
+        return Err(about(Refusal::new(Code::ReservedType, message)));
+    }
+    let event_type: EventType =
+        event_type.parse().map_err(|error| about(Refusal::of_name(Code::InvalidType, &error)))?;
+    let timestamp = match envelope.timestamp.as_deref() {
+        None => None,
+        Some(text) => Some(Timestamp::parse(text).ok_or_else(|| {
+            about(Refusal::new(
+                Code::InvalidMessage,
+                "'timestamp' is not an RFC 3339 time; leave it out for the node's",
+            ))
+        })?),
+    };
+    let data = match envelope.data {
+        Some(raw) => raw.to_owned(),
+        None => RawValue::from_string("{}".into()).unwrap_or_default(),
+    };
+    let id = id.unwrap_or_else(|| EventId(uuid::Uuid::new_v4()));
+    Ok(ClientMessage::Publish(Publish { id, event_type, timestamp, data }))
+}
+
+fn acknowledged(data: Option<&RawValue>, event_type: &str) -> Result<ClientMessage, Refusal> {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        seq: Option<u64>,
+        position: Option<u64>,
+        #[serde(borrow)]
+        cursor: Option<Cow<'a, str>>,
+    }
+    let position = match data.map(|raw| serde_json::from_str::<Data<'_>>(raw.get())) {
+        None => None,
+        Some(Ok(Data { seq, position, cursor })) => {
+            let from_cursor = || cursor.as_deref().and_then(|text| text.parse::<Cursor>().ok()).map(|c| c.position.0);
+            seq.or(position).or_else(from_cursor)
+        }
+        Some(Err(_)) if event_type == "heartbeat" => None,
+        Some(Err(_)) => return Err(Refusal::new(Code::InvalidMessage, "'data' must hold 'seq', a whole number")),
+    };
+    if position.is_none() && event_type == "ack" {
+        return Err(Refusal::new(Code::InvalidMessage, "'data.seq' is missing"));
+    }
+    Ok(ClientMessage::Ack(position.map(Position)))
+}
+
+fn envelope(text: &str, depth: usize) -> Result<Envelope<'_>, Refusal> {
+    check_depth(text, depth)?;
+    serde_json::from_str(text).map_err(|error| {
+        if !error.is_data() {
+            return invalid_json(&error);
+        }
+        // Only now, for the message: parse again and note the path.
+        let deserializer = &mut serde_json::Deserializer::from_str(text);
+        match serde_path_to_error::deserialize::<_, Envelope<'_>>(deserializer) {
+            Err(error) if error.path().iter().next().is_some() => {
+                Refusal::new(Code::InvalidMessage, format!("'{}' has the wrong type", error.path()))
+            }
+            _ => Refusal::new(Code::InvalidMessage, "a message is one JSON object, each field at most once"),
+        }
+    })
+}
+
+fn invalid_json(error: &serde_json::Error) -> Refusal {
+    let message = format!("not JSON at line {}, column {}", error.line(), error.column());
+    Refusal::new(Code::InvalidJson, message)
+}
+
+fn mismatch(field: &str) -> Refusal {
+    Refusal::new(Code::IdentityMismatch, format!("'{field}' is not this session's; leave it out"))
+}
+
+/// Counts brackets outside strings. Pass-through content is otherwise never walked recursively, but whoever receives
+/// it may do so.
+fn check_depth(text: &str, limit: usize) -> Result<(), Refusal> {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > limit {
+                    return Err(Refusal::new(Code::TooDeep, format!("nested deeper than {limit}")));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_as_a(text: &str) -> Result<ClientMessage, Refusal> {
+        let (tenant, instance) = ("default".parse().expect("tenant"), "a".parse().expect("instance"));
+        read(text, Speaker { tenant: &tenant, instance: &instance }, 128)
+    }
+
+    #[test]
+    fn a_publish_is_read_with_its_content_untouched() {
+        let text =
+            r#"{"event_type":"note","event_id":"11111111-1111-4111-8111-111111111111","data":{"n": 1.0e2},"x":1}"#;
+        let Ok(ClientMessage::Publish(publish)) = read_as_a(text) else { panic!("a publish") };
+        assert_eq!(publish.data.get(), r#"{"n": 1.0e2}"#);
+        assert_eq!(publish.id.to_string(), "11111111-1111-4111-8111-111111111111");
+    }
+
+    #[test]
+    fn every_bad_message_has_its_code() {
+        let deep = format!("{{\"event_type\":\"a\",\"data\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        let cases = [
+            ("", Code::InvalidJson),
+            ("nonsense", Code::InvalidJson),
+            ("{\"event_type\":\"a\"", Code::InvalidJson),
+            ("{} {}", Code::InvalidJson),
+            ("[]", Code::InvalidMessage),
+            ("7", Code::InvalidMessage),
+            ("{}", Code::InvalidMessage),
+            (r#"{"event_type":5}"#, Code::InvalidMessage),
+            (r#"{"event_type":"a","event_type":"b"}"#, Code::InvalidMessage),
+            (r#"{"event_type":"a","timestamp":"later"}"#, Code::InvalidMessage),
+            (r#"{"event_type":"ack","data":{}}"#, Code::InvalidMessage),
+            (r#"{"event_type":"ack","data":{"seq":"1"}}"#, Code::InvalidMessage),
+            (r#"{"event_type":"a b"}"#, Code::InvalidType),
+            (r#"{"event_type":""}"#, Code::InvalidType),
+            (r#"{"event_type":"session_ready"}"#, Code::ReservedType),
+            (r#"{"event_type":"instance_joined"}"#, Code::ReservedType),
+            (r#"{"event_type":"a","event_id":"1"}"#, Code::InvalidEventId),
+            (r#"{"event_type":"a","tenant_id":"other"}"#, Code::IdentityMismatch),
+            (r#"{"event_type":"a","instance_id":"b"}"#, Code::IdentityMismatch),
+            (&deep, Code::TooDeep),
+        ];
+        for (text, code) in cases {
+            let start: String = text.chars().take(60).collect();
+            assert_eq!(read_as_a(text).err().map(|refusal| refusal.code), Some(code), "{start}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_is_named() {
+        let refusal = read_as_a(r#"{"event_type":"a","timestamp":5}"#).expect_err("refused");
+        assert_eq!(refusal.message, "'timestamp' has the wrong type");
+    }
+
+    #[test]
+    fn brackets_in_strings_do_not_count_as_depth() {
+        let text = format!("{{\"event_type\":\"a\",\"data\":\"{}\\\"{}\"}}", "[".repeat(500), "{".repeat(500));
+        assert!(read_as_a(&text).is_ok());
+    }
+
+    #[test]
+    fn heartbeats_acknowledge_when_they_say_up_to_where() {
+        for (text, position) in [
+            (r#"{"event_type":"heartbeat"}"#, None),
+            (r#"{"event_type":"heartbeat","data":"alive"}"#, None),
+            (r#"{"event_type":"heartbeat","data":{"position":7}}"#, Some(Position(7))),
+            (r#"{"event_type":"ack","data":{"seq":8}}"#, Some(Position(8))),
+        ] {
+            assert!(matches!(read_as_a(text), Ok(ClientMessage::Ack(p)) if p == position), "{text}");
+        }
+    }
+
+    #[test]
+    fn http_bodies_are_one_envelope_or_a_list() {
+        assert_eq!(split_publishes("[{},{}]", 9).map(|(list, shape)| (list.len(), shape)), Ok((2, Shape::List)));
+        assert_eq!(split_publishes(" {}", 9).map(|(list, shape)| (list.len(), shape)), Ok((1, Shape::One)));
+        assert_eq!(split_publishes("[{},", 9).err().map(|refusal| refusal.code), Some(Code::InvalidJson));
+    }
+}
