@@ -18,6 +18,7 @@ pub mod actors;
 pub mod auth;
 pub mod backbone;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod http;
 pub mod model;
