@@ -1,14 +1,169 @@
-//! The composition root. Not built on this branch.
+//! The composition root: configuration in, running node out, and its orderly end.
+//!
+//! Owns: what is started in which order and stopped in the reverse. Must not know: what any part does inside.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use crate::config::Config;
+use actix::{Actor, Addr, Arbiter};
+use actix_server::ServerHandle;
+use anyhow::Context as _;
+use prometheus_client::registry::Registry;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep, timeout},
+};
 
-/// Runs a node until it is told to stop.
+use crate::{
+    actors::{
+        context::NodeContext,
+        directory::Directory,
+        heartbeat::HeartbeatSupervisor,
+        messages::{AllRooms, Drain},
+        metrics::Metrics,
+        session::Addresses,
+    },
+    backbone::{
+        SharedBackbone,
+        embedded::{EmbeddedConfig, EmbeddedLog},
+    },
+    config::{AuthMode, BackboneKind, Config},
+    http::{
+        ProcessFigures,
+        server::{self, Shared},
+    },
+};
+
+/// How often a draining node looks whether everyone has left.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// A node that serves.
+#[derive(Debug)]
+pub struct Node {
+    address: SocketAddr,
+    context: Arc<NodeContext>,
+    addresses: Addresses,
+    server: ServerHandle,
+}
+
+/// Runs a node until it is told to stop: SIGTERM or SIGINT drain it, a second SIGINT ends it at once.
 ///
 /// # Errors
 ///
-/// Always, until the node is built.
+/// When it cannot start: the log does not open, the address is taken.
 pub fn run(config: Config) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built: a node on {}:{}", config.server.host, config.server.port)
+    actix::System::new().block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let node = Node::start(config).await?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::select! {
+            () = node.stop() => Ok(ExitCode::SUCCESS),
+            _ = interrupt.recv() => {
+                tracing::warn!("interrupted again: stopping at once");
+                // What was acknowledged is on disk; everything else was never promised.
+                std::process::exit(130)
+            }
+        }
+    })
+}
+
+impl Node {
+    /// Starts a node within a running actor system.
+    ///
+    /// # Errors
+    ///
+    /// When the log does not open or the address cannot be bound.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        // Before the log is opened: whoever cannot listen should not take the lock.
+        let listener = server::bind(&config.server.host, config.server.port, config.server.backlog)?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        if config.auth.mode == AuthMode::None {
+            tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
+        }
+        let backbone = open_backbone(&config)?;
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let process = ProcessFigures::new(&mut registry);
+        let context = NodeContext::new(config, backbone, metrics);
+        let addresses = start_actors(&context);
+        let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process };
+        let running = server::serve(listener, shared).context("cannot serve")?;
+        let server = running.handle();
+        actix_rt::spawn(async move {
+            if let Err(error) = running.await {
+                tracing::error!(%error, "the server ended");
+            }
+        });
+        tracing::info!(%address, epoch = %context.backbone.epoch(), "ready");
+        Ok(Self { address, context, addresses, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its directory, for drills.
+    pub fn directory(&self) -> &Addr<Directory> {
+        &self.addresses.directory
+    }
+
+    /// Lets nobody new in, sends everyone home spread out over time, finishes what is being stored, then stops.
+    pub async fn stop(self) {
+        let Self { context, addresses, server, .. } = self;
+        let deadline = Instant::now() + context.config.drain.timeout;
+        tracing::info!(connections = context.connections.taken(), "draining");
+        context.start_draining();
+        let rooms = timeout(context.config.drain.timeout, addresses.directory.send(AllRooms)).await;
+        for room in rooms.ok().and_then(Result::ok).unwrap_or_default() {
+            // A room that is gone has nobody to send home.
+            let _ = room.try_send(Drain);
+        }
+        while context.connections.taken() > 0 && Instant::now() < deadline {
+            sleep(DRAIN_POLL).await;
+        }
+        let left = context.connections.taken();
+        if left > 0 {
+            tracing::warn!(left, "drain.timeout is over: closing the rest");
+        }
+        server.stop(false).await;
+        context.backbone.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn start_actors(context: &Arc<NodeContext>) -> Addresses {
+    // On a thread of their own: neither the accept loop nor a busy room delays deadlines or the way to a room.
+    let arbiter = Arbiter::new();
+    let (of_directory, of_supervisor) = (context.clone(), context.clone());
+    Addresses {
+        directory: Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory)),
+        supervisor: HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
+            HeartbeatSupervisor::new(of_supervisor)
+        }),
+    }
+}
+
+fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
+    match config.backbone.kind {
+        BackboneKind::Embedded => {
+            let log = &config.log;
+            let opened = EmbeddedLog::open(EmbeddedConfig {
+                data_dir: config.data_dir.clone(),
+                retention_age: (!log.retention_age.is_zero()).then_some(log.retention_age),
+                retention_bytes: (log.retention_bytes > 0).then_some(log.retention_bytes),
+                sweep_interval: log.sweep_interval,
+                commit_records: log.commit_records,
+                commit_bytes: log.commit_bytes,
+                queue_appends: log.queue_appends,
+                feed_bytes: log.feed_bytes,
+            });
+            Ok(Arc::new(opened.with_context(|| format!("cannot open the log in {}", config.data_dir.display()))?))
+        }
+        // The configuration refuses it before it comes here.
+        BackboneKind::Nats => anyhow::bail!("backbone.kind = \"nats\" is not served by this build"),
+    }
 }

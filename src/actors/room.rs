@@ -324,7 +324,11 @@ impl StreamHandler<FeedItem> for Room {
                 self.flush(ctx);
             }
             FeedItem::Lagged => self.recover(ctx),
-            FeedItem::Ended => ctx.stop(),
+            FeedItem::Ended => {
+                // The log closes with the node; otherwise it was made anew, and the next room follows that one.
+                self.retiring = self.context.is_draining();
+                ctx.stop();
+            }
         }
     }
 }
