@@ -3,6 +3,7 @@
 //! Owns: what a backbone promises. Must not know: JSON, actors, sessions. A body is bytes here; `wire` gives it meaning.
 //! `tests/contract.rs` runs the same suite against every implementation.
 
+pub mod embedded;
 mod feed;
 
 use std::{fmt::Debug, sync::Arc};

@@ -1,0 +1,393 @@
+//! The one thread that writes.
+//!
+//! Owns: group commit, who is answered what when the store fails, and when trimming runs. While one flush runs the next
+//! group gathers in the queue; nobody lingers for it.
+
+use std::{
+    collections::VecDeque,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tracing::{error, info, warn};
+
+use super::{
+    EmbeddedConfig, Shared,
+    group::{self, Committed, Group},
+    queue::{Done, GroupBounds, Trim, Work},
+    retention::{self, Progress, Target},
+    rooms::Rooms,
+    rows::Tail,
+    store::{DirLock, Failure, Fault, Store},
+};
+use crate::{
+    backbone::{Append, AppendError, Appended, BackboneError, Outcome, Reply},
+    model::{Position, Timestamp},
+};
+
+/// How long the log refuses appends after a failure before it tries the store again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a commit waits for the store's background work before it counts as failed.
+const BACKLOG_PATIENCE: Duration = Duration::from_secs(30);
+/// The store blocks in a commit, for ever if its own thread died, at 4 waiting memories and 20 unmerged files: stay below.
+const MOST_MEMORIES: usize = 3;
+const MOST_FILES: usize = 18;
+
+/// Whether the store takes writes.
+enum Health {
+    Well,
+    /// Not before a time.
+    Paused {
+        cause: String,
+        until: Instant,
+    },
+    /// Not until the node starts again: what the device says of its data cannot be believed.
+    Broken {
+        cause: String,
+    },
+}
+
+type Answers = Vec<Result<Appended, AppendError>>;
+
+/// The committer's own state.
+pub struct Committer {
+    shared: Arc<Shared>,
+    config: EmbeddedConfig,
+    rooms: Rooms,
+    tail: Tail,
+    health: Health,
+    trims: VecDeque<(Target, Option<Done>)>,
+    next_sweep: Instant,
+    readers: Vec<JoinHandle<()>>,
+    lock: DirLock,
+}
+
+impl Committer {
+    /// Ready to run behind `tail`.
+    pub fn new(
+        shared: Arc<Shared>,
+        config: EmbeddedConfig,
+        (rooms, tail): (Rooms, Tail),
+        readers: Vec<JoinHandle<()>>,
+        lock: DirLock,
+    ) -> Self {
+        let next_sweep = sweep_after(&config);
+        let (health, trims) = (Health::Well, VecDeque::new());
+        Self { shared, config, rooms, tail, health, trims, next_sweep, readers, lock }
+    }
+
+    /// Works until the queue is closed and empty, then lets go of everything.
+    pub fn run(mut self) {
+        // Whatever happens, nobody may wait for ever for a thread that is gone.
+        if panic::catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            error!("the log's committer panicked; the log is closed");
+        }
+        self.finish();
+    }
+
+    fn work(&mut self) {
+        let bounds = GroupBounds { records: self.config.commit_records.max(1), bytes: self.config.commit_bytes };
+        loop {
+            let until = if self.trims.is_empty() { self.next_sweep } else { Instant::now() };
+            let mut work = self.shared.queue.take(bounds, until);
+            let closing = work.closing;
+            for (trim, done) in work.trims.drain(..) {
+                let target = self.target(trim);
+                self.trims.push_back((target, Some(done)));
+            }
+            self.recover();
+            self.commit(work);
+            if closing {
+                return;
+            }
+            if Instant::now() >= self.next_sweep {
+                self.next_sweep = sweep_after(&self.config);
+                let target = self.target(Trim::Expired);
+                self.trims.push_back((target, None));
+                self.shared.live.prune();
+            }
+            self.trim();
+        }
+    }
+
+    fn finish(self) {
+        self.shared.queue.abandon();
+        self.shared.live.close();
+        self.shared.readers.close();
+        for reader in self.readers {
+            // A reader that panicked has nothing more to say.
+            let _ = reader.join();
+        }
+        let store = self.shared.store_mut().take();
+        if let Some(store) = store
+            && let Err(error) = store.db.persist(fjall::PersistMode::SyncAll)
+        {
+            warn!(%error, "the log could not be flushed once more at its close; every acknowledged record was flushed before");
+        }
+        drop(self.lock);
+        self.shared.closed.send_replace(true);
+    }
+
+    fn commit(&mut self, work: Work) {
+        if work.appends.is_empty() && work.cursors.is_empty() && work.tallies.is_empty() {
+            return;
+        }
+        let result = match &self.health {
+            Health::Well => self.write(&work),
+            Health::Paused { cause, .. } | Health::Broken { cause } => Err((refuse(&work, cause), cause.clone())),
+        };
+        let kept = match result {
+            Ok((answers, committed)) => {
+                self.publish(&work.appends, &answers, committed);
+                answer(work.appends, answers);
+                Ok(())
+            }
+            Err((answers, cause)) => {
+                answer(work.appends, answers);
+                Err(BackboneError::Store(cause))
+            }
+        };
+        let done = work.cursors.into_iter().map(|(_, done)| done).chain(work.tallies.into_iter().map(|(_, _, d)| d));
+        for done in done {
+            // The asker may have gone.
+            let _ = done.send(kept.clone());
+        }
+    }
+
+    /// Checks and commits; on failure the answers and the cause.
+    fn write(&mut self, work: &Work) -> Result<(Answers, Committed), (Answers, String)> {
+        let written = self.attempt(work);
+        match written {
+            Ok((answers, committed)) => {
+                self.tail = committed.tail;
+                Ok((answers, committed))
+            }
+            Err(Failure::Check(fault)) => {
+                warn!(%fault, "a group of appends was refused: the store could not be read");
+                Err((refuse(work, &fault.to_string()), fault.to_string()))
+            }
+            Err(Failure::Commit(fault)) => {
+                self.failed(&fault);
+                Err((self.after_failure(work, &fault), fault.to_string()))
+            }
+        }
+    }
+
+    fn attempt(&mut self, work: &Work) -> Result<(Answers, Committed), Failure> {
+        let shared = self.shared.clone();
+        let store = shared.store();
+        let Some(store) = &*store else {
+            return Err(Failure::Check(Fault::Stopped));
+        };
+        // Nothing was written, but the store has to be opened again: a commit's failure.
+        wait_for_background(store).map_err(Failure::Commit)?;
+        let (rooms, tail) = (&mut self.rooms, self.tail);
+        let attempt = AssertUnwindSafe(|| {
+            let mut group = Group::new(store, rooms, tail, now());
+            let answers = check(&mut group, work)?;
+            let committed = group.commit().map_err(Failure::Commit)?;
+            Ok((answers, committed))
+        });
+        // The store has assertions of its own. One that fails must not leave this group without an answer.
+        panic::catch_unwind(attempt)
+            .unwrap_or_else(|_| Err(Failure::Commit(Fault::Broken("the store panicked".into()))))
+    }
+
+    fn publish(&self, appends: &[(Append, Reply)], answers: &Answers, committed: Committed) {
+        let duplicates = answers.iter().flatten().filter(|appended| appended.outcome == Outcome::Duplicate).count();
+        self.shared.counters.count(committed.records, duplicates, committed.flush, self.tail);
+        let made = appends.iter().zip(answers).filter_map(|((append, _), answer)| match answer {
+            Ok(Appended { position, outcome: Outcome::Stored }) => Some((&append.tenant, (append, *position))),
+            _ => None,
+        });
+        self.shared.live.publish(Position(self.tail.end), made, |(append, position)| {
+            super::stored(append, position, committed.stored_at)
+        });
+    }
+
+    /// Decides what a failed commit means for the ones to come.
+    fn failed(&mut self, fault: &Fault) {
+        let cause = fault.to_string();
+        error!(cause, "a commit failed");
+        match fault {
+            Fault::NoSpace(_) | Fault::Stopped => {
+                self.health = Health::Paused { cause, until: Instant::now() + RETRY_AFTER };
+                self.reopen();
+            }
+            Fault::Broken(_) => self.health = Health::Broken { cause },
+        }
+    }
+
+    /// What a group is told whose commit failed.
+    fn after_failure(&mut self, work: &Work, fault: &Fault) -> Answers {
+        let shared = self.shared.clone();
+        let store = shared.store();
+        let cause = fault.to_string();
+        let was_found = |append: &Append, rooms: &mut Rooms| match (fault, &*store) {
+            (Fault::Stopped, _) => Some(false),
+            (Fault::Broken(_), _) | (_, None) => None,
+            (Fault::NoSpace(_), Some(store)) => {
+                let room = rooms.number(&append.tenant).ok()?;
+                group::find(store, room, append.dedupe).ok().map(|found| found.is_some())
+            }
+        };
+        work.appends
+            .iter()
+            .map(|(append, _)| match was_found(append, &mut self.rooms) {
+                Some(false) => Err(AppendError::Full(cause.clone())),
+                // Found, but written by a call that failed; a repeat finds it and says so.
+                Some(true) | None => Err(AppendError::Unknown(cause.clone())),
+            })
+            .collect()
+    }
+
+    /// Ends a pause whose time has come.
+    fn recover(&mut self) {
+        let Health::Paused { until, .. } = &self.health else { return };
+        if Instant::now() < *until {
+            return;
+        }
+        if self.shared.store().is_none() {
+            self.reopen();
+        }
+        if self.shared.store().is_some() {
+            self.health = Health::Well;
+        } else if let Health::Paused { until, .. } = &mut self.health {
+            *until = Instant::now() + RETRY_AFTER;
+        }
+    }
+
+    /// Opens the store anew, which settles what is in it. Waits for the reads under way.
+    fn reopen(&mut self) {
+        let shared = self.shared.clone();
+        let mut slot = shared.store_mut();
+        // The old one first: two cannot have the files.
+        drop(slot.take());
+        let opened =
+            Store::open(&self.config.data_dir).map_err(|error| error.to_string()).and_then(|(store, epoch)| {
+                let (rooms, tail) = load(&store).map_err(|fault| fault.to_string())?;
+                if epoch != shared.epoch {
+                    return Err("the directory now holds another log".into());
+                }
+                Ok((store, rooms, tail))
+            });
+        match opened {
+            Ok((store, rooms, tail)) => {
+                info!(end = tail.end, "the log's store was opened again");
+                if tail.end != self.tail.end {
+                    // What the failed commit had written after all was given to no feed.
+                    shared.live.restart(Position(tail.end));
+                }
+                (self.rooms, self.tail) = (rooms, tail);
+                *slot = Some(store);
+            }
+            Err(cause) => error!(cause, "the log's store could not be opened again"),
+        }
+    }
+
+    fn target(&self, trim: Trim) -> Target {
+        match trim {
+            Trim::To(position) => Target { to: Some(position), ..Target::default() },
+            Trim::Expired => {
+                let age = self.config.retention_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+                Target { before: age.map(|age| now().earlier_by(age)), bytes: self.config.retention_bytes, to: None }
+            }
+        }
+    }
+
+    /// One step of the trim at the front.
+    fn trim(&mut self) {
+        let Some((target, _)) = self.trims.front() else { return };
+        let target = *target;
+        let result = match &self.health {
+            Health::Well => self.trim_step(target),
+            Health::Paused { cause, .. } | Health::Broken { cause } => Err(cause.clone()),
+        };
+        let result = match result {
+            Ok(Progress::More) => return,
+            Ok(Progress::Done) => Ok(()),
+            Err(cause) => Err(BackboneError::Store(cause)),
+        };
+        if let Some((_, Some(done))) = self.trims.pop_front() {
+            // The asker may have gone.
+            let _ = done.send(result);
+        }
+    }
+
+    fn trim_step(&mut self, target: Target) -> Result<Progress, String> {
+        let shared = self.shared.clone();
+        let stepped = {
+            let store = shared.store();
+            let store = store.as_ref().ok_or("the log's store is closed")?;
+            wait_for_background(store)
+                .map_err(Failure::Commit)
+                .and_then(|()| retention::step(store, &mut self.rooms, self.tail, target))
+        };
+        match stepped {
+            Ok((tail, progress)) => {
+                self.tail = tail;
+                self.shared.counters.trimmed(tail);
+                Ok(progress)
+            }
+            Err(failure) => {
+                match &failure {
+                    Failure::Check(fault) => warn!(%fault, "trimming stopped: the store could not be read"),
+                    Failure::Commit(fault) => self.failed(fault),
+                }
+                Err(failure.to_string())
+            }
+        }
+    }
+}
+
+/// Reads what the committer keeps in memory.
+pub fn load(store: &Store) -> Result<(Rooms, Tail), Fault> {
+    Ok((Rooms::load(store)?, store.tail()?))
+}
+
+fn check(group: &mut Group<'_>, work: &Work) -> Result<Answers, Fault> {
+    let answers = work.appends.iter().map(|(append, _)| group.append(append)).collect::<Result<_, _>>()?;
+    for update in work.cursors.iter().flat_map(|(updates, _)| updates) {
+        group.cursor(update)?;
+    }
+    for (tenant, tally, _) in &work.tallies {
+        group.tally(tenant, tally)?;
+    }
+    Ok(answers)
+}
+
+fn refuse(work: &Work, cause: &str) -> Answers {
+    work.appends.iter().map(|_| Err(AppendError::Full(cause.into()))).collect()
+}
+
+fn answer(appends: Vec<(Append, Reply)>, answers: Answers) {
+    for ((_, reply), answer) in appends.into_iter().zip(answers) {
+        reply.send(answer);
+    }
+}
+
+/// When to sweep next. Bounded on both sides: no interval may keep the thread spinning or lie beyond the clock's range.
+fn sweep_after(config: &EmbeddedConfig) -> Instant {
+    const DAY: Duration = Duration::from_secs(86_400);
+    Instant::now() + config.sweep_interval.clamp(Duration::from_millis(1), DAY)
+}
+
+fn wait_for_background(store: &Store) -> Result<(), Fault> {
+    let begin = Instant::now();
+    loop {
+        let backlog = store.backlog();
+        if backlog.memories < MOST_MEMORIES && backlog.files < MOST_FILES {
+            return Ok(());
+        }
+        if begin.elapsed() > BACKLOG_PATIENCE {
+            return Err(Fault::Stopped);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_millisecond())
+}

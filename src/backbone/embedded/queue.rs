@@ -1,0 +1,187 @@
+//! What waits for the committer.
+//!
+//! Owns: the bound on waiting work, and that nothing is taken in after the close. Must not know: the store.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{
+    backbone::{Append, AppendError, BackboneError, CursorUpdate, Reply},
+    model::{Position, TenantId},
+};
+
+/// Where the answer of anything but an append goes.
+pub type Done = oneshot::Sender<Result<(), BackboneError>>;
+
+/// Something for the committer to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Append a record.
+    Append(Append, Reply),
+    /// Keep cursors, flushed.
+    Cursors(Vec<CursorUpdate>, Done),
+    /// Keep a tally.
+    Tally(TenantId, Bytes, Done),
+    /// Trim now.
+    Trim(Trim, Done),
+}
+
+/// What a trim on demand takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trim {
+    /// Whatever the configured age and size say.
+    Expired,
+    /// Everything up to a position.
+    To(Position),
+}
+
+/// What the committer works on between two looks at the queue.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Appends, in the order they came.
+    pub appends: Vec<(Append, Reply)>,
+    /// Cursors.
+    pub cursors: Vec<(Vec<CursorUpdate>, Done)>,
+    /// Tallies.
+    pub tallies: Vec<(TenantId, Bytes, Done)>,
+    /// Trims.
+    pub trims: Vec<(Trim, Done)>,
+    /// Whether the log is to close once this is done and nothing waits.
+    pub closing: bool,
+}
+
+/// How much one commit may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupBounds {
+    /// Greatest number of tasks.
+    pub records: usize,
+    /// Bodies may sum to this many bytes; the first task comes even if it is larger.
+    pub bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Task>,
+    closing: bool,
+}
+
+/// The queue between the callers and the committer.
+#[derive(Debug)]
+pub struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    capacity: usize,
+}
+
+impl Queue {
+    /// An empty queue for at most `capacity` tasks.
+    pub fn new(capacity: usize) -> Self {
+        Self { state: Mutex::default(), wake: Condvar::new(), capacity }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements below, so a panic elsewhere leaves nothing to distrust.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an append at the end, or answers it.
+    pub fn append(&self, append: Append, reply: Reply) {
+        let refusal = {
+            let mut state = self.state();
+            if state.closing {
+                AppendError::Closed
+            } else if state.waiting.len() >= self.capacity {
+                AppendError::Busy
+            } else {
+                let was_empty = state.waiting.is_empty();
+                state.waiting.push_back(Task::Append(append, reply));
+                drop(state);
+                // The committer sleeps only on an empty queue.
+                if was_empty {
+                    self.wake.notify_one();
+                }
+                return;
+            }
+        };
+        reply.send(Err(refusal));
+    }
+
+    /// Puts anything else at the end; a task that was not taken in is dropped, and its asker told so by the result.
+    pub fn push(&self, task: Task) -> Result<(), BackboneError> {
+        let mut state = self.state();
+        if state.closing {
+            return Err(BackboneError::Unavailable("the log is closed".into()));
+        }
+        if state.waiting.len() >= self.capacity {
+            return Err(BackboneError::Unavailable("too much is waiting to be written".into()));
+        }
+        state.waiting.push_back(task);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Takes nothing in any more; what waits is still done.
+    pub fn close(&self) {
+        self.state().closing = true;
+        self.wake.notify_one();
+    }
+
+    /// Takes what waits, up to the bounds. Sleeps while nothing waits, but not past `until`.
+    pub fn take(&self, bounds: GroupBounds, until: Instant) -> Work {
+        let mut state = self.state();
+        while state.waiting.is_empty() && !state.closing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut work = Work::default();
+        let (mut tasks, mut bytes) = (0, 0);
+        while let Some(task) = state.waiting.front() {
+            bytes += body_bytes(task);
+            if tasks > 0 && (tasks >= bounds.records || bytes > bounds.bytes) {
+                break;
+            }
+            tasks += 1;
+            match state.waiting.pop_front() {
+                Some(Task::Append(append, reply)) => work.appends.push((append, reply)),
+                Some(Task::Cursors(updates, done)) => work.cursors.push((updates, done)),
+                Some(Task::Tally(tenant, tally, done)) => work.tallies.push((tenant, tally, done)),
+                Some(Task::Trim(trim, done)) => work.trims.push((trim, done)),
+                None => break,
+            }
+        }
+        work.closing = state.closing && state.waiting.is_empty();
+        work
+    }
+
+    /// Closes and gives up what waits: the committer is gone. None of it was begun.
+    pub fn abandon(&self) {
+        let waiting = {
+            let mut state = self.state();
+            state.closing = true;
+            std::mem::take(&mut state.waiting)
+        };
+        for task in waiting {
+            // The other tasks' askers learn it from the dropped answer.
+            if let Task::Append(_, reply) = task {
+                reply.send(Err(AppendError::Closed));
+            }
+        }
+    }
+}
+
+fn body_bytes(task: &Task) -> usize {
+    match task {
+        Task::Append(append, _) => append.body.len(),
+        Task::Tally(_, tally, _) => tally.len(),
+        Task::Cursors(..) | Task::Trim(..) => 0,
+    }
+}

@@ -1,0 +1,126 @@
+//! Trimming: the oldest records first, a bounded number at a time.
+//!
+//! Owns: what is too old or too much, and that an entity's last record outlives its place in the log. Must not know: the
+//! clock, queues.
+
+use std::{collections::HashMap, ops::Bound};
+
+use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
+
+use super::{
+    group,
+    rooms::Rooms,
+    rows::{self, Damaged, EntityRow, META_TAIL, OrderRow, RoomRow, Tail},
+    store::{Failure, Fault, Store},
+};
+use crate::model::{Position, Timestamp};
+
+/// Greatest number of records that one step trims; between two steps the committer looks at what waits.
+const STEP_RECORDS: usize = 1_000;
+
+/// Up to where to trim; a record goes when any of them says so, and all before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Records stored before this.
+    pub before: Option<Timestamp>,
+    /// The oldest until what is left sums to at most this many bytes.
+    pub bytes: Option<u64>,
+    /// Records up to here.
+    pub to: Option<Position>,
+}
+
+impl Target {
+    fn takes(&self, position: Position, row: &OrderRow, held: u64) -> bool {
+        self.before.is_some_and(|before| row.stored_at < before)
+            || self.bytes.is_some_and(|bytes| held > bytes)
+            || self.to.is_some_and(|to| position <= to)
+    }
+}
+
+/// Whether a step was the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing more to trim.
+    Done,
+    /// There may be more.
+    More,
+}
+
+/// Trims some records; returns the log's state behind it.
+pub fn step(store: &Store, rooms: &mut Rooms, tail: Tail, target: Target) -> Result<(Tail, Progress), Failure> {
+    let mut trim =
+        Step { store, batch: store.db.batch().durability(Some(PersistMode::SyncData)), tail, trimmed: HashMap::new() };
+    let mut progress = Progress::Done;
+    // From behind what is gone: trimmed rows leave marks that cost time to step over.
+    let from = (Bound::Excluded(tail.trimmed.to_be_bytes()), Bound::Unbounded);
+    for (count, row) in store.order.range(from).enumerate() {
+        if count >= STEP_RECORDS {
+            progress = Progress::More;
+            break;
+        }
+        let (key, value) = row.into_inner()?;
+        let (position, row) = (Position(rows::read_u64(&key, "order")?), OrderRow::decode(&value)?);
+        if !target.takes(position, &row, trim.tail.bytes) {
+            break;
+        }
+        trim.record(position, &row)?;
+    }
+    let tail = trim.commit(rooms)?;
+    Ok((tail, progress))
+}
+
+struct Step<'a> {
+    store: &'a Store,
+    batch: WriteBatch,
+    tail: Tail,
+    /// The last trimmed record of each room.
+    trimmed: HashMap<u32, Position>,
+}
+
+impl Step<'_> {
+    fn record(&mut self, position: Position, row: &OrderRow) -> Result<(), Fault> {
+        let key = rows::room_position(row.room, position);
+        if row.is_entity {
+            self.keep_entity(position, row.room, &key)?;
+        }
+        self.batch.remove(&self.store.log, key);
+        self.batch.remove(&self.store.order, position.0.to_be_bytes());
+        self.batch.remove(&self.store.dedupe, rows::dedupe_key(row.room, row.dedupe));
+        self.tail.trimmed = position.0;
+        self.tail.bytes = self.tail.bytes.saturating_sub(u64::from(row.size));
+        self.trimmed.insert(row.room, position);
+        Ok(())
+    }
+
+    /// Moves the record into the entity's row if it is the entity's last.
+    fn keep_entity(&mut self, position: Position, room: u32, log_key: &[u8]) -> Result<(), Fault> {
+        let record = self.store.log.get(log_key)?.ok_or(Damaged("log"))?;
+        let stored = rows::decode_record(position, &record)?;
+        let key = rows::entity_key(room, group::entity_of(&stored.subject).ok_or(Damaged("order"))?);
+        let row = self.store.entities.get(&key)?.ok_or(Damaged("entities"))?;
+        if EntityRow::decode(&row)?.position == position {
+            self.batch.insert(&self.store.entities, key, EntityRow { position, kept: Some(&record) }.encode());
+        }
+        Ok(())
+    }
+
+    fn commit(mut self, rooms: &mut Rooms) -> Result<Tail, Failure> {
+        if self.trimmed.is_empty() {
+            return Ok(self.tail);
+        }
+        for (room, to) in &self.trimmed {
+            let tenant = rooms.tenant(*room).ok_or(Damaged("order"))?;
+            self.batch.insert(
+                &self.store.meta,
+                RoomRow::key(tenant),
+                RoomRow { room: *room, trimmed_to: *to }.encode(),
+            );
+        }
+        self.batch.insert(&self.store.meta, META_TAIL, self.tail.encode());
+        self.batch.commit().map_err(|error| Failure::Commit(error.into()))?;
+        for (room, to) in self.trimmed {
+            rooms.trimmed(room, to);
+        }
+        Ok(self.tail)
+    }
+}
