@@ -16,7 +16,7 @@ use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
 use futures_util::stream;
 
-use self::{appends::Appends, history::History, ports::Ports, presence::Announcements, ring::Ring};
+use self::{appends::Appends, history::History, joining::Lookups, ports::Ports, presence::Announcements, ring::Ring};
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
@@ -57,6 +57,7 @@ pub struct Room {
     trimmed_to: Position,
     ring: Ring,
     history: History,
+    lookups: Lookups,
     appends: Appends,
     tally: Tally,
     tally_kept: u64,
@@ -86,6 +87,7 @@ impl Room {
             serial,
             ring: Ring::new(context.config.rooms.ring_bytes),
             history: History::default(),
+            lookups: Lookups::default(),
             appends: Appends::new(context.config.log.queue_appends),
             ports: Ports::new(context.config.rooms.ring_bytes),
             used_at: context.uptime(),
