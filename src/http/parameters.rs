@@ -45,9 +45,8 @@ impl<'a> Parameters<'a> {
     pub(super) fn since(&self, name: &str) -> Result<Since, Refusal> {
         match self.get(name) {
             None | Some("") => Ok(Since::Instance),
-            Some(text) => Since::parse(text).ok_or_else(|| {
-                wrong(format!("'{name}' must be a cursor, 'earliest', 'latest' or an RFC 3339 time"))
-            }),
+            Some(text) => Since::parse(text)
+                .ok_or_else(|| wrong(format!("'{name}' must be a cursor, 'earliest', 'latest' or an RFC 3339 time"))),
         }
     }
 }
@@ -81,8 +80,7 @@ pub(super) fn tenant(text: &str) -> Result<TenantId, Refusal> {
 }
 
 fn capabilities(text: &str) -> Result<Vec<Box<str>>, Refusal> {
-    let words: Vec<Box<str>> =
-        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(Box::from).collect();
+    let words: Vec<Box<str>> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(Box::from).collect();
     let fits = |word: &Box<str>| word.len() <= CAPABILITY_BYTES && !word.chars().any(char::is_control);
     if words.len() > CAPABILITIES || !words.iter().all(fits) {
         let message = format!("'capabilities' may hold {CAPABILITIES} words of at most {CAPABILITY_BYTES} bytes");

@@ -7,8 +7,7 @@ use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use actix_codec::Framed;
 use actix_http::{
-    HttpMessage, Request,
-    h1,
+    HttpMessage, Request, h1,
     header::{self, HeaderMap},
     ws::{self, Codec},
 };
@@ -20,13 +19,13 @@ use tokio::io::AsyncWriteExt;
 
 use super::{parameters, problem};
 use crate::{
+    actors::session,
     actors::{
         context::NodeContext,
         driver::{Driver, Input},
         link::Link,
         session::{Addresses, Session, SharedMembership},
     },
-    actors::session,
     wire::{Code, Refusal},
 };
 
@@ -37,8 +36,13 @@ const SYNC_PATH: &str = "/ws/sync";
 pub(super) fn service(
     context: Arc<NodeContext>,
     addresses: Addresses,
-) -> impl ServiceFactory<(Request, Framed<TcpStream, h1::Codec>), Config = (), Response = (), Error = actix_http::Error, InitError = ()>
-{
+) -> impl ServiceFactory<
+    (Request, Framed<TcpStream, h1::Codec>),
+    Config = (),
+    Response = (),
+    Error = actix_http::Error,
+    InitError = (),
+> {
     fn_service(move |(request, framed): (Request, Framed<TcpStream, h1::Codec>)| {
         let (context, addresses) = (context.clone(), addresses.clone());
         async move {
@@ -62,7 +66,8 @@ fn check(request: &Request, context: &Arc<NodeContext>) -> Result<session::Reque
         return Err(Refusal::new(Code::NotFound, format!("no such path; rooms are at {SYNC_PATH}")));
     }
     if ws::verify_handshake(request.head()).is_err() || !is_version_13_with_key(request.headers()) {
-        let message = "not a WebSocket handshake of version 13: check the Upgrade, Connection and Sec-WebSocket headers";
+        let message =
+            "not a WebSocket handshake of version 13: check the Upgrade, Connection and Sec-WebSocket headers";
         return Err(Refusal::new(Code::UpgradeRequired, message));
     }
     check_origin(request.headers(), &context.config.server.allowed_origins)?;
@@ -104,7 +109,9 @@ fn connect(
 ) {
     context.metrics.connections.inc();
     set_options(&socket, &context);
-    let mut answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ".to_vec();
+    let mut answer =
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            .to_vec();
     answer.extend_from_slice(accept);
     answer.extend_from_slice(b"\r\n\r\n");
     let link = Rc::new(Link::new(socket, context.clone()));
@@ -135,11 +142,8 @@ async fn refuse(mut socket: TcpStream, refusal: Refusal, patience: Duration) {
     let status = refusal.code.status();
     let reason = actix_http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let retry = problem::retry_after_seconds(&refusal).map(|s| format!("Retry-After: {s}\r\n")).unwrap_or_default();
-    let upgrade = if refusal.code == Code::UpgradeRequired {
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    } else {
-        ""
-    };
+    let upgrade =
+        if refusal.code == Code::UpgradeRequired { "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n{upgrade}{retry}Connection: close\r\n\r\n",
         reason.unwrap_or("Error"),
@@ -152,4 +156,3 @@ async fn refuse(mut socket: TcpStream, refusal: Refusal, patience: Duration) {
     // The client went away or does not read: there is nobody to answer.
     let _: Result<io::Result<()>, _> = tokio::time::timeout(patience, answer).await;
 }
-
