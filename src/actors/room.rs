@@ -405,8 +405,9 @@ impl Handler<Fail> for Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // A room that ends while members are here ends by a fault: say so, and they move to the next one.
-        if !self.retiring {
+        // A room that ends while members are here ends by a fault: say so, and they move to the next one. On the way
+        // out the log ends before the rooms do, and there is no next one.
+        if !self.retiring && !self.context.is_draining() {
             let died = Died { tenant: self.tenant.clone(), serial: self.serial };
             // The directory finds a closed room by itself too; this only makes it quicker.
             let _ = self.directory.try_send(died);
