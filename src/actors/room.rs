@@ -13,21 +13,28 @@ mod ring;
 
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
+    dev::SendError,
+};
 use futures_util::stream;
 
-use self::{appends::Appends, history::History, ports::Ports, presence::Announcements, ring::Ring};
+use self::{appends::Appends, history::History, joining::Lookups, ports::Ports, presence::Announcements, ring::Ring};
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
     messages::{
-        Acknowledged, CarriedOut, Drain, Fail, Gone, MemberKey, Order, Report, Retire, RoomReport, TellFigures,
+        Acknowledged, CarriedOut, Drain, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport, TellFigures,
     },
     metrics::Held,
 };
 use crate::{
     backbone::{BackboneError, CursorUpdate, Feed, FeedItem, Page, ReadBudget, Stored},
-    model::{InstanceId, Position, TenantId, roster::Roster, tally::Tally},
+    model::{
+        InstanceId, Position, TenantId,
+        roster::{Farewell, Roster},
+        tally::Tally,
+    },
     wire::{
         Batch,
         outgoing::{Instance, RoomFigures},
@@ -57,6 +64,7 @@ pub struct Room {
     trimmed_to: Position,
     ring: Ring,
     history: History,
+    lookups: Lookups,
     appends: Appends,
     tally: Tally,
     tally_kept: u64,
@@ -86,6 +94,7 @@ impl Room {
             serial,
             ring: Ring::new(context.config.rooms.ring_bytes),
             history: History::default(),
+            lookups: Lookups::default(),
             appends: Appends::new(context.config.log.queue_appends),
             ports: Ports::new(context.config.rooms.ring_bytes),
             used_at: context.uptime(),
@@ -190,9 +199,14 @@ impl Room {
 
     /// Sends the outlets what waits for them and forgets those that are gone.
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        for key in self.ports.flush() {
-            // Its thread is gone, and its members with it.
-            self.member_left(key.1, &key.0, crate::model::roster::Farewell::Lost, ctx);
+        for (instance, key) in self.ports.flush() {
+            // Their outlet has stopped. If that is because they left, their own farewell, which says how, is in the
+            // mailbox already: this one goes behind it, and counts only if their thread is gone.
+            let leave = Leave { key, instance, how: Farewell::Lost };
+            if let Err(SendError::Full(leave)) = ctx.address().try_send(leave) {
+                let room = ctx.address();
+                actix_rt::spawn(async move { room.send(leave).await.unwrap_or_default() });
+            }
         }
     }
 
@@ -397,8 +411,9 @@ impl Handler<Fail> for Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // A room that ends while members are here ends by a fault: say so, and they move to the next one.
-        if !self.retiring {
+        // A room that ends while members are here ends by a fault: say so, and they move to the next one. On the way
+        // out the log ends before the rooms do, and there is no next one.
+        if !self.retiring && !self.context.is_draining() {
             let died = Died { tenant: self.tenant.clone(), serial: self.serial };
             // The directory finds a closed room by itself too; this only makes it quicker.
             let _ = self.directory.try_send(died);

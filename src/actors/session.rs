@@ -2,7 +2,7 @@
 //!
 //! Owns: the client's identity, grant and budgets. Must not: touch the backbone, know other sessions.
 
-use std::{cell::RefCell, future::poll_fn, mem, rc::Rc, sync::Arc, task::Poll};
+use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll};
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_http::ws::{Item, Message as Frame, ProtocolError};
@@ -92,7 +92,9 @@ pub type SharedMembership = Rc<RefCell<Option<Membership>>>;
 /// The actor.
 pub struct Session {
     id: Uuid,
-    request: Request,
+    grant: Grant,
+    /// What it asked for, until it has joined.
+    request: Option<Box<Request>>,
     link: Rc<Link>,
     membership: SharedMembership,
     addresses: Addresses,
@@ -120,7 +122,8 @@ impl Session {
             id: Uuid::new_v4(),
             messages: RateBudget::new(limits.messages_per_minute, now),
             controls: RateBudget::new(limits.control_per_minute, now),
-            request,
+            grant: request.grant.clone(),
+            request: Some(Box::new(request)),
             link,
             membership,
             addresses,
@@ -133,8 +136,8 @@ impl Session {
 
     fn voice(&self) -> Voice<'_> {
         Voice {
-            tenant: self.request.grant.tenant(),
-            instance: self.request.grant.instance(),
+            tenant: self.grant.tenant(),
+            instance: self.grant.instance(),
             now: self.context.now(),
             epoch: self.context.backbone.epoch(),
         }
@@ -142,22 +145,21 @@ impl Session {
 
     /// Enters the room; until that is done nothing the client says is read.
     fn join(&mut self, ctx: &mut WebsocketContext<Self>) {
-        let tenant = self.request.grant.tenant().clone();
-        let presence =
-            Presence { connected_at: self.context.now(), capabilities: mem::take(&mut self.request.capabilities) };
+        let Some(request) = self.request.take() else { return };
+        let Request { grant, since, requested, options, capabilities } = *request;
+        let (tenant, instance) = (grant.tenant().clone(), grant.instance().clone());
+        let presence = Presence { connected_at: self.context.now(), capabilities };
         let newcomer = Newcomer {
             serial: self.context.serial(),
             session: self.id,
             link: self.link.clone(),
-            instance: self.request.grant.instance().clone(),
+            instance: instance.clone(),
             presence: presence.clone(),
-            options: self.request.options.clone(),
+            options,
         };
-        let (since, requested) = (self.request.since.clone(), self.request.requested.clone());
         let (context, directory, session) = (self.context.clone(), self.addresses.directory.clone(), self.id);
         let membership = self.membership.clone();
         let joining = async move {
-            let (serial, instance) = (newcomer.serial, newcomer.instance.clone());
             let mut newcomer = Some(newcomer);
             loop {
                 let room = match directory.send(Enter(tenant.clone())).await {
@@ -173,7 +175,6 @@ impl Session {
                     Some(Membership { outlet, key, .. }) => (*key, outlet.addr()),
                     None => return Ok(()), // the connection ended meanwhile
                 };
-                debug_assert_eq!(key.serial, serial);
                 let Some(outlet) = outlet else { return Ok(()) };
                 let join = Join {
                     key,
@@ -209,7 +210,7 @@ impl Session {
 
     /// Reads one whole message.
     fn read(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
-        let speaker = Speaker { tenant: self.request.grant.tenant(), instance: self.request.grant.instance() };
+        let speaker = Speaker { tenant: self.grant.tenant(), instance: self.grant.instance() };
         let message = match incoming::read(text, speaker, self.context.config.limits.json_depth) {
             Ok(message) => message,
             Err(refusal) => return self.refuse_invalid(&refusal, ctx),
@@ -224,7 +225,7 @@ impl Session {
             ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
             ClientMessage::Ack(None) => {}
             ClientMessage::Ack(Some(position)) => {
-                let instance = self.request.grant.instance().clone();
+                let instance = self.grant.instance().clone();
                 self.tell_room(|key| Acknowledged { key, instance, position });
             }
         }
@@ -260,7 +261,7 @@ impl Session {
     }
 
     fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {
-        let (tenant, instance) = (self.request.grant.tenant(), self.request.grant.instance());
+        let (tenant, instance) = (self.grant.tenant(), self.grant.instance());
         let append = Append {
             tenant: tenant.clone(),
             dedupe: DedupeId::of(tenant, instance, publish.id),
@@ -354,7 +355,7 @@ impl Actor for Session {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let grant = &self.request.grant;
+        let grant = &self.grant;
         tracing::debug!(session = %self.id, tenant = %grant.tenant(), instance = %grant.instance(), "connected");
         let watch = Watch { session: ctx.address(), heard: self.link.heard() };
         let supervisor = self.addresses.supervisor.clone();
@@ -377,7 +378,7 @@ impl StreamHandler<Result<Frame, ProtocolError>> for Session {
             Ok(Frame::Ping(payload)) => self.answer_ping(&payload),
             Ok(Frame::Pong(payload)) => {
                 if let Some(position) = frame::pong_position(&payload) {
-                    let instance = self.request.grant.instance().clone();
+                    let instance = self.grant.instance().clone();
                     self.tell_room(|key| Acknowledged { key, instance, position });
                 }
             }

@@ -1,0 +1,4 @@
+//! A real node, asked through real sockets: the protocol document held to its word, bad input, sessions, resume, HTTP.
+
+mod lifecycle;
+mod support;
