@@ -59,6 +59,8 @@ impl Handler<Join> for Room {
             Some(found) => self.welcome(join, found),
             None => self.look_up_start(join, ctx),
         }
+        // For what waits now: an announcement to be summed up, a cursor to be kept.
+        self.tick_later(ctx);
         self.flush(ctx);
         Ok(())
     }
@@ -69,7 +71,10 @@ impl Handler<StartFound> for Room {
 
     fn handle(&mut self, StartFound { join, found }: StartFound, ctx: &mut Context<Self>) {
         match found {
-            Ok(found) => self.welcome(join, found),
+            Ok(found) => {
+                self.welcome(join, found);
+                self.tick_later(ctx);
+            }
             Err(error) => {
                 tracing::warn!(tenant = %self.tenant, %error, "a session could not be placed in the log");
                 let order = Order::Dismiss { key: join.key, refusal: None, why: Close::Internal };
