@@ -4,4 +4,6 @@ mod bad_input;
 mod document;
 mod handshake;
 mod lifecycle;
+mod sessions;
 mod support;
+mod tenants;
