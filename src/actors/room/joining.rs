@@ -71,6 +71,8 @@ impl Handler<Join> for Room {
                 self.look_up_more(ctx);
             }
         }
+        // For what waits now: an announcement to be summed up, a cursor to be kept.
+        self.tick_later(ctx);
         self.flush(ctx);
         Ok(())
     }
@@ -83,7 +85,10 @@ impl Handler<StartFound> for Room {
         self.lookups.running -= 1;
         self.look_up_more(ctx);
         match found {
-            Ok(found) => self.welcome(join, found),
+            Ok(found) => {
+                self.welcome(join, found);
+                self.tick_later(ctx);
+            }
             Err(error) => {
                 tracing::warn!(tenant = %self.tenant, %error, "a session could not be placed in the log");
                 let order = Order::Dismiss { key: join.key, refusal: None, why: Close::Internal };

@@ -56,6 +56,7 @@ impl Client {
         let url = format!("{}?{query}", node.url());
         let (socket, _) = within("the handshake", async {
             let socket = TcpStream::connect(node.address()).await.expect("the node accepts connections");
+            socket.set_nodelay(true).expect("an option of every TCP socket");
             client_async(&url, socket).await.unwrap_or_else(|error| panic!("{url}: {error}"))
         })
         .await;
