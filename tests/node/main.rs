@@ -1,9 +1,11 @@
 //! A real node, asked through real sockets: the protocol document held to its word, bad input, sessions, resume, HTTP.
 
 mod bad_input;
+mod crash;
 mod document;
 mod handshake;
 mod lifecycle;
+mod rebuild;
 mod sessions;
 mod support;
 mod tenants;
