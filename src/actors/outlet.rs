@@ -5,6 +5,7 @@
 //! from clients, other threads' members.
 
 mod core;
+mod member;
 mod registry;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -12,7 +13,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
 
 use self::core::Core;
-pub use self::core::{Echo, Newcomer, Options};
+pub use self::member::{Echo, Newcomer, Options};
 use super::{
     context::NodeContext,
     directory::Directory,

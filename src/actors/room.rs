@@ -6,12 +6,13 @@
 
 pub mod appends;
 mod history;
+mod housekeeping;
 pub mod joining;
 mod ports;
 mod presence;
 mod ring;
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
@@ -23,13 +24,11 @@ use self::{appends::Appends, history::History, joining::Lookups, ports::Ports, p
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
-    messages::{
-        Acknowledged, CarriedOut, Drain, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport, TellFigures,
-    },
+    messages::{Acknowledged, CarriedOut, Drain, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures},
     metrics::Held,
 };
 use crate::{
-    backbone::{BackboneError, CursorUpdate, Feed, FeedItem, Page, ReadBudget, Stored},
+    backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, Stored},
     model::{
         InstanceId, Position, TenantId,
         roster::{Farewell, Roster},
@@ -216,90 +215,6 @@ impl Room {
             total_messages: self.tally.messages,
             connected_instances: self.roster.iter().map(|(instance, _)| instance.to_string()).collect(),
         }
-    }
-
-    /// Makes sure that a tick comes.
-    fn tick_later(&mut self, ctx: &mut Context<Self>) {
-        if !mem::replace(&mut self.ticking, true) {
-            ctx.run_later(self.context.config.rooms.cursor_flush, |room, ctx| {
-                room.ticking = false;
-                room.tick(ctx);
-            });
-        }
-    }
-
-    /// What is done now and then: keep cursors and tally, declare the missed gone, retire when idle.
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.keep_cursors();
-        self.expire_missed();
-        self.sum_up_presence();
-        if self.tally_kept >= TALLY_EVERY {
-            self.keep_tally();
-        }
-        self.flush(ctx);
-        let idle = self.roster.is_empty() && self.appends.is_idle();
-        if !idle {
-            self.used_at = self.context.uptime();
-        }
-        if self.roster.misses_somebody() || !self.cursors.is_empty() || self.announcements.any() {
-            self.tick_later(ctx);
-        } else if idle {
-            self.retire_when_due(ctx);
-        }
-    }
-
-    fn retire_when_due(&mut self, ctx: &mut Context<Self>) {
-        let idle_for = self.context.uptime().saturating_sub(self.used_at);
-        let timeout = self.context.config.rooms.idle_timeout;
-        if idle_for < timeout {
-            if !mem::replace(&mut self.ticking, true) {
-                ctx.run_later(timeout - idle_for, |room, ctx| {
-                    room.ticking = false;
-                    room.tick(ctx);
-                });
-            }
-            return;
-        }
-        self.retiring = true;
-        let asked = self.directory.send(Retire { tenant: self.tenant.clone(), serial: self.serial });
-        ctx.wait(asked.into_actor(self).map(|_, room, ctx| {
-            // Whoever finds this room from now on is told that it is gone, and asks the directory again.
-            tracing::info!(tenant = %room.tenant, "room retired");
-            room.keep_tally();
-            ctx.stop();
-        }));
-    }
-
-    fn keep_cursors(&mut self) {
-        if self.cursors.is_empty() {
-            return;
-        }
-        let tenant = &self.tenant;
-        let updates = mem::take(&mut self.cursors)
-            .into_iter()
-            .map(|(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position })
-            .collect();
-        let (kept, tenant) = (self.context.backbone.keep_cursors(updates), self.tenant.clone());
-        actix_rt::spawn(async move {
-            if let Err(error) = kept.await {
-                // Harmless: the instance is sent again what it has, under the same positions.
-                tracing::warn!(%tenant, %error, "cursors were not kept");
-            }
-        });
-    }
-
-    fn keep_tally(&mut self) {
-        if mem::take(&mut self.tally_kept) == 0 {
-            return;
-        }
-        let (kept, tenant) =
-            (self.context.backbone.keep_tally(&self.tenant, self.tally.to_bytes()), self.tenant.clone());
-        actix_rt::spawn(async move {
-            if let Err(error) = kept.await {
-                // Harmless: it is folded from the log again.
-                tracing::warn!(%tenant, %error, "the tally was not kept");
-            }
-        });
     }
 }
 

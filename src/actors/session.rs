@@ -2,32 +2,32 @@
 //!
 //! Owns: the client's identity, grant and budgets. Must not: touch the backbone, know other sessions.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll};
+mod membership;
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_http::ws::{Item, Message as Frame, ProtocolError};
 use actix_web_actors::ws::WebsocketContext;
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
+pub use self::membership::{Membership, SharedMembership};
 use super::{
     context::NodeContext,
     directory::Directory,
     heartbeat::{HeartbeatSupervisor, Watch},
     link::Link,
-    messages::{
-        Acknowledged, Beat, Enter, Expire, Join, JoinKind, Leave, MemberKey, Publication, Publish, TellFigures,
-    },
-    outlet::{self, Newcomer, Options},
+    messages::{Acknowledged, Beat, Expire, MemberKey, Publication, Publish, TellFigures},
+    outlet::Options,
 };
 use crate::{
     auth::Grant,
     backbone::{Append, Expect, Subject},
     model::{
-        DedupeId, InstanceId,
+        DedupeId,
         rate::{RateBudget, Verdict},
         resume::Since,
-        roster::{Farewell, Presence},
     },
     wire::{
         Close, Code, Refusal, frame,
@@ -60,34 +60,6 @@ pub struct Addresses {
     /// For its deadline.
     pub supervisor: Addr<HeartbeatSupervisor>,
 }
-
-/// A session's place in its room.
-#[derive(Debug)]
-pub struct Membership {
-    /// The outlet of its thread.
-    pub outlet: Rc<outlet::Shared>,
-    /// The place in it.
-    pub key: MemberKey,
-    /// Who it is.
-    pub instance: InstanceId,
-}
-
-impl Membership {
-    /// Ends it and tells the room.
-    pub fn end(self, how: Farewell) {
-        let Self { outlet, key, instance } = self;
-        let room = outlet.room();
-        outlet.dismiss(key);
-        let leave = Leave { key, instance, how };
-        if let Err(actix::dev::SendError::Full(leave)) = room.try_send(leave) {
-            // The room is busy for a moment; the farewell must not get lost.
-            actix_rt::spawn(async move { room.send(leave).await.unwrap_or_default() });
-        }
-    }
-}
-
-/// Membership as the session and its driver share it.
-pub type SharedMembership = Rc<RefCell<Option<Membership>>>;
 
 /// The actor.
 pub struct Session {
@@ -141,66 +113,6 @@ impl Session {
             now: self.context.now(),
             epoch: self.context.backbone.epoch(),
         }
-    }
-
-    /// Enters the room; until that is done nothing the client says is read.
-    fn join(&mut self, ctx: &mut WebsocketContext<Self>) {
-        let Some(request) = self.request.take() else { return };
-        let Request { grant, since, requested, options, capabilities } = *request;
-        let (tenant, instance) = (grant.tenant().clone(), grant.instance().clone());
-        let presence = Presence { connected_at: self.context.now(), capabilities };
-        let newcomer = Newcomer {
-            serial: self.context.serial(),
-            session: self.id,
-            link: self.link.clone(),
-            instance: instance.clone(),
-            presence: presence.clone(),
-            options,
-        };
-        let (context, directory, session) = (self.context.clone(), self.addresses.directory.clone(), self.id);
-        let membership = self.membership.clone();
-        let joining = async move {
-            let mut newcomer = Some(newcomer);
-            loop {
-                let room = match directory.send(Enter(tenant.clone())).await {
-                    Ok(entered) => entered?,
-                    Err(_) => return Err(Refusal::new(Code::Draining, "the node is going away")),
-                };
-                if let Some(newcomer) = newcomer.take() {
-                    let outlet = outlet::Shared::for_tenant(&tenant, &room, &directory, &context);
-                    let key = outlet.admit(newcomer);
-                    *membership.borrow_mut() = Some(Membership { outlet, key, instance: instance.clone() });
-                }
-                let (key, outlet) = match &*membership.borrow() {
-                    Some(Membership { outlet, key, .. }) => (*key, outlet.addr()),
-                    None => return Ok(()), // the connection ended meanwhile
-                };
-                let Some(outlet) = outlet else { return Ok(()) };
-                let join = Join {
-                    key,
-                    session,
-                    outlet,
-                    instance: instance.clone(),
-                    presence: presence.clone(),
-                    since: since.clone(),
-                    requested: requested.clone(),
-                    kind: JoinKind::Fresh,
-                };
-                if let Ok(Ok(())) = room.send(join).await {
-                    return Ok(());
-                }
-            }
-        };
-        ctx.wait(joining.into_actor(self).map(|joined, session, _| {
-            if let Err(refusal) = joined {
-                session.refuse(&refusal);
-                session.link.close(match refusal.code {
-                    Code::LimitReached => Close::LimitReached,
-                    Code::Draining => Close::Restart { retry_after: refusal.retry_after.unwrap_or_default() },
-                    _ => Close::Internal,
-                });
-            }
-        }));
     }
 
     fn refuse(&self, refusal: &Refusal) {

@@ -160,7 +160,8 @@ async fn publishes_over_http_are_answered_while_the_room_dies() {
     let mut stored = Vec::new();
     for moment in 0..MOMENTS {
         let id = new_id();
-        let event = json!({"event_type": "memory_added", "event_id": id, "instance_id": "poster", "data": {"n": moment}});
+        let event =
+            json!({"event_type": "memory_added", "event_id": id, "instance_id": "poster", "data": {"n": moment}});
         let (answer, ()) = tokio::join!(node.post("/v1/tenants/room/events", &event), async {
             if moment > 0 {
                 node.fail_room("room").await;
