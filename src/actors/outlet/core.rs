@@ -63,6 +63,17 @@ pub struct Newcomer {
     pub presence: Presence,
     /// What it asked for.
     pub options: Options,
+    /// Where it wants to go on.
+    pub since: Since,
+    /// The same as it was written.
+    pub requested: String,
+}
+
+/// Where a member wants to go on, until it is welcomed.
+#[derive(Debug)]
+struct Wish {
+    since: Since,
+    requested: String,
 }
 
 /// Where a member stands towards the room.
@@ -86,6 +97,7 @@ struct Member {
     instance: InstanceId,
     presence: Presence,
     options: Options,
+    wish: Option<Box<Wish>>,
     phase: Phase,
     reader: Reader,
     acks: HeldAcks<Bytes>,
@@ -114,7 +126,7 @@ impl Core {
     }
 
     pub(super) fn admit(&mut self, newcomer: Newcomer) -> usize {
-        let Newcomer { serial, session, link, instance, presence, options } = newcomer;
+        let Newcomer { serial, session, link, instance, presence, options, since, requested } = newcomer;
         let slot = self.members.insert(Member {
             serial,
             session,
@@ -122,6 +134,7 @@ impl Core {
             instance: instance.clone(),
             presence,
             options,
+            wish: Some(Box::new(Wish { since, requested })),
             phase: Phase::Waiting,
             reader: Reader::default(),
             acks: HeldAcks::default(),
@@ -200,6 +213,7 @@ impl Core {
         self.with(key, |member, _, _| {
             if !greeting.is_empty() {
                 member.link.send(greeting);
+                member.wish = None;
                 member.reader = Reader::at(after);
             }
             member.drain_first();
@@ -352,34 +366,48 @@ impl Core {
         self.with(key, |member, _, _| member.link.close(Close::Restart { retry_after: retry_after(spread) }));
     }
 
-    /// Prepares every member for a new room: where it stands, and what it waits for.
-    pub(super) fn start_over(&mut self, room: Addr<Room>, addr: &Addr<super::Outlet>) -> Vec<(Join, Vec<Publish>)> {
+    /// The members' room is this one now.
+    pub(super) fn adopt(&mut self, room: Addr<Room>) {
         self.room = room;
+    }
+
+    /// Prepares every member for a new room: where it stands, or where it wanted to start if nobody has welcomed it.
+    pub(super) fn start_over(&mut self, addr: &Addr<super::Outlet>) -> Vec<Join> {
         let epoch = self.context.backbone.epoch();
         let mut joins = Vec::new();
         for (slot, member) in &mut self.members {
-            let key = MemberKey { outlet: self.id, slot, serial: member.serial };
-            let kind = if member.phase == Phase::Waiting { JoinKind::Fresh } else { JoinKind::Again };
-            if kind == JoinKind::Fresh {
-                continue; // its own session is about to join, or finds the old room gone and asks again
-            }
-            let cursor = Cursor { epoch, position: member.reader.passed, fingerprint: None };
-            member.drain_first();
-            let publishes = member.link.unsettled();
-            let publishes = publishes.into_iter().map(|publication| Publish { key, publication }).collect();
-            let join = Join {
-                key,
+            let (kind, since, requested) = match &member.wish {
+                Some(wish) => (JoinKind::Fresh, wish.since.clone(), wish.requested.clone()),
+                None => {
+                    let cursor = Cursor { epoch, position: member.reader.passed, fingerprint: None };
+                    member.drain_first();
+                    (JoinKind::Again, Since::Cursor(cursor), cursor.to_string())
+                }
+            };
+            joins.push(Join {
+                key: MemberKey { outlet: self.id, slot, serial: member.serial },
                 session: member.session,
                 outlet: addr.clone(),
                 instance: member.instance.clone(),
                 presence: member.presence.clone(),
-                since: Since::Cursor(cursor),
-                requested: cursor.to_string(),
+                since,
+                requested,
                 kind,
-            };
-            joins.push((join, publishes));
+            });
         }
         joins
+    }
+
+    /// What the members wait for, in the order in which they published it, behind a token.
+    pub(super) fn unsettled_after(&self, token: u64) -> Vec<Publish> {
+        let mut publishes = Vec::new();
+        for (slot, member) in &self.members {
+            let key = MemberKey { outlet: self.id, slot, serial: member.serial };
+            let unsettled = member.link.unsettled_after(token);
+            publishes.extend(unsettled.into_iter().map(|publication| Publish { key, publication }));
+        }
+        publishes.sort_unstable_by_key(|publish| publish.publication.token);
+        publishes
     }
 }
 
@@ -459,7 +487,9 @@ impl Member {
     }
 
     fn settle(&mut self, voice: Voice<'_>, token: u64, id: EventId, answer: Result<Appended, Refusal>) {
-        self.link.settle(token);
+        if self.link.settle(token).is_none() {
+            return; // the room before this one had answered it
+        }
         match answer {
             Ok(Appended { position, outcome }) => {
                 let ack = voice.ack(id, position, Duplicate(outcome == Outcome::Duplicate));
