@@ -229,10 +229,11 @@ impl Link {
         self.in_flight.borrow_mut().insert(publication.token, publication);
     }
 
-    /// A publish was answered.
-    pub(super) fn settle(&self, token: u64) {
-        self.in_flight.borrow_mut().remove(&token);
+    /// A publish was answered; `None` if it had been before, by a room that died.
+    pub(super) fn settle(&self, token: u64) -> Option<Publication> {
+        let settled = self.in_flight.borrow_mut().remove(&token);
         self.wake();
+        settled
     }
 
     /// How many publishes wait for their answer.
@@ -240,9 +241,9 @@ impl Link {
         self.in_flight.borrow().len()
     }
 
-    /// The publishes that wait for their answer.
-    pub(super) fn unsettled(&self) -> Vec<Publication> {
-        self.in_flight.borrow().values().cloned().collect()
+    /// The publishes behind a token that wait for their answer.
+    pub(super) fn unsettled_after(&self, token: u64) -> Vec<Publication> {
+        self.in_flight.borrow().range(token + 1..).map(|(_, publication)| publication.clone()).collect()
     }
 }
 

@@ -24,7 +24,13 @@ use self::{appends::Appends, history::History, joining::Lookups, ports::Ports, p
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
+<<<<<<< HEAD
     messages::{Acknowledged, CarriedOut, Drain, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures},
+=======
+    messages::{
+        Acknowledged, CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport, TellFigures,
+    },
+>>>>>>> wt-e
     metrics::Held,
 };
 use crate::{
@@ -198,7 +204,8 @@ impl Room {
 
     /// Sends the outlets what waits for them and forgets those that are gone.
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        for (instance, key) in self.ports.flush() {
+        let me = Entered { serial: self.serial, room: ctx.address() };
+        for (instance, key) in self.ports.flush(&me) {
             // Their outlet has stopped. If that is because they left, their own farewell, which says how, is in the
             // mailbox already: this one goes behind it, and counts only if their thread is gone.
             let leave = Leave { key, instance, how: Farewell::Lost };
@@ -329,10 +336,11 @@ impl Drop for Room {
         // A room that ends while members are here ends by a fault: say so, and they move to the next one. On the way
         // out the log ends before the rooms do, and there is no next one.
         if !self.retiring && !self.context.is_draining() {
+            // The outlets before the directory: they hear of this room's end before anybody can be in the next one.
+            self.ports.tell_all_that_room_died(self.serial);
             let died = Died { tenant: self.tenant.clone(), serial: self.serial };
             // The directory finds a closed room by itself too; this only makes it quicker.
             let _ = self.directory.try_send(died);
-            self.ports.tell_all_that_room_died();
         }
     }
 }

@@ -47,6 +47,9 @@ impl Handler<Join> for Room {
         self.is_open()?;
         self.used_at = self.context.uptime();
         self.ports.enter(join.key, join.instance.clone(), &join.outlet);
+        if self.roster.is_member(&join.instance, join.key) {
+            return Ok(()); // after a room's end both the session and its outlet may ask
+        }
         let limit = self.context.config.limits.connections_per_tenant;
         if self.roster.connected() >= limit && !self.roster.contains(&join.instance) {
             let message = format!("this tenant has its {limit} connections; close one first");
