@@ -24,13 +24,9 @@ use self::{appends::Appends, history::History, joining::Lookups, ports::Ports, p
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
-<<<<<<< HEAD
-    messages::{Acknowledged, CarriedOut, Drain, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures},
-=======
     messages::{
-        Acknowledged, CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport, TellFigures,
+        Acknowledged, CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures,
     },
->>>>>>> wt-e
     metrics::Held,
 };
 use crate::{

@@ -12,7 +12,7 @@ use super::super::{
     messages::{Fetch, Join, JoinKind, MemberKey, Order, Publish, Reach},
     room::Room,
 };
-use super::member::{Member, Newcomer, Phase};
+use super::member::{Member, Newcomer, Phase, Wish};
 use crate::{
     model::{
         Cursor, InstanceId, Position, TenantId,
@@ -22,86 +22,6 @@ use crate::{
     wire::{Batch, Close, Variant, frame, outgoing::Voice},
 };
 
-<<<<<<< HEAD
-=======
-/// What a session asked for when it came.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Which types.
-    pub filter: TypeFilter,
-    /// Whether its own records too.
-    pub echo: Echo,
-    /// In which form.
-    pub variant: Variant,
-}
-
-/// Whether a session hears its own records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Echo {
-    /// An ack instead.
-    Off,
-    /// The record, and the ack behind it.
-    On,
-}
-
-/// Somebody who wants in.
-#[derive(Debug)]
-pub struct Newcomer {
-    /// The member's serial.
-    pub serial: u64,
-    /// The connection's id.
-    pub session: Uuid,
-    /// Its connection.
-    pub link: Rc<Link>,
-    /// Who it is.
-    pub instance: InstanceId,
-    /// What the others see.
-    pub presence: Presence,
-    /// What it asked for.
-    pub options: Options,
-    /// Where it wants to go on.
-    pub since: Since,
-    /// The same as it was written.
-    pub requested: String,
-}
-
-/// Where a member wants to go on, until it is welcomed.
-#[derive(Debug)]
-struct Wish {
-    since: Since,
-    requested: String,
-}
-
-/// Where a member stands towards the room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Admitted, not yet welcomed.
-    Waiting,
-    /// At the head: gets what is delivered.
-    Live,
-    /// Behind: what follows has been asked for.
-    Fetching,
-    /// Behind: what follows will be asked for when the outbox has drained.
-    Draining,
-}
-
-#[derive(Debug)]
-struct Member {
-    serial: u64,
-    session: Uuid,
-    link: Rc<Link>,
-    instance: InstanceId,
-    presence: Presence,
-    options: Options,
-    wish: Option<Box<Wish>>,
-    phase: Phase,
-    reader: Reader,
-    acks: HeldAcks<Bytes>,
-    /// Position of its own last record in the run being delivered.
-    own: Position,
-}
-
->>>>>>> wt-e
 /// The members and what is done to them.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -443,73 +363,3 @@ fn retry_after(spread: Duration) -> Duration {
 fn random_unit() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
-<<<<<<< HEAD
-=======
-
-impl Member {
-    /// Whether a run can be sent to this member as it stands.
-    fn takes_everything(&self, run: &[RecordMeta]) -> bool {
-        self.options.filter.is_open()
-            && self.acks.is_empty()
-            && (self.own <= self.reader.passed || self.options.echo == Echo::On)
-            && self.reader.takes_whole(run)
-    }
-
-    /// Sends what is for this member of a batch; returns the number of records.
-    fn pass(&mut self, batch: &Batch, voice: Voice<'_>) -> u64 {
-        let encoded = batch.encoded(self.options.variant);
-        let (link, options, instance) = (&self.link, &self.options, &self.instance);
-        let wants = |meta: &RecordMeta| {
-            options.filter.admits(&meta.event_type) && (options.echo == Echo::On || meta.sender != *instance)
-        };
-        let mut sent = 0;
-        self.reader.pass(batch.metas(), wants, &mut self.acks, |step| match step {
-            Step::Records(range) => {
-                sent += range.len() as u64;
-                link.send(encoded.slice(range));
-            }
-            Step::Advance { from, to } => link.send(voice.advance(from, to)),
-            Step::Ack(ack) => link.send(ack),
-        });
-        sent
-    }
-
-    /// What follows is asked for when the outbox has drained.
-    fn drain_first(&mut self) {
-        self.phase = Phase::Draining;
-        self.link.want_drained(Wanted::Yes);
-    }
-
-    fn lag(&mut self, voice: Voice<'_>) {
-        self.drain_first();
-        self.link.send(voice.lagging(self.reader.passed));
-    }
-
-    fn settle(&mut self, voice: Voice<'_>, token: u64, id: EventId, answer: Result<Appended, Refusal>) {
-        if self.link.settle(token).is_none() {
-            return; // the room before this one had answered it
-        }
-        match answer {
-            Ok(Appended { position, outcome }) => {
-                let ack = voice.ack(id, position, Duplicate(outcome == Outcome::Duplicate));
-                self.acks.hold(position, ack);
-                self.release();
-            }
-            Err(refusal) => self.link.send(voice.error(&refusal)),
-        }
-    }
-
-    /// Sends the acks whose turn has come.
-    fn release(&mut self) {
-        if self.acks.is_empty() {
-            return;
-        }
-        let link = &self.link;
-        self.reader.release(&mut self.acks, |step| {
-            if let Step::Ack(ack) = step {
-                link.send(ack);
-            }
-        });
-    }
-}
->>>>>>> wt-e

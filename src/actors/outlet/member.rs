@@ -12,6 +12,7 @@ use crate::{
         EventId, InstanceId, Position, RecordMeta,
         delivery::{HeldAcks, Reader, Step},
         filter::TypeFilter,
+        resume::Since,
         roster::Presence,
     },
     wire::{
@@ -55,6 +56,17 @@ pub struct Newcomer {
     pub presence: Presence,
     /// What it asked for.
     pub options: Options,
+    /// Where it wants to go on.
+    pub since: Since,
+    /// The same as it was written.
+    pub requested: String,
+}
+
+/// Where a member wants to go on, until it is welcomed.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) since: Since,
+    pub(super) requested: String,
 }
 
 /// Where a member stands towards the room.
@@ -78,6 +90,7 @@ pub(super) struct Member {
     pub(super) instance: InstanceId,
     pub(super) presence: Presence,
     pub(super) options: Options,
+    pub(super) wish: Option<Box<Wish>>,
     pub(super) phase: Phase,
     pub(super) reader: Reader,
     pub(super) acks: HeldAcks<Bytes>,
@@ -125,7 +138,9 @@ impl Member {
     }
 
     pub(super) fn settle(&mut self, voice: Voice<'_>, token: u64, id: EventId, answer: Result<Appended, Refusal>) {
-        self.link.settle(token);
+        if self.link.settle(token).is_none() {
+            return; // the room before this one had answered it
+        }
         match answer {
             Ok(Appended { position, outcome }) => {
                 let ack = voice.ack(id, position, Duplicate(outcome == Outcome::Duplicate));

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use actix::{ActorFutureExt, Addr, AsyncContext, WrapFuture};
 use actix_web_actors::ws::WebsocketContext;
 
 use super::{Request, Session};
@@ -10,6 +10,7 @@ use crate::{
     actors::{
         messages::{Enter, Join, JoinKind, Leave, MemberKey},
         outlet::{self, Newcomer},
+        room::Room,
     },
     model::{
         InstanceId,
@@ -27,18 +28,23 @@ pub struct Membership {
     pub key: MemberKey,
     /// Who it is.
     pub instance: InstanceId,
+    /// The room that it asked to let it in last; its outlet hears of a new one a little later.
+    pub entered: Option<Addr<Room>>,
 }
 
 impl Membership {
     /// Ends it and tells the room.
     pub fn end(self, how: Farewell) {
-        let Self { outlet, key, instance } = self;
+        let Self { outlet, key, instance, entered } = self;
         let room = outlet.room();
         outlet.dismiss(key);
-        let leave = Leave { key, instance, how };
-        if let Err(actix::dev::SendError::Full(leave)) = room.try_send(leave) {
-            // The room is busy for a moment; the farewell must not get lost.
-            actix_rt::spawn(async move { room.send(leave).await.unwrap_or_default() });
+        let entered = entered.filter(|entered| *entered != room);
+        for room in [Some(room), entered].into_iter().flatten() {
+            let leave = Leave { key, instance: instance.clone(), how };
+            if let Err(actix::dev::SendError::Full(leave)) = room.try_send(leave) {
+                // The room is busy for a moment; the farewell must not get lost.
+                actix_rt::spawn(async move { room.send(leave).await.unwrap_or_default() });
+            }
         }
     }
 }
@@ -60,23 +66,29 @@ impl Session {
             instance: instance.clone(),
             presence: presence.clone(),
             options,
+            since: since.clone(),
+            requested: requested.clone(),
         };
         let (context, directory, session) = (self.context.clone(), self.addresses.directory.clone(), self.id);
         let membership = self.membership.clone();
         let joining = async move {
             let mut newcomer = Some(newcomer);
             loop {
-                let room = match directory.send(Enter(tenant.clone())).await {
+                let entered = match directory.send(Enter(tenant.clone())).await {
                     Ok(entered) => entered?,
                     Err(_) => return Err(Refusal::new(Code::Draining, "the node is going away")),
                 };
                 if let Some(newcomer) = newcomer.take() {
-                    let outlet = outlet::Shared::for_tenant(&tenant, &room, &directory, &context);
+                    let outlet = outlet::Shared::for_tenant(&tenant, &entered, &directory, &context);
                     let key = outlet.admit(newcomer);
-                    *membership.borrow_mut() = Some(Membership { outlet, key, instance: instance.clone() });
+                    *membership.borrow_mut() =
+                        Some(Membership { outlet, key, instance: instance.clone(), entered: None });
                 }
-                let (key, outlet) = match &*membership.borrow() {
-                    Some(Membership { outlet, key, .. }) => (*key, outlet.addr()),
+                let (key, outlet) = match &mut *membership.borrow_mut() {
+                    Some(Membership { outlet, key, entered: last, .. }) => {
+                        *last = Some(entered.room.clone());
+                        (*key, outlet.addr())
+                    }
                     None => return Ok(()), // the connection ended meanwhile
                 };
                 let Some(outlet) = outlet else { return Ok(()) };
@@ -90,7 +102,7 @@ impl Session {
                     requested: requested.clone(),
                     kind: JoinKind::Fresh,
                 };
-                if let Ok(Ok(())) = room.send(join).await {
+                if let Ok(Ok(())) = entered.room.send(join).await {
                     return Ok(());
                 }
             }
