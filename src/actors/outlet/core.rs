@@ -363,7 +363,10 @@ impl Core {
 
     pub(super) fn close_for_restart(&mut self, key: MemberKey) {
         let spread = self.context.config.drain.spread;
-        self.with(key, |member, _, _| member.link.close(Close::Restart { retry_after: retry_after(spread) }));
+        self.with(key, |member, _, _| {
+            member.link.send_home(retry_after(spread));
+            member.go_when_answered();
+        });
     }
 
     /// The members' room is this one now.
@@ -472,6 +475,7 @@ impl Member {
             Step::Advance { from, to } => link.send(voice.advance(from, to)),
             Step::Ack(ack) => link.send(ack),
         });
+        self.go_when_answered();
         sent
     }
 
@@ -498,6 +502,17 @@ impl Member {
             }
             Err(refusal) => self.link.send(voice.error(&refusal)),
         }
+        self.go_when_answered();
+    }
+
+    /// Whoever is being sent home goes as soon as everything that it published is answered.
+    fn go_when_answered(&self) {
+        if let Some(retry_after) = self.link.leaving()
+            && self.link.in_flight() == 0
+            && self.acks.is_empty()
+        {
+            self.link.close(Close::Restart { retry_after });
+        }
     }
 
     /// Sends the acks whose turn has come.
@@ -511,5 +526,6 @@ impl Member {
                 link.send(ack);
             }
         });
+        self.go_when_answered();
     }
 }
