@@ -11,9 +11,9 @@ use crate::{
         context::NodeContext,
         messages::{FoundStart, Gone, Join, JoinKind, Order, StartFound},
     },
-    backbone::{BackboneError, ReadBudget},
+    backbone::{BackboneError, CursorUpdate, ReadBudget},
     model::{
-        Cursor, Position, TenantId,
+        Cursor, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
         roster::Joined,
     },
@@ -225,7 +225,7 @@ async fn look_up(
 async fn find_start(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
-    instance: &crate::model::InstanceId,
+    instance: &InstanceId,
     since: &Since,
     head: Position,
 ) -> Result<Start, BackboneError> {
@@ -246,9 +246,22 @@ async fn find_start(
         }
         Since::Instance => match backbone.cursor(tenant, instance).await? {
             Some(kept) => resume::from_kept(kept, log),
-            None => Start { after: head, resync: None },
+            None => {
+                keep_first_cursor(context, tenant, instance, head).await;
+                Start { after: head, resync: None }
+            }
         },
     })
+}
+
+/// Keeps the place of an instance that relies on the node's cursor, before it is greeted: it gets what it misses even if
+/// the node is killed a moment later.
+async fn keep_first_cursor(context: &Arc<NodeContext>, tenant: &TenantId, instance: &InstanceId, head: Position) {
+    let update = CursorUpdate { tenant: tenant.clone(), instance: instance.clone(), position: head };
+    if let Err(error) = context.backbone.keep_cursors(vec![update]).await {
+        // A log that takes nothing more can still be read: the instance is let in.
+        tracing::warn!(%tenant, %error, "a first cursor was not kept");
+    }
 }
 
 /// The fingerprint of the room's record at a cursor's position.
@@ -283,6 +296,6 @@ pub async fn start_for_request(
     }
 }
 
-fn nobody() -> crate::model::InstanceId {
+fn nobody() -> InstanceId {
     "-".parse().expect("one character is an instance id")
 }
