@@ -5,13 +5,14 @@
 //! pass the same ordered queue to its outlet). Must not: block on I/O, hold a socket, know which log it is.
 
 pub mod appends;
+mod cursors;
 mod history;
 pub mod joining;
 mod ports;
 mod presence;
 mod ring;
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
@@ -19,19 +20,17 @@ use actix::{
 };
 use futures_util::stream;
 
-use self::{appends::Appends, history::History, ports::Ports, presence::Announcements, ring::Ring};
+use self::{appends::Appends, cursors::Cursors, history::History, ports::Ports, presence::Announcements, ring::Ring};
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
-    messages::{
-        Acknowledged, CarriedOut, Drain, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport, TellFigures,
-    },
+    messages::{CarriedOut, Drain, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport, TellFigures},
     metrics::Held,
 };
 use crate::{
-    backbone::{BackboneError, CursorUpdate, Feed, FeedItem, Page, ReadBudget, Stored},
+    backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, Stored},
     model::{
-        InstanceId, Position, TenantId,
+        Position, TenantId,
         roster::{Farewell, Roster},
         tally::Tally,
     },
@@ -67,7 +66,7 @@ pub struct Room {
     appends: Appends,
     tally: Tally,
     tally_kept: u64,
-    cursors: HashMap<InstanceId, Position>,
+    cursors: Cursors,
     announcements: Announcements,
     /// Whether a tick is due.
     ticking: bool,
@@ -105,7 +104,7 @@ impl Room {
             trimmed_to: Position::START,
             tally: Tally::default(),
             tally_kept: 0,
-            cursors: HashMap::new(),
+            cursors: Cursors::default(),
             announcements: Announcements::default(),
             ticking: false,
             retiring: false,
@@ -228,7 +227,7 @@ impl Room {
 
     /// What is done now and then: keep cursors and tally, declare the missed gone, retire when idle.
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.keep_cursors();
+        self.keep_cursors(ctx);
         self.expire_missed();
         self.sum_up_presence();
         if self.tally_kept >= TALLY_EVERY {
@@ -239,7 +238,7 @@ impl Room {
         if !idle {
             self.used_at = self.context.uptime();
         }
-        if self.roster.misses_somebody() || !self.cursors.is_empty() || self.announcements.any() {
+        if self.roster.misses_somebody() || self.cursors.any() || self.announcements.any() {
             self.tick_later(ctx);
         } else if idle {
             self.retire_when_due(ctx);
@@ -266,24 +265,6 @@ impl Room {
             room.keep_tally();
             ctx.stop();
         }));
-    }
-
-    fn keep_cursors(&mut self) {
-        if self.cursors.is_empty() {
-            return;
-        }
-        let tenant = &self.tenant;
-        let updates = mem::take(&mut self.cursors)
-            .into_iter()
-            .map(|(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position })
-            .collect();
-        let (kept, tenant) = (self.context.backbone.keep_cursors(updates), self.tenant.clone());
-        actix_rt::spawn(async move {
-            if let Err(error) = kept.await {
-                // Harmless: the instance is sent again what it has, under the same positions.
-                tracing::warn!(%tenant, %error, "cursors were not kept");
-            }
-        });
     }
 
     fn keep_tally(&mut self) {
@@ -350,21 +331,6 @@ impl Handler<CarriedOut> for Room {
     }
 }
 
-impl Handler<Acknowledged> for Room {
-    type Result = ();
-
-    fn handle(&mut self, acknowledged: Acknowledged, ctx: &mut Self::Context) {
-        let Acknowledged { key, instance, position } = acknowledged;
-        // A client cannot have seen what the room has not: a cursor from nowhere would lose it everything up to there.
-        if position > self.head || !self.roster.is_member(&instance, key) {
-            return;
-        }
-        let kept = self.cursors.entry(instance).or_default();
-        *kept = position.max(*kept);
-        self.tick_later(ctx);
-    }
-}
-
 impl Handler<TellFigures> for Room {
     type Result = ();
 
@@ -388,7 +354,7 @@ impl Handler<Drain> for Room {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.keep_cursors();
+        self.keep_cursors(ctx);
         self.keep_tally();
         self.ports.post_all(|_| Order::SendHome);
         self.flush(ctx);
