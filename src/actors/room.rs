@@ -5,6 +5,7 @@
 //! pass the same ordered queue to its outlet). Must not: block on I/O, hold a socket, know which log it is.
 
 pub mod appends;
+mod cursors;
 mod history;
 mod housekeeping;
 pub mod joining;
@@ -12,7 +13,7 @@ mod ports;
 mod presence;
 mod ring;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
@@ -20,19 +21,20 @@ use actix::{
 };
 use futures_util::stream;
 
-use self::{appends::Appends, history::History, joining::Lookups, ports::Ports, presence::Announcements, ring::Ring};
+use self::{
+    appends::Appends, cursors::Cursors, history::History, joining::Lookups, ports::Ports, presence::Announcements,
+    ring::Ring,
+};
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
-    messages::{
-        Acknowledged, CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures,
-    },
+    messages::{CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures},
     metrics::Held,
 };
 use crate::{
     backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, Stored},
     model::{
-        InstanceId, Position, TenantId,
+        Position, TenantId,
         roster::{Farewell, Roster},
         tally::Tally,
     },
@@ -69,7 +71,7 @@ pub struct Room {
     appends: Appends,
     tally: Tally,
     tally_kept: u64,
-    cursors: HashMap<InstanceId, Position>,
+    cursors: Cursors,
     announcements: Announcements,
     /// Whether a tick is due.
     ticking: bool,
@@ -108,7 +110,7 @@ impl Room {
             trimmed_to: Position::START,
             tally: Tally::default(),
             tally_kept: 0,
-            cursors: HashMap::new(),
+            cursors: Cursors::default(),
             announcements: Announcements::default(),
             ticking: false,
             retiring: false,
@@ -274,21 +276,6 @@ impl Handler<CarriedOut> for Room {
     }
 }
 
-impl Handler<Acknowledged> for Room {
-    type Result = ();
-
-    fn handle(&mut self, acknowledged: Acknowledged, ctx: &mut Self::Context) {
-        let Acknowledged { key, instance, position } = acknowledged;
-        // A client cannot have seen what the room has not: a cursor from nowhere would lose it everything up to there.
-        if position > self.head || !self.roster.is_member(&instance, key) {
-            return;
-        }
-        let kept = self.cursors.entry(instance).or_default();
-        *kept = position.max(*kept);
-        self.tick_later(ctx);
-    }
-}
-
 impl Handler<TellFigures> for Room {
     type Result = ();
 
@@ -312,7 +299,7 @@ impl Handler<Drain> for Room {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.keep_cursors();
+        self.keep_cursors(ctx);
         self.keep_tally();
         self.ports.post_all(|_| Order::SendHome);
         self.flush(ctx);

@@ -19,7 +19,7 @@ use crate::{
         delivery::{HeldAcks, Reader},
         resume::Since,
     },
-    wire::{Batch, Close, Variant, frame, outgoing::Voice},
+    wire::{Batch, Variant, frame, outgoing::Voice},
 };
 
 /// The members and what is done to them.

@@ -5,7 +5,7 @@ use std::mem;
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{Room, TALLY_EVERY};
-use crate::{actors::messages::Retire, backbone::CursorUpdate};
+use crate::actors::messages::Retire;
 
 impl Room {
     /// Makes sure that a tick comes.
@@ -20,7 +20,7 @@ impl Room {
 
     /// What is done now and then: keep cursors and tally, declare the missed gone, retire when idle.
     pub(super) fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.keep_cursors();
+        self.keep_cursors(ctx);
         self.expire_missed();
         self.sum_up_presence();
         if self.tally_kept >= TALLY_EVERY {
@@ -31,7 +31,7 @@ impl Room {
         if !idle {
             self.used_at = self.context.uptime();
         }
-        if self.roster.misses_somebody() || !self.cursors.is_empty() || self.announcements.any() {
+        if self.roster.misses_somebody() || self.cursors.any() || self.announcements.any() {
             self.tick_later(ctx);
         } else if idle {
             self.retire_when_due(ctx);
@@ -58,24 +58,6 @@ impl Room {
             room.keep_tally();
             ctx.stop();
         }));
-    }
-
-    pub(super) fn keep_cursors(&mut self) {
-        if self.cursors.is_empty() {
-            return;
-        }
-        let tenant = &self.tenant;
-        let updates = mem::take(&mut self.cursors)
-            .into_iter()
-            .map(|(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position })
-            .collect();
-        let (kept, tenant) = (self.context.backbone.keep_cursors(updates), self.tenant.clone());
-        actix_rt::spawn(async move {
-            if let Err(error) = kept.await {
-                // Harmless: the instance is sent again what it has, under the same positions.
-                tracing::warn!(%tenant, %error, "cursors were not kept");
-            }
-        });
     }
 
     pub(super) fn keep_tally(&mut self) {

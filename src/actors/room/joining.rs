@@ -13,7 +13,7 @@ use crate::{
     },
     backbone::{BackboneError, CursorUpdate, ReadBudget},
     model::{
-        Cursor, InstanceId, Position, TenantId,
+        Cursor, Fingerprint, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
         roster::Joined,
     },
@@ -30,6 +30,7 @@ const COUNT_TO: usize = 10_000;
 const OVERLAP_MS: i64 = 2_000;
 /// Instances listed in the greeting.
 const LISTED: usize = 128;
+
 /// Newcomers whose start is looked up in the log at a time.
 const LOOKUPS: usize = 32;
 
@@ -145,8 +146,9 @@ impl Room {
             };
             self.lookups.running += 1;
             let (context, tenant, head, room) = (self.context.clone(), self.tenant.clone(), self.head, ctx.address());
+            let unkept = self.cursors.of(&join.instance);
             actix_rt::spawn(async move {
-                let found = look_up(&context, &tenant, &join, head).await;
+                let found = look_up(&context, &tenant, &join, head, unkept).await;
                 // A room that is gone is replaced, and the session joins again.
                 let _ = room.send(StartFound { join, found }).await;
             });
@@ -164,7 +166,7 @@ impl Room {
         };
         if join.kind == JoinKind::Fresh {
             // Kept at once: whoever goes again before its first ack gets what it missed.
-            self.cursors.entry(join.instance).or_insert(after);
+            self.cursors.begin(join.instance, after);
         }
         self.ports.post(join.key.outlet, Order::Welcome { key: join.key, greeting, after });
     }
@@ -216,42 +218,32 @@ async fn look_up(
     tenant: &TenantId,
     join: &Join,
     head: Position,
+    unkept: Option<Position>,
 ) -> Result<FoundStart, BackboneError> {
-    let start = find_start(context, tenant, &join.instance, &join.since, head).await?;
+    let start = match join.since {
+        Since::Instance => start_of_instance(context, tenant, &join.instance, head, unkept).await?,
+        ref since => find_start(context, tenant, since, head).await?,
+    };
     let counted = context.backbone.count_after(tenant, start.after, COUNT_TO + 1).await?;
     Ok(FoundStart { start, missed: counted.min(COUNT_TO), exact: counted <= COUNT_TO })
 }
 
-async fn find_start(
+/// Where an instance goes on by the node's own cursor; `unkept` is what the log may not have of it yet.
+async fn start_of_instance(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     instance: &InstanceId,
-    since: &Since,
     head: Position,
+    unkept: Option<Position>,
 ) -> Result<Start, BackboneError> {
-    let backbone = &context.backbone;
-    let extent = backbone.extent(tenant).await?;
-    // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
-    let log = LogView { epoch: backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(head) };
-    Ok(match since {
-        Since::Latest => Start { after: head, resync: None },
-        Since::Earliest => Start { after: log.trimmed_to, resync: None },
-        Since::Cursor(cursor) => {
-            let found = if cursor.epoch == log.epoch { id_at(context, tenant, *cursor).await? } else { None };
-            resume::from_cursor(*cursor, found, log)
+    // Neither moves backwards: the later one holds.
+    match context.backbone.cursor(tenant, instance).await?.max(unkept) {
+        Some(kept) => Ok(resume::from_kept(kept, log_view(context, tenant, head).await?)),
+        None => {
+            keep_first_cursor(context, tenant, instance, head).await;
+            Ok(Start { after: head, resync: None })
         }
-        Since::Time(time) => {
-            let position = backbone.position_at(tenant, time.earlier_by(OVERLAP_MS)).await?;
-            Start { after: position.max(log.trimmed_to).min(head), resync: None }
-        }
-        Since::Instance => match backbone.cursor(tenant, instance).await? {
-            Some(kept) => resume::from_kept(kept, log),
-            None => {
-                keep_first_cursor(context, tenant, instance, head).await;
-                Start { after: head, resync: None }
-            }
-        },
-    })
+    }
 }
 
 /// Keeps the place of an instance that relies on the node's cursor, before it is greeted: it gets what it misses even if
@@ -264,12 +256,40 @@ async fn keep_first_cursor(context: &Arc<NodeContext>, tenant: &TenantId, instan
     }
 }
 
+async fn log_view(context: &Arc<NodeContext>, tenant: &TenantId, head: Position) -> Result<LogView, BackboneError> {
+    let extent = context.backbone.extent(tenant).await?;
+    // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
+    Ok(LogView { epoch: context.backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(head) })
+}
+
+async fn find_start(
+    context: &Arc<NodeContext>,
+    tenant: &TenantId,
+    since: &Since,
+    head: Position,
+) -> Result<Start, BackboneError> {
+    let log = log_view(context, tenant, head).await?;
+    Ok(match since {
+        // Without an instance there is nothing kept to go by.
+        Since::Latest | Since::Instance => Start { after: head, resync: None },
+        Since::Earliest => Start { after: log.trimmed_to, resync: None },
+        Since::Cursor(cursor) => {
+            let found = if cursor.epoch == log.epoch { id_at(context, tenant, *cursor).await? } else { None };
+            resume::from_cursor(*cursor, found, log)
+        }
+        Since::Time(time) => {
+            let position = context.backbone.position_at(tenant, time.earlier_by(OVERLAP_MS)).await?;
+            Start { after: position.max(log.trimmed_to).min(head), resync: None }
+        }
+    })
+}
+
 /// The fingerprint of the room's record at a cursor's position.
 async fn id_at(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     cursor: Cursor,
-) -> Result<Option<crate::model::Fingerprint>, BackboneError> {
+) -> Result<Option<Fingerprint>, BackboneError> {
     if cursor.fingerprint.is_none() || cursor.position == Position::START {
         return Ok(None);
     }
@@ -292,10 +312,6 @@ pub async fn start_for_request(
     match since {
         // A request has no instance: what it does not say is the beginning.
         Since::Instance => Ok(Start { after: extent.trimmed_to, resync: None }),
-        other => find_start(context, tenant, &nobody(), other, head).await,
+        other => find_start(context, tenant, other, head).await,
     }
-}
-
-fn nobody() -> InstanceId {
-    "-".parse().expect("one character is an instance id")
 }
