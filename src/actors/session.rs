@@ -20,13 +20,11 @@ use super::{
     link::Link,
     messages::{Acknowledged, Beat, Expire, MemberKey, Publication, Publish, TellFigures},
     outlet::Options,
-    room::Room,
+    room::{Room, appends::append_of},
 };
 use crate::{
     auth::Grant,
-    backbone::{Append, Expect, Subject},
     model::{
-        DedupeId,
         rate::{RateBudget, Verdict},
         resume::Since,
     },
@@ -178,15 +176,8 @@ impl Session {
             let refusal = Refusal::new(Code::Draining, "the node is going away; repeat with the same id");
             return self.refuse(&refusal.about(publish.id).after(wait));
         }
-        let (tenant, instance) = (self.grant.tenant(), self.grant.instance());
-        let append = Append {
-            tenant: tenant.clone(),
-            dedupe: DedupeId::of(tenant, instance, publish.id),
-            expect: Expect::Anything,
-            body: publish.to_body(tenant, instance, self.context.now()),
-            subject: Subject::Event(publish.event_type),
-        };
-        let publication = Publication { token: self.context.serial(), id: publish.id, append };
+        let (token, id) = (self.context.serial(), publish.id);
+        let publication = Publication { token, id, append: append_of(&self.grant, publish, self.context.now()) };
         let place = self.membership.borrow().as_ref().map(|m| (m.outlet.clone(), m.key));
         let Some((outlet, key)) = place else { return };
         self.link.expect(publication.clone());

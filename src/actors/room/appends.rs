@@ -10,9 +10,10 @@ use uuid::Uuid;
 use super::Room;
 use crate::{
     actors::messages::{Gone, MemberKey, Order, Publish, PublishFor},
-    backbone::{Append, AppendError, Appended, Outcome, Reply},
-    model::EventId,
-    wire::{Code, Refusal},
+    auth::Grant,
+    backbone::{Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
+    model::{DedupeId, EventId, Timestamp},
+    wire::{Code, Refusal, record},
 };
 
 /// An append's answer, under the room's own mark.
@@ -91,6 +92,18 @@ impl Room {
                 let _ = to.send(result);
             }
         }
+    }
+}
+
+/// What a publish appends; nobody publishes without a grant.
+pub fn append_of(grant: &Grant, publish: record::Publish, now: Timestamp) -> Append {
+    let (tenant, instance) = (grant.tenant(), grant.instance());
+    Append {
+        tenant: tenant.clone(),
+        dedupe: DedupeId::of(tenant, instance, publish.id),
+        expect: Expect::Anything,
+        body: publish.to_body(tenant, instance, now),
+        subject: Subject::Event(publish.event_type),
     }
 }
 
