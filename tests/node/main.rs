@@ -2,6 +2,9 @@
 
 mod crash;
 mod drain;
+mod flush;
 mod lifecycle;
+mod load;
 mod rebuild;
+mod stall;
 mod support;
