@@ -1,0 +1,225 @@
+//! Clients that do not read: they are cut in time, cost little, and nobody else notices.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::support::{
+    Client, Node, RawClient, Stalled, new_id,
+    raw::{PING, TEXT, frame},
+    within,
+};
+
+const FIN: u8 = 0x80;
+const STALLED: usize = 20;
+const READERS: usize = 3;
+/// The text in each event.
+const EVENT_BYTES: usize = 64 * 1024;
+/// Before the stalled ones come, so that the log's own memory is in use already.
+const WARM_UP: usize = 320;
+/// While they are there: 20 MiB, of which each of them has all to get.
+const EVENTS: usize = 320;
+const OUTBOX_BYTES: usize = 256 * 1024;
+/// Besides the outboxes: one batch is shared by all of them, and the log keeps recent records in memory.
+const MEMORY: f64 = 96.0 * 1024.0 * 1024.0;
+/// How late a delivery may be while others stall.
+const LATE: Duration = Duration::from_secs(2);
+
+const CUT: &str = "continuum_closed_total{code=\"4010\"}";
+const RESIDENT: &str = "process_resident_memory_bytes";
+
+async fn start(stall_timeout: &str) -> Node {
+    let settings = [
+        ("limits.stall_timeout", stall_timeout),
+        ("limits.outbox_bytes", "262144"),
+        ("limits.control_per_minute", "6000000"),
+        ("server.send_buffer", "16384"),
+        ("rooms.ring_bytes", "1048576"),
+    ];
+    Node::start(&settings).await
+}
+
+/// Publishes one event after the other, each when the one before is acknowledged.
+async fn publish(writer: &mut Client, numbers: std::ops::Range<usize>) {
+    let text = "x".repeat(EVENT_BYTES);
+    for number in numbers {
+        writer.publish("blob", json!({"number": number, "text": text})).await;
+    }
+}
+
+/// A record without its text.
+fn number_of(payload: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(payload).expect("the node sends UTF-8");
+    let digits = text.split_once("\"number\":")?.1;
+    digits[..digits.find(|digit: char| !digit.is_ascii_digit())?].parse().ok()
+}
+
+/// Reads all events in order; tells the number of each.
+async fn read(mut reader: RawClient, events: std::ops::Range<usize>, tell: mpsc::UnboundedSender<(u64, Instant)>) {
+    for number in events {
+        let came = loop {
+            let frame = reader.next().await.expect("a reader stays connected");
+            if let Some(number) = (frame.opcode() == TEXT).then(|| number_of(&frame.payload)).flatten() {
+                break number;
+            }
+        };
+        assert_eq!(came, number as u64, "everything comes, in order");
+        let _ = tell.send((came, Instant::now()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalled_readers_are_cut_in_time_at_bounded_memory_while_the_others_get_everything() {
+    let node = start("4s").await;
+    let mut writer = node.join("room", "writer").await;
+    publish(&mut writer, 0..WARM_UP).await;
+    let stalled = join_all((0..STALLED).map(async |index| {
+        Stalled::connect(node.address(), &format!("tenant_id=room&instance_id=stalled-{index}&since=latest")).await
+    }));
+    let stalled = stalled.await;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let mut reading = tokio::task::JoinSet::new();
+    for index in 0..READERS {
+        let query = format!("tenant_id=room&instance_id=reader-{index}&since=latest");
+        let mut reader = RawClient::connect(&node, &query).await;
+        reader.expect("caught_up").await;
+        reading.spawn(read(reader, WARM_UP..WARM_UP + EVENTS, tell.clone()));
+    }
+    drop(tell);
+    node.until_metric("continuum_connections", |open| open == (1 + STALLED + READERS) as f64).await;
+    let before = node.metric(RESIDENT).await;
+    let (mut most_resident, mut most_waiting) = (0.0_f64, 0.0_f64);
+    let mut latest = Duration::ZERO;
+    for part in 0..16 {
+        let events = WARM_UP + part * EVENTS / 16..WARM_UP + (part + 1) * EVENTS / 16;
+        for number in events {
+            let sent = Instant::now();
+            publish(&mut writer, number..number + 1).await;
+            for _ in 0..READERS {
+                let (came, at) = within("a delivery", told.recv()).await.expect("the readers read on");
+                assert_eq!(came, number as u64);
+                latest = latest.max(at - sent);
+            }
+        }
+        most_resident = most_resident.max(node.metric(RESIDENT).await);
+        most_waiting = most_waiting.max(node.metric("continuum_outbox_bytes").await);
+        if part == 3 {
+            // Stalled by now, and still here: the others do not wait for them.
+            assert_eq!(node.metric(CUT).await, 0.0);
+            assert!(node.metric("continuum_outbox_bytes").await > 0.0, "nobody stalls");
+        }
+    }
+    while let Some(read) = within("the readers end", reading.join_next()).await {
+        read.expect("every reader gets everything");
+    }
+    node.until_metric(CUT, |cut| cut == STALLED as f64).await;
+    node.until_metric("continuum_outbox_bytes", |bytes| bytes == 0.0).await;
+    node.until_metric("continuum_connections", |open| open == 1.0).await;
+    drop(stalled);
+    assert!(latest < LATE, "a delivery took {latest:?}");
+    let bound = (STALLED * OUTBOX_BYTES) as f64;
+    assert!(most_waiting > bound / 4.0 && most_waiting <= bound, "{most_waiting} bytes waited, {bound} may");
+    assert!(most_resident - before < bound + MEMORY, "memory grew from {before} to {most_resident}");
+}
+
+#[tokio::test]
+async fn a_stalled_reader_that_comes_back_with_its_cursor_has_lost_nothing() {
+    let node = start("500ms").await;
+    let mut writer = node.join("room", "writer").await;
+    let stalled = Stalled::connect(node.address(), "tenant_id=room&instance_id=slow&since=latest").await;
+    node.until_metric("continuum_connections", |open| open == 2.0).await;
+    publish(&mut writer, 0..20).await;
+    node.until_metric(CUT, |cut| cut == 1.0).await;
+    drop(stalled);
+    // Its cursor stands where it came in: nothing was ever acknowledged.
+    let mut back = node.join("room", "slow").await;
+    assert_eq!(back.resume()["from"], "instance", "{}", back.ready());
+    let numbers: Vec<Value> = back.catch_up().await.iter().map(|record| record["data"]["number"].clone()).collect();
+    assert_eq!(numbers, (0..20).map(Value::from).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_gone_without_a_word_is_closed_and_announced_as_lost() {
+    let node = Node::start(&[("heartbeat.interval", "200ms"), ("heartbeat.timeout", "1s")]).await;
+    let mut witness = node.join("room", "witness").await;
+    let mut gone = RawClient::connect(&node, "tenant_id=room&instance_id=gone").await;
+    gone.expect("caught_up").await;
+    // It takes bytes, but nobody is there who answers a ping.
+    let left = witness.expect("instance_left").await;
+    assert_eq!((&left["instance_id"], &left["data"]["reason"]), (&json!("gone"), &json!("lost")), "{left}");
+    assert_eq!(gone.until_closed().await.code, Some(4008));
+    node.until_metric("continuum_connections", |open| open == 1.0).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_up_its_half_is_let_go_at_once_and_announced_when_it_does_not_come_back() {
+    let node = Node::start(&[("heartbeat.interval", "300ms"), ("heartbeat.timeout", "1s")]).await;
+    let mut witness = node.join("room", "witness").await;
+    let mut half = Stalled::connect(node.address(), "tenant_id=room&instance_id=half").await;
+    witness.expect("instance_joined").await;
+    half.hang_up().await;
+    node.until_metric("continuum_connections", |open| open == 1.0).await;
+    let left = witness.expect("instance_left").await;
+    assert_eq!((&left["instance_id"], &left["data"]["reason"]), (&json!("half"), &json!("lost")), "{left}");
+}
+
+/// What a node may hold for one client that does not read.
+async fn within_bounds(node: &Node, before: f64) {
+    let (waiting, resident) = (node.metric("continuum_outbox_bytes").await, node.metric(RESIDENT).await);
+    // The answers to what one read of the socket brought come on top.
+    assert!(waiting <= (2 * OUTBOX_BYTES) as f64, "{waiting} bytes wait");
+    assert!(resident - before < MEMORY, "memory grew from {before} to {resident}");
+}
+
+/// Lets a client flood a node while another one in its room goes about its business; returns what the node took.
+async fn flood(node: &Node, piece: impl FnMut() -> Vec<u8>) -> u64 {
+    let mut other = node.join("room", "other").await;
+    let mut flooder = Stalled::connect(node.address(), "tenant_id=room&instance_id=flooder&since=latest").await;
+    let before = node.metric(RESIDENT).await;
+    let (done, mut is_done) = tokio::sync::watch::channel(false);
+    let flooding = async {
+        let taken = flooder.flood(piece).await;
+        done.send_replace(true);
+        taken
+    };
+    let watching = async {
+        let mut slowest = Duration::ZERO;
+        while !*is_done.borrow_and_update() {
+            let sent = Instant::now();
+            other.publish("memory_added", json!({})).await;
+            slowest = slowest.max(sent.elapsed());
+            within_bounds(node, before).await;
+        }
+        slowest
+    };
+    let (taken, slowest) = tokio::join!(flooding, watching);
+    assert!(slowest < LATE, "another client's publish took {slowest:?}");
+    node.until_metric(CUT, |cut| cut == 1.0).await;
+    node.until_metric("continuum_outbox_bytes", |bytes| bytes == 0.0).await;
+    taken
+}
+
+#[tokio::test]
+async fn a_client_that_floods_pings_and_never_reads_is_held_back_and_cut() {
+    let node = start("1s").await;
+    let pings = frame(FIN | PING, &[7; 125]).repeat(50);
+    let taken = flood(&node, || pings.clone()).await * 50;
+    // Each ping it took is a pong in the outbox or in the kernel's buffers, which hold a few hundred kilobytes.
+    assert!(taken < 100_000, "the node took {taken} pings that it could not answer");
+}
+
+#[tokio::test]
+async fn a_client_that_publishes_and_never_reads_its_acks_is_held_back_and_cut() {
+    let node = start("1s").await;
+    let publish = || {
+        let event = json!({"event_type": "memory_added", "event_id": new_id(), "data": {}});
+        frame(FIN | TEXT, event.to_string().as_bytes())
+    };
+    let taken = flood(&node, publish).await;
+    assert!(taken < 50_000, "the node took {taken} publishes whose acks nobody read");
+    // What was stored is there; what was not taken was never promised.
+    let history = node.get("/v1/tenants/room/stats").await.json();
+    assert!(history["state"]["total_messages"].as_u64().is_some_and(|stored| stored > 0), "{history}");
+}
