@@ -9,7 +9,7 @@ use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message};
 
 use super::{
     context::NodeContext,
-    messages::{AllRooms, Enter, Find, Retire},
+    messages::{AllRooms, Enter, Entered, Find, Retire},
     room::Room,
 };
 use crate::{
@@ -17,19 +17,13 @@ use crate::{
     wire::{Code, Refusal},
 };
 
-#[derive(Debug)]
-struct Entry {
-    serial: u64,
-    room: Addr<Room>,
-}
-
 /// The actor.
 #[derive(Debug)]
 pub struct Directory {
     context: Arc<NodeContext>,
     /// The threads that rooms run on.
     arbiters: Vec<Arbiter>,
-    rooms: HashMap<TenantId, Entry>,
+    rooms: HashMap<TenantId, Entered>,
     /// Spreads the tenants over the arbiters.
     spread: std::hash::RandomState,
 }
@@ -51,16 +45,17 @@ impl Directory {
         Self { context, arbiters, rooms: HashMap::new(), spread: Default::default() }
     }
 
-    fn room_of(&mut self, tenant: TenantId, me: Addr<Self>) -> Addr<Room> {
+    fn room_of(&mut self, tenant: TenantId, me: Addr<Self>) -> Entered {
         if let Some(entry) = self.rooms.get(&tenant).filter(|entry| entry.room.connected()) {
-            return entry.room.clone();
+            return entry.clone();
         }
         let serial = self.context.serial();
         let arbiter = &self.arbiters[self.spread.hash_one(&tenant) as usize % self.arbiters.len()];
         let (context, name) = (self.context.clone(), tenant.clone());
         let room = Room::start_in_arbiter(&arbiter.handle(), move |_| Room::new(serial, name, context, me));
-        self.rooms.insert(tenant, Entry { serial, room: room.clone() });
-        room
+        let entered = Entered { serial, room };
+        self.rooms.insert(tenant, entered.clone());
+        entered
     }
 }
 
@@ -79,7 +74,7 @@ impl Actor for Directory {
 }
 
 impl Handler<Enter> for Directory {
-    type Result = Result<Addr<Room>, Refusal>;
+    type Result = Result<Entered, Refusal>;
 
     fn handle(&mut self, Enter(tenant): Enter, ctx: &mut Self::Context) -> Self::Result {
         if self.context.is_draining() {

@@ -145,20 +145,20 @@ impl Link {
         if outbox.bytes > 0 && outbox.bytes + frames.len() > budget {
             return Offer::Full;
         }
-        self.push(&mut outbox, frames.clone());
+        self.push(&mut outbox, frames);
         Offer::Taken
     }
 
     /// Sends a small message of the session itself, whatever waits: their number is bounded by whoever sends them.
     pub fn send(&self, message: Bytes) {
-        self.push(&mut self.outbox.borrow_mut(), message);
+        self.push(&mut self.outbox.borrow_mut(), &message);
     }
 
     /// Ends the connection behind everything that waits. The first reason stands.
     pub fn close(&self, reason: Close) {
         let mut outbox = self.outbox.borrow_mut();
         if outbox.closing.is_none() && !outbox.broken {
-            self.push(&mut outbox, frame::close(reason));
+            self.push(&mut outbox, &frame::close(reason));
             outbox.closing = Some(reason);
             self.context.metrics.closed.get_or_create(&CloseLabel { code: u32::from(reason.code()) }).inc();
         }
@@ -176,29 +176,31 @@ impl Link {
         self.outbox.borrow().broken
     }
 
-    fn push(&self, outbox: &mut Outbox, mut frames: Bytes) {
+    fn push(&self, outbox: &mut Outbox, frames: &Bytes) {
         if outbox.broken || outbox.closing.is_some() {
             return;
         }
+        let mut written = 0;
         // A direct write belongs only where nothing is queued before it.
         if outbox.queue.is_empty() {
-            match self.socket.try_write(&frames) {
-                Ok(written) => {
-                    self.progress.set(self.progress.get() + written as u64);
-                    frames.advance(written);
+            match self.socket.try_write(frames) {
+                Ok(count) => {
+                    self.progress.set(self.progress.get() + count as u64);
+                    written = count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => outbox.broken = true,
             }
-            if frames.is_empty() {
-                return;
+            if written == frames.len() {
+                return; // the usual end: not even the reference count was touched
             }
             self.wake();
         }
         if !outbox.broken {
-            outbox.bytes += frames.len();
-            self.context.metrics.outbox_bytes.inc_by(frames.len() as i64);
-            outbox.queue.push_back(frames);
+            let rest = frames.slice(written..);
+            outbox.bytes += rest.len();
+            self.context.metrics.outbox_bytes.inc_by(rest.len() as i64);
+            outbox.queue.push_back(rest);
         }
     }
 
@@ -227,10 +229,11 @@ impl Link {
         self.in_flight.borrow_mut().insert(publication.token, publication);
     }
 
-    /// A publish was answered.
-    pub(super) fn settle(&self, token: u64) {
-        self.in_flight.borrow_mut().remove(&token);
+    /// A publish was answered; `None` if it had been before, by a room that died.
+    pub(super) fn settle(&self, token: u64) -> Option<Publication> {
+        let settled = self.in_flight.borrow_mut().remove(&token);
         self.wake();
+        settled
     }
 
     /// How many publishes wait for their answer.
@@ -238,9 +241,9 @@ impl Link {
         self.in_flight.borrow().len()
     }
 
-    /// The publishes that wait for their answer.
-    pub(super) fn unsettled(&self) -> Vec<Publication> {
-        self.in_flight.borrow().values().cloned().collect()
+    /// The publishes behind a token that wait for their answer.
+    pub(super) fn unsettled_after(&self, token: u64) -> Vec<Publication> {
+        self.in_flight.borrow().range(token + 1..).map(|(_, publication)| publication.clone()).collect()
     }
 }
 

@@ -35,9 +35,18 @@ pub struct MemberKey {
 
 // --- To the directory -------------------------------------------------------------------------------------------
 
+/// A room as the directory knows it.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    /// Rises from one room of a tenant to the next.
+    pub serial: u64,
+    /// Its address.
+    pub room: Addr<Room>,
+}
+
 /// Give me the tenant's room, made if need be.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Addr<Room>, Refusal>")]
+#[rtype(result = "Result<Entered, Refusal>")]
 pub struct Enter(pub TenantId);
 
 /// Give me the tenant's room if it is in memory.
@@ -240,7 +249,12 @@ pub struct Fail;
 /// What a room wants done on one worker thread, in this order.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Orders(pub Vec<Order>);
+pub struct Orders {
+    /// The room that wants it.
+    pub room: Entered,
+    /// What it wants.
+    pub orders: Vec<Order>,
+}
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -330,7 +344,10 @@ pub enum Reach {
 /// The room is no more; go to the new one.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct RoomDied;
+pub struct RoomDied {
+    /// Which.
+    pub serial: u64,
+}
 
 /// The last member left: stop if nobody came meanwhile.
 #[derive(Debug, Message)]

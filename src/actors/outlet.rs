@@ -5,18 +5,23 @@
 //! from clients, other threads' members.
 
 mod core;
+mod member;
 mod registry;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
 
 use self::core::Core;
-pub use self::core::{Echo, Newcomer, Options};
+pub use self::member::{Echo, Newcomer, Options};
 use super::{
     context::NodeContext,
     directory::Directory,
-    messages::{CarriedOut, Emptied, Enter, Gone, Join, MemberKey, Orders, Publish, RoomDied},
+    messages::{CarriedOut, Emptied, Enter, Entered, Gone, Join, MemberKey, Orders, RoomDied},
     room::Room,
 };
 use crate::model::TenantId;
@@ -27,7 +32,10 @@ pub struct Shared {
     id: u64,
     tenant: TenantId,
     core: RefCell<Core>,
-    room: RefCell<Addr<Room>>,
+    /// The room that the members belong to.
+    room: RefCell<Entered>,
+    /// Set while what the members wait for is repeated to a new room.
+    moving: Cell<bool>,
     addr: RefCell<Option<Addr<Outlet>>>,
 }
 
@@ -42,20 +50,21 @@ impl Shared {
     /// The thread's outlet for a tenant, made on this thread if there is none.
     pub fn for_tenant(
         tenant: &TenantId,
-        room: &Addr<Room>,
+        room: &Entered,
         directory: &Addr<Directory>,
         context: &Arc<NodeContext>,
     ) -> Rc<Self> {
         if let Some(shared) = registry::find(tenant) {
-            // A newer room than the one known is the tenant's room now; its members are brought over by `RoomDied`.
+            // A newer room than the one known makes itself known with its first orders, or by the end of the older.
             return shared;
         }
         let id = context.serial();
         let shared = Rc::new(Self {
             id,
             tenant: tenant.clone(),
-            core: RefCell::new(Core::new(id, tenant.clone(), context.clone(), room.clone())),
+            core: RefCell::new(Core::new(id, tenant.clone(), context.clone(), room.room.clone())),
             room: RefCell::new(room.clone()),
+            moving: Cell::new(false),
             addr: RefCell::default(),
         });
         let addr = Outlet { shared: shared.clone(), directory: directory.clone() }.start();
@@ -90,7 +99,19 @@ impl Shared {
 
     /// The room that the members belong to.
     pub fn room(&self) -> Addr<Room> {
-        self.room.borrow().clone()
+        self.room.borrow().room.clone()
+    }
+
+    /// Whether publishes have to wait: they would overtake those that are repeated to a new room.
+    pub fn is_moving(&self) -> bool {
+        self.moving.get()
+    }
+
+    /// From here on the members belong to this room.
+    fn adopt(&self, room: Entered) {
+        self.moving.set(true);
+        self.core.borrow_mut().adopt(room.room.clone());
+        *self.room.borrow_mut() = room;
     }
 
     /// A member's outbox was drained: ask for what follows if it is behind.
@@ -116,13 +137,27 @@ impl Actor for Outlet {
 impl Handler<Orders> for Outlet {
     type Result = ();
 
-    fn handle(&mut self, orders: Orders, ctx: &mut Self::Context) {
-        let sent_home = self.shared.core.borrow_mut().carry_out(orders.0);
+    fn handle(&mut self, Orders { room, orders }: Orders, ctx: &mut Self::Context) {
+        let known = self.shared.room.borrow().serial;
+        if room.serial < known {
+            return; // the last words of a room that died; its members are in the next one
+        }
+        let is_new = room.serial > known;
+        if is_new {
+            // The one before it retired without members, while newcomers were on their way in.
+            self.shared.adopt(room.clone());
+        }
+        let sent_home = self.shared.core.borrow_mut().carry_out(orders);
         for (key, delay) in sent_home {
             let shared = self.shared.clone();
             ctx.run_later(delay, move |_, _| shared.core.borrow_mut().close_for_restart(key));
         }
-        let room = self.shared.room();
+        let Entered { room, .. } = room;
+        if is_new {
+            let (shared, room) = (self.shared.clone(), room.clone());
+            // A room that dies over it says so, and everything is repeated to the next one.
+            ctx.wait(async move { repeat_publishes(&shared, &room).await.unwrap_or_default() }.into_actor(self));
+        }
         if room.try_send(CarriedOut { outlet: self.shared.id }).is_err() {
             // The room's mailbox is full for a moment: wait for a place. A dead room answers at once.
             let carried_out = CarriedOut { outlet: self.shared.id };
@@ -145,7 +180,10 @@ impl Handler<Emptied> for Outlet {
 impl Handler<RoomDied> for Outlet {
     type Result = ();
 
-    fn handle(&mut self, _: RoomDied, ctx: &mut Self::Context) {
+    fn handle(&mut self, RoomDied { serial }: RoomDied, ctx: &mut Self::Context) {
+        if serial < self.shared.room.borrow().serial {
+            return; // it died while the members were on their way to it, and they have found the next one
+        }
         let (shared, directory, me) = (self.shared.clone(), self.directory.clone(), ctx.address());
         // Nothing else may be carried out meanwhile: orders of the old room mean nothing any more.
         ctx.wait(async move { move_to_new_room(&shared, &directory, &me).await }.into_actor(self));
@@ -156,25 +194,40 @@ impl Handler<RoomDied> for Outlet {
 /// published and got no answer for; the same ids make repeats harmless.
 async fn move_to_new_room(shared: &Rc<Shared>, directory: &Addr<Directory>, me: &Addr<Outlet>) {
     loop {
-        let room = match directory.send(Enter(shared.tenant.clone())).await {
-            Ok(Ok(room)) => room,
+        let entered = match directory.send(Enter(shared.tenant.clone())).await {
+            Ok(Ok(entered)) => entered,
             // The node is going away; so are the members.
             Ok(Err(_)) | Err(_) => return,
         };
-        *shared.room.borrow_mut() = room.clone();
-        let joins = shared.core.borrow_mut().start_over(room.clone(), me);
-        if rejoin(&room, joins).await.is_ok() {
+        let room = entered.room.clone();
+        shared.adopt(entered);
+        let joins = shared.core.borrow_mut().start_over(me);
+        if rejoin(&room, joins).await.is_ok() && repeat_publishes(shared, &room).await.is_ok() {
             return;
         }
     }
 }
 
-async fn rejoin(room: &Addr<Room>, joins: Vec<(Join, Vec<Publish>)>) -> Result<(), Gone> {
-    for (join, publishes) in joins {
+async fn rejoin(room: &Addr<Room>, joins: Vec<Join>) -> Result<(), Gone> {
+    for join in joins {
         room.send(join).await.map_err(|_| Gone)??;
+    }
+    Ok(())
+}
+
+/// Sends a new room what the members wait for. What they publish meanwhile goes behind it, so that the order of each
+/// connection holds.
+async fn repeat_publishes(shared: &Rc<Shared>, room: &Addr<Room>) -> Result<(), Gone> {
+    let mut repeated = 0;
+    loop {
+        let publishes = shared.core.borrow().unsettled_after(repeated);
+        let Some(last) = publishes.last() else {
+            shared.moving.set(false);
+            return Ok(());
+        };
+        repeated = last.publication.token;
         for publish in publishes {
             room.send(publish).await.map_err(|_| Gone)?;
         }
     }
-    Ok(())
 }

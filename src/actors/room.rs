@@ -7,12 +7,13 @@
 pub mod appends;
 mod cursors;
 mod history;
+mod housekeeping;
 pub mod joining;
 mod ports;
 mod presence;
 mod ring;
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
@@ -20,11 +21,14 @@ use actix::{
 };
 use futures_util::stream;
 
-use self::{appends::Appends, cursors::Cursors, history::History, ports::Ports, presence::Announcements, ring::Ring};
+use self::{
+    appends::Appends, cursors::Cursors, history::History, joining::Lookups, ports::Ports, presence::Announcements,
+    ring::Ring,
+};
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
-    messages::{CarriedOut, Drain, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport, TellFigures},
+    messages::{CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures},
     metrics::Held,
 };
 use crate::{
@@ -63,6 +67,7 @@ pub struct Room {
     trimmed_to: Position,
     ring: Ring,
     history: History,
+    lookups: Lookups,
     appends: Appends,
     tally: Tally,
     tally_kept: u64,
@@ -92,6 +97,7 @@ impl Room {
             serial,
             ring: Ring::new(context.config.rooms.ring_bytes),
             history: History::default(),
+            lookups: Lookups::default(),
             appends: Appends::new(context.config.log.queue_appends),
             ports: Ports::new(context.config.rooms.ring_bytes),
             used_at: context.uptime(),
@@ -196,7 +202,8 @@ impl Room {
 
     /// Sends the outlets what waits for them and forgets those that are gone.
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        for (instance, key) in self.ports.flush() {
+        let me = Entered { serial: self.serial, room: ctx.address() };
+        for (instance, key) in self.ports.flush(&me) {
             // Their outlet has stopped. If that is because they left, their own farewell, which says how, is in the
             // mailbox already: this one goes behind it, and counts only if their thread is gone.
             let leave = Leave { key, instance, how: Farewell::Lost };
@@ -213,72 +220,6 @@ impl Room {
             total_messages: self.tally.messages,
             connected_instances: self.roster.iter().map(|(instance, _)| instance.to_string()).collect(),
         }
-    }
-
-    /// Makes sure that a tick comes.
-    fn tick_later(&mut self, ctx: &mut Context<Self>) {
-        if !mem::replace(&mut self.ticking, true) {
-            ctx.run_later(self.context.config.rooms.cursor_flush, |room, ctx| {
-                room.ticking = false;
-                room.tick(ctx);
-            });
-        }
-    }
-
-    /// What is done now and then: keep cursors and tally, declare the missed gone, retire when idle.
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.keep_cursors(ctx);
-        self.expire_missed();
-        self.sum_up_presence();
-        if self.tally_kept >= TALLY_EVERY {
-            self.keep_tally();
-        }
-        self.flush(ctx);
-        let idle = self.roster.is_empty() && self.appends.is_idle();
-        if !idle {
-            self.used_at = self.context.uptime();
-        }
-        if self.roster.misses_somebody() || self.cursors.any() || self.announcements.any() {
-            self.tick_later(ctx);
-        } else if idle {
-            self.retire_when_due(ctx);
-        }
-    }
-
-    fn retire_when_due(&mut self, ctx: &mut Context<Self>) {
-        let idle_for = self.context.uptime().saturating_sub(self.used_at);
-        let timeout = self.context.config.rooms.idle_timeout;
-        if idle_for < timeout {
-            if !mem::replace(&mut self.ticking, true) {
-                ctx.run_later(timeout - idle_for, |room, ctx| {
-                    room.ticking = false;
-                    room.tick(ctx);
-                });
-            }
-            return;
-        }
-        self.retiring = true;
-        let asked = self.directory.send(Retire { tenant: self.tenant.clone(), serial: self.serial });
-        ctx.wait(asked.into_actor(self).map(|_, room, ctx| {
-            // Whoever finds this room from now on is told that it is gone, and asks the directory again.
-            tracing::info!(tenant = %room.tenant, "room retired");
-            room.keep_tally();
-            ctx.stop();
-        }));
-    }
-
-    fn keep_tally(&mut self) {
-        if mem::take(&mut self.tally_kept) == 0 {
-            return;
-        }
-        let (kept, tenant) =
-            (self.context.backbone.keep_tally(&self.tenant, self.tally.to_bytes()), self.tenant.clone());
-        actix_rt::spawn(async move {
-            if let Err(error) = kept.await {
-                // Harmless: it is folded from the log again.
-                tracing::warn!(%tenant, %error, "the tally was not kept");
-            }
-        });
     }
 }
 
@@ -317,7 +258,11 @@ impl StreamHandler<FeedItem> for Room {
                 self.flush(ctx);
             }
             FeedItem::Lagged => self.recover(ctx),
-            FeedItem::Ended => ctx.stop(),
+            FeedItem::Ended => {
+                // The log closes with the node; otherwise it was made anew, and the next room follows that one.
+                self.retiring = self.context.is_draining();
+                ctx.stop();
+            }
         }
     }
 }
@@ -374,10 +319,11 @@ impl Drop for Room {
         // A room that ends while members are here ends by a fault: say so, and they move to the next one. On the way
         // out the log ends before the rooms do, and there is no next one.
         if !self.retiring && !self.context.is_draining() {
+            // The outlets before the directory: they hear of this room's end before anybody can be in the next one.
+            self.ports.tell_all_that_room_died(self.serial);
             let died = Died { tenant: self.tenant.clone(), serial: self.serial };
             // The directory finds a closed room by itself too; this only makes it quicker.
             let _ = self.directory.try_send(died);
-            self.ports.tell_all_that_room_died();
         }
     }
 }

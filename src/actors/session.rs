@@ -2,32 +2,33 @@
 //!
 //! Owns: the client's identity, grant and budgets. Must not: touch the backbone, know other sessions.
 
-use std::{cell::RefCell, future::poll_fn, mem, rc::Rc, sync::Arc, task::Poll};
+mod membership;
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_http::ws::{Item, Message as Frame, ProtocolError};
 use actix_web_actors::ws::WebsocketContext;
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
+pub use self::membership::{Membership, SharedMembership};
 use super::{
     context::NodeContext,
     directory::Directory,
     heartbeat::{HeartbeatSupervisor, Watch},
     link::Link,
-    messages::{
-        Acknowledged, Beat, Enter, Expire, Join, JoinKind, Leave, MemberKey, Publication, Publish, TellFigures,
-    },
-    outlet::{self, Newcomer, Options},
+    messages::{Acknowledged, Beat, Expire, MemberKey, Publication, Publish, TellFigures},
+    outlet::Options,
+    room::Room,
 };
 use crate::{
     auth::Grant,
     backbone::{Append, Expect, Subject},
     model::{
-        DedupeId, InstanceId,
+        DedupeId,
         rate::{RateBudget, Verdict},
         resume::Since,
-        roster::{Farewell, Presence},
     },
     wire::{
         Close, Code, Refusal, frame,
@@ -61,38 +62,12 @@ pub struct Addresses {
     pub supervisor: Addr<HeartbeatSupervisor>,
 }
 
-/// A session's place in its room.
-#[derive(Debug)]
-pub struct Membership {
-    /// The outlet of its thread.
-    pub outlet: Rc<outlet::Shared>,
-    /// The place in it.
-    pub key: MemberKey,
-    /// Who it is.
-    pub instance: InstanceId,
-}
-
-impl Membership {
-    /// Ends it and tells the room.
-    pub fn end(self, how: Farewell) {
-        let Self { outlet, key, instance } = self;
-        let room = outlet.room();
-        outlet.dismiss(key);
-        let leave = Leave { key, instance, how };
-        if let Err(actix::dev::SendError::Full(leave)) = room.try_send(leave) {
-            // The room is busy for a moment; the farewell must not get lost.
-            actix_rt::spawn(async move { room.send(leave).await.unwrap_or_default() });
-        }
-    }
-}
-
-/// Membership as the session and its driver share it.
-pub type SharedMembership = Rc<RefCell<Option<Membership>>>;
-
 /// The actor.
 pub struct Session {
     id: Uuid,
-    request: Request,
+    grant: Grant,
+    /// What it asked for, until it has joined.
+    request: Option<Box<Request>>,
     link: Rc<Link>,
     membership: SharedMembership,
     addresses: Addresses,
@@ -120,7 +95,8 @@ impl Session {
             id: Uuid::new_v4(),
             messages: RateBudget::new(limits.messages_per_minute, now),
             controls: RateBudget::new(limits.control_per_minute, now),
-            request,
+            grant: request.grant.clone(),
+            request: Some(Box::new(request)),
             link,
             membership,
             addresses,
@@ -133,73 +109,11 @@ impl Session {
 
     fn voice(&self) -> Voice<'_> {
         Voice {
-            tenant: self.request.grant.tenant(),
-            instance: self.request.grant.instance(),
+            tenant: self.grant.tenant(),
+            instance: self.grant.instance(),
             now: self.context.now(),
             epoch: self.context.backbone.epoch(),
         }
-    }
-
-    /// Enters the room; until that is done nothing the client says is read.
-    fn join(&mut self, ctx: &mut WebsocketContext<Self>) {
-        let tenant = self.request.grant.tenant().clone();
-        let presence =
-            Presence { connected_at: self.context.now(), capabilities: mem::take(&mut self.request.capabilities) };
-        let newcomer = Newcomer {
-            serial: self.context.serial(),
-            session: self.id,
-            link: self.link.clone(),
-            instance: self.request.grant.instance().clone(),
-            presence: presence.clone(),
-            options: self.request.options.clone(),
-        };
-        let (since, requested) = (self.request.since.clone(), self.request.requested.clone());
-        let (context, directory, session) = (self.context.clone(), self.addresses.directory.clone(), self.id);
-        let membership = self.membership.clone();
-        let joining = async move {
-            let (serial, instance) = (newcomer.serial, newcomer.instance.clone());
-            let mut newcomer = Some(newcomer);
-            loop {
-                let room = match directory.send(Enter(tenant.clone())).await {
-                    Ok(entered) => entered?,
-                    Err(_) => return Err(Refusal::new(Code::Draining, "the node is going away")),
-                };
-                if let Some(newcomer) = newcomer.take() {
-                    let outlet = outlet::Shared::for_tenant(&tenant, &room, &directory, &context);
-                    let key = outlet.admit(newcomer);
-                    *membership.borrow_mut() = Some(Membership { outlet, key, instance: instance.clone() });
-                }
-                let (key, outlet) = match &*membership.borrow() {
-                    Some(Membership { outlet, key, .. }) => (*key, outlet.addr()),
-                    None => return Ok(()), // the connection ended meanwhile
-                };
-                debug_assert_eq!(key.serial, serial);
-                let Some(outlet) = outlet else { return Ok(()) };
-                let join = Join {
-                    key,
-                    session,
-                    outlet,
-                    instance: instance.clone(),
-                    presence: presence.clone(),
-                    since: since.clone(),
-                    requested: requested.clone(),
-                    kind: JoinKind::Fresh,
-                };
-                if let Ok(Ok(())) = room.send(join).await {
-                    return Ok(());
-                }
-            }
-        };
-        ctx.wait(joining.into_actor(self).map(|joined, session, _| {
-            if let Err(refusal) = joined {
-                session.refuse(&refusal);
-                session.link.close(match refusal.code {
-                    Code::LimitReached => Close::LimitReached,
-                    Code::Draining => Close::Restart { retry_after: refusal.retry_after.unwrap_or_default() },
-                    _ => Close::Internal,
-                });
-            }
-        }));
     }
 
     fn refuse(&self, refusal: &Refusal) {
@@ -209,7 +123,7 @@ impl Session {
 
     /// Reads one whole message.
     fn read(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
-        let speaker = Speaker { tenant: self.request.grant.tenant(), instance: self.request.grant.instance() };
+        let speaker = Speaker { tenant: self.grant.tenant(), instance: self.grant.instance() };
         let message = match incoming::read(text, speaker, self.context.config.limits.json_depth) {
             Ok(message) => message,
             Err(refusal) => return self.refuse_invalid(&refusal, ctx),
@@ -224,7 +138,7 @@ impl Session {
             ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
             ClientMessage::Ack(None) => {}
             ClientMessage::Ack(Some(position)) => {
-                let instance = self.request.grant.instance().clone();
+                let instance = self.grant.instance().clone();
                 self.tell_room(|key| Acknowledged { key, instance, position });
             }
         }
@@ -260,7 +174,7 @@ impl Session {
     }
 
     fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {
-        let (tenant, instance) = (self.request.grant.tenant(), self.request.grant.instance());
+        let (tenant, instance) = (self.grant.tenant(), self.grant.instance());
         let append = Append {
             tenant: tenant.clone(),
             dedupe: DedupeId::of(tenant, instance, publish.id),
@@ -269,9 +183,13 @@ impl Session {
             subject: Subject::Event(publish.event_type),
         };
         let publication = Publication { token: self.context.serial(), id: publish.id, append };
-        let Some((room, key)) = self.membership.borrow().as_ref().map(|m| (m.outlet.room(), m.key)) else { return };
+        let place = self.membership.borrow().as_ref().map(|m| (m.outlet.clone(), m.key));
+        let Some((outlet, key)) = place else { return };
         self.link.expect(publication.clone());
-        match room.try_send(Publish { key, publication }) {
+        if outlet.is_moving() {
+            return self.wait_while_full(ctx); // it goes to the new room behind those that are repeated to it
+        }
+        match outlet.room().try_send(Publish { key, publication }) {
             Ok(()) => {}
             Err(actix::dev::SendError::Full(publish)) => {
                 self.link.settle(publish.publication.token);
@@ -300,7 +218,7 @@ impl Session {
     fn tell_room<M>(&self, message: impl FnOnce(MemberKey) -> M)
     where
         M: actix::Message<Result = ()> + Send + 'static,
-        super::room::Room: Handler<M>,
+        Room: Handler<M>,
     {
         if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow()
             && let Err(actix::dev::SendError::Full(_)) = outlet.room().try_send(message(*key))
@@ -354,7 +272,7 @@ impl Actor for Session {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let grant = &self.request.grant;
+        let grant = &self.grant;
         tracing::debug!(session = %self.id, tenant = %grant.tenant(), instance = %grant.instance(), "connected");
         let watch = Watch { session: ctx.address(), heard: self.link.heard() };
         let supervisor = self.addresses.supervisor.clone();
@@ -377,7 +295,7 @@ impl StreamHandler<Result<Frame, ProtocolError>> for Session {
             Ok(Frame::Ping(payload)) => self.answer_ping(&payload),
             Ok(Frame::Pong(payload)) => {
                 if let Some(position) = frame::pong_position(&payload) {
-                    let instance = self.request.grant.instance().clone();
+                    let instance = self.grant.instance().clone();
                     self.tell_room(|key| Acknowledged { key, instance, position });
                 }
             }

@@ -124,9 +124,9 @@ async fn append_all(shared: &Shared, tenant: &TenantId, appends: Vec<Append>) ->
     }
     let away = || Refusal::new(Code::Draining, "the node is going away; repeat with the same ids");
     loop {
-        let room = shared.addresses.directory.send(Enter(tenant.clone())).await.map_err(|_| away())??;
+        let entered = shared.addresses.directory.send(Enter(tenant.clone())).await.map_err(|_| away())??;
         let (answers, receivers) = appends.iter().map(|_| oneshot::channel()).unzip();
-        if let Ok(Ok(())) = room.send(PublishFor { appends: appends.clone(), answers }).await {
+        if let Ok(Ok(())) = entered.room.send(PublishFor { appends: appends.clone(), answers }).await {
             return Ok(receivers);
         }
         // The room went away in between; repeating is harmless, and the directory has the next one.

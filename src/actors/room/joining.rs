@@ -1,6 +1,6 @@
 //! Coming in: who may, where its reading starts, and the greeting.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
@@ -30,6 +30,15 @@ const COUNT_TO: usize = 10_000;
 const OVERLAP_MS: i64 = 2_000;
 /// Instances listed in the greeting.
 const LISTED: usize = 128;
+/// Newcomers whose start is looked up in the log at a time.
+const LOOKUPS: usize = 32;
+
+/// Newcomers whose start the log has to tell; as many wait as have joined.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    queue: VecDeque<Join>,
+    running: usize,
+}
 
 impl Handler<Join> for Room {
     type Result = Result<(), Gone>;
@@ -38,6 +47,9 @@ impl Handler<Join> for Room {
         self.is_open()?;
         self.used_at = self.context.uptime();
         self.ports.enter(join.key, join.instance.clone(), &join.outlet);
+        if self.roster.is_member(&join.instance, join.key) {
+            return Ok(()); // after a room's end both the session and its outlet may ask
+        }
         let limit = self.context.config.limits.connections_per_tenant;
         if self.roster.connected() >= limit && !self.roster.contains(&join.instance) {
             let message = format!("this tenant has its {limit} connections; close one first");
@@ -57,7 +69,10 @@ impl Handler<Join> for Room {
         }
         match self.start_of(&join) {
             Some(found) => self.welcome(join, found),
-            None => self.look_up_start(join, ctx),
+            None => {
+                self.lookups.queue.push_back(join);
+                self.look_up_more(ctx);
+            }
         }
         // For what waits now: an announcement to be summed up, a cursor to be kept.
         self.tick_later(ctx);
@@ -70,6 +85,8 @@ impl Handler<StartFound> for Room {
     type Result = ();
 
     fn handle(&mut self, StartFound { join, found }: StartFound, ctx: &mut Context<Self>) {
+        self.lookups.running -= 1;
+        self.look_up_more(ctx);
         match found {
             Ok(found) => {
                 self.welcome(join, found);
@@ -119,14 +136,22 @@ impl Room {
         (cursor.fingerprint.is_none() || found.is_some()).then(|| resume::from_cursor(cursor, found, log))
     }
 
-    fn look_up_start(&self, join: Join, ctx: &mut Context<Self>) {
-        let (context, tenant, head, room) = (self.context.clone(), self.tenant.clone(), self.head, ctx.address());
-        let unkept = self.cursors.of(&join.instance);
-        actix_rt::spawn(async move {
-            let found = look_up(&context, &tenant, &join, head, unkept).await;
-            // A room that is gone is replaced, and the session joins again.
-            let _ = room.send(StartFound { join, found }).await;
-        });
+    /// Asks the log, for a few newcomers at a time: a crowd that returns at once would cost memory for nothing.
+    fn look_up_more(&mut self, ctx: &mut Context<Self>) {
+        while self.lookups.running < LOOKUPS {
+            let Some(join) = self.lookups.queue.pop_front() else {
+                self.lookups.queue = VecDeque::new();
+                return;
+            };
+            self.lookups.running += 1;
+            let (context, tenant, head, room) = (self.context.clone(), self.tenant.clone(), self.head, ctx.address());
+            let unkept = self.cursors.of(&join.instance);
+            actix_rt::spawn(async move {
+                let found = look_up(&context, &tenant, &join, head, unkept).await;
+                // A room that is gone is replaced, and the session joins again.
+                let _ = room.send(StartFound { join, found }).await;
+            });
+        }
     }
 
     fn welcome(&mut self, join: Join, found: FoundStart) {

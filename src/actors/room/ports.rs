@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, mem};
 use actix::{Addr, dev::SendError};
 
 use super::super::{
-    messages::{MemberKey, Order, Orders, RoomDied},
+    messages::{Entered, MemberKey, Order, Orders, RoomDied},
     outlet::Outlet,
 };
 use crate::model::InstanceId;
@@ -81,17 +81,18 @@ impl Ports {
     }
 
     /// Sends what waits to every outlet that can take it; returns the members of those that are gone.
-    pub(super) fn flush(&mut self) -> Vec<(InstanceId, MemberKey)> {
+    pub(super) fn flush(&mut self, room: &Entered) -> Vec<(InstanceId, MemberKey)> {
         let mut gone = Vec::new();
         for (id, port) in &mut self.ports {
             if port.busy || port.waiting.is_empty() {
                 continue;
             }
             port.bytes = 0;
-            match port.addr.try_send(Orders(mem::take(&mut port.waiting))) {
+            let orders = Orders { room: room.clone(), orders: mem::take(&mut port.waiting) };
+            match port.addr.try_send(orders) {
                 Ok(()) => port.busy = true,
                 // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.
-                Err(SendError::Full(orders)) => port.waiting = orders.0,
+                Err(SendError::Full(orders)) => port.waiting = orders.orders,
                 Err(SendError::Closed(_)) => gone.push(*id),
             }
         }
@@ -99,10 +100,10 @@ impl Ports {
     }
 
     /// The room is at its end.
-    pub(super) fn tell_all_that_room_died(&self) {
+    pub(super) fn tell_all_that_room_died(&self, serial: u64) {
         for port in self.ports.values() {
             // Full cannot be, see `flush`; a closed one has nobody left to tell.
-            let _ = port.addr.try_send(RoomDied);
+            let _ = port.addr.try_send(RoomDied { serial });
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     retention::{self, Progress, Target},
     rooms::Rooms,
     rows::Tail,
-    store::{DirLock, Fault, Store},
+    store::{DirLock, Failure, Fault, Store},
 };
 use crate::{
     backbone::{Append, AppendError, Appended, BackboneError, Outcome, Reply},
@@ -49,14 +49,6 @@ enum Health {
     },
 }
 
-/// Where a group failed.
-enum Failure {
-    /// While it was checked: nothing was written.
-    Check(Fault),
-    /// While it was written.
-    Commit(Fault),
-}
-
 type Answers = Vec<Result<Appended, AppendError>>;
 
 /// The committer's own state.
@@ -81,7 +73,7 @@ impl Committer {
         readers: Vec<JoinHandle<()>>,
         lock: DirLock,
     ) -> Self {
-        let next_sweep = Instant::now() + config.sweep_interval;
+        let next_sweep = sweep_after(&config);
         let (health, trims) = (Health::Well, VecDeque::new());
         Self { shared, config, rooms, tail, health, trims, next_sweep, readers, lock }
     }
@@ -111,7 +103,7 @@ impl Committer {
                 return;
             }
             if Instant::now() >= self.next_sweep {
-                self.next_sweep = Instant::now() + self.config.sweep_interval;
+                self.next_sweep = sweep_after(&self.config);
                 let target = self.target(Trim::Expired);
                 self.trims.push_back((target, None));
                 self.shared.live.prune();
@@ -194,7 +186,7 @@ impl Committer {
         let (rooms, tail) = (&mut self.rooms, self.tail);
         let attempt = AssertUnwindSafe(|| {
             let mut group = Group::new(store, rooms, tail, now());
-            let answers = check(&mut group, work).map_err(Failure::Check)?;
+            let answers = check(&mut group, work)?;
             let committed = group.commit().map_err(Failure::Commit)?;
             Ok((answers, committed))
         });
@@ -329,7 +321,9 @@ impl Committer {
         let stepped = {
             let store = shared.store();
             let store = store.as_ref().ok_or("the log's store is closed")?;
-            wait_for_background(store).and_then(|()| retention::step(store, &mut self.rooms, self.tail, target))
+            wait_for_background(store)
+                .map_err(Failure::Commit)
+                .and_then(|()| retention::step(store, &mut self.rooms, self.tail, target))
         };
         match stepped {
             Ok((tail, progress)) => {
@@ -337,9 +331,12 @@ impl Committer {
                 self.shared.counters.trimmed(tail);
                 Ok(progress)
             }
-            Err(fault) => {
-                self.failed(&fault);
-                Err(fault.to_string())
+            Err(failure) => {
+                match &failure {
+                    Failure::Check(fault) => warn!(%fault, "trimming stopped: the store could not be read"),
+                    Failure::Commit(fault) => self.failed(fault),
+                }
+                Err(failure.to_string())
             }
         }
     }
@@ -371,6 +368,12 @@ fn answer(appends: Vec<(Append, Reply)>, answers: Answers) {
     }
 }
 
+/// When to sweep next. Bounded on both sides: no interval may keep the thread spinning or lie beyond the clock's range.
+fn sweep_after(config: &EmbeddedConfig) -> Instant {
+    const DAY: Duration = Duration::from_secs(86_400);
+    Instant::now() + config.sweep_interval.clamp(Duration::from_millis(1), DAY)
+}
+
 fn wait_for_background(store: &Store) -> Result<(), Fault> {
     let begin = Instant::now();
     loop {
@@ -381,7 +384,8 @@ fn wait_for_background(store: &Store) -> Result<(), Fault> {
         if begin.elapsed() > BACKLOG_PATIENCE {
             return Err(Fault::Stopped);
         }
-        thread::sleep(Duration::from_millis(2));
+        // A thread of its own that has nothing else to do until the store is through.
+        thread::park_timeout(Duration::from_millis(2));
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     fmt, io,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
@@ -62,7 +63,11 @@ impl Readers {
 
     fn serve(&self, shared: &Shared) {
         while let Some(job) = self.next() {
-            job(shared);
+            // The store has assertions of its own. The asker learns of one that failed from the answer that is dropped;
+            // the thread must live on, else a few damaged blocks would end all reading.
+            if panic::catch_unwind(AssertUnwindSafe(|| job(shared))).is_err() {
+                tracing::error!("a read of the log panicked");
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     group,
     rooms::Rooms,
     rows::{self, Damaged, EntityRow, META_TAIL, OrderRow, RoomRow, Tail},
-    store::{Fault, Store},
+    store::{Failure, Fault, Store},
 };
 use crate::model::{Position, Timestamp};
 
@@ -47,7 +47,7 @@ pub enum Progress {
 }
 
 /// Trims some records; returns the log's state behind it.
-pub fn step(store: &Store, rooms: &mut Rooms, tail: Tail, target: Target) -> Result<(Tail, Progress), Fault> {
+pub fn step(store: &Store, rooms: &mut Rooms, tail: Tail, target: Target) -> Result<(Tail, Progress), Failure> {
     let mut trim =
         Step { store, batch: store.db.batch().durability(Some(PersistMode::SyncData)), tail, trimmed: HashMap::new() };
     let mut progress = Progress::Done;
@@ -104,7 +104,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn commit(mut self, rooms: &mut Rooms) -> Result<Tail, Fault> {
+    fn commit(mut self, rooms: &mut Rooms) -> Result<Tail, Failure> {
         if self.trimmed.is_empty() {
             return Ok(self.tail);
         }
@@ -117,7 +117,7 @@ impl Step<'_> {
             );
         }
         self.batch.insert(&self.store.meta, META_TAIL, self.tail.encode());
-        self.batch.commit()?;
+        self.batch.commit().map_err(|error| Failure::Commit(error.into()))?;
         for (room, to) in self.trimmed {
             rooms.trimmed(room, to);
         }

@@ -67,7 +67,7 @@ pub enum Fault {
     #[error("no space left: {0}")]
     NoSpace(String),
     /// The store stopped taking writes after an earlier failure in its background work; this call wrote nothing.
-    #[error("the store stopped after a failed background write")]
+    #[error("the store stopped after a background write failed (no space, or a failing disk)")]
     Stopped,
     /// The device or the data cannot be trusted any more.
     #[error("{0}")]
@@ -93,6 +93,24 @@ impl From<fjall::Error> for Fault {
 impl From<Damaged> for Fault {
     fn from(damaged: Damaged) -> Self {
         Self::Broken(damaged.to_string())
+    }
+}
+
+/// Where a write failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// While it was prepared: nothing was written, and the next may do better.
+    #[error(transparent)]
+    Check(Fault),
+    /// While it was written.
+    #[error(transparent)]
+    Commit(Fault),
+}
+
+impl<E: Into<Fault>> From<E> for Failure {
+    /// Errors are of preparing unless said otherwise: there are many reads before one commit.
+    fn from(error: E) -> Self {
+        Self::Check(error.into())
     }
 }
 

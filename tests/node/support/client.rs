@@ -1,5 +1,7 @@
 //! A well-behaved client: answers pings, checks the chain of every record it gets, remembers everything.
 
+use std::net::SocketAddr;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -45,7 +47,12 @@ pub enum Event {
 impl Client {
     /// Connects with a query and waits for `session_ready`.
     pub async fn connect(node: &Node, query: &str) -> Self {
-        let mut client = Self::open(node, query).await;
+        Self::connect_to(node.address(), query).await
+    }
+
+    /// The same at an address.
+    pub async fn connect_to(address: SocketAddr, query: &str) -> Self {
+        let mut client = Self::open_at(address, query).await;
         client.ready = client.next().await;
         assert_eq!(client.ready["event_type"], "session_ready", "the first message to {}", client.name);
         client
@@ -53,9 +60,13 @@ impl Client {
 
     /// Connects without waiting for the first message: it may be an error.
     pub async fn open(node: &Node, query: &str) -> Self {
-        let url = format!("{}?{query}", node.url());
+        Self::open_at(node.address(), query).await
+    }
+
+    async fn open_at(address: SocketAddr, query: &str) -> Self {
+        let url = format!("ws://{address}/ws/sync?{query}");
         let (socket, _) = within("the handshake", async {
-            let socket = TcpStream::connect(node.address()).await.expect("the node accepts connections");
+            let socket = TcpStream::connect(address).await.expect("the node accepts connections");
             socket.set_nodelay(true).expect("an option of every TCP socket");
             client_async(&url, socket).await.unwrap_or_else(|error| panic!("{url}: {error}"))
         })

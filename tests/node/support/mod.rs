@@ -6,16 +6,23 @@
 #![allow(dead_code, unused_imports, reason = "test binaries share this module and each uses a part of it")]
 
 mod client;
+pub mod history;
 pub mod http;
+mod in_process;
 mod log;
 mod node;
 pub mod raw;
+mod stalled;
+mod wire;
 
 use std::{future::Future, time::Duration};
 
 pub use client::{Client, Closed, Event};
+pub use in_process::InProcess;
 pub use node::{Node, Port};
 pub use raw::{Frame, RawClient};
+pub use stalled::Stalled;
+pub use wire::Wire;
 
 /// When a test gives up: far beyond what anything takes, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -64,8 +64,22 @@ impl Node {
         Self { settings, data, process, address }
     }
 
+    /// The same with a command that a test has changed: more arguments, or another program around it. What was changed
+    /// does not hold after [`Node::restart`].
+    pub async fn start_through(change: impl FnOnce(Command) -> Command, settings: &[(&str, &str)]) -> Self {
+        let pairs = SETTINGS.iter().chain(settings);
+        let settings = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let data = Arc::new(TempDir::new().expect("a temporary directory can be made"));
+        let command = change(Self::command(&settings, data.path(), 0));
+        let (process, address) = Self::until_ready(Process::spawn(command)).await;
+        Self { settings, data, process, address }
+    }
+
     async fn launch(settings: &BTreeMap<String, String>, data: &Path, port: u16) -> (Process, SocketAddr) {
-        let process = Process::spawn(Self::command(settings, data, port));
+        Self::until_ready(Process::spawn(Self::command(settings, data, port))).await
+    }
+
+    async fn until_ready(process: Process) -> (Process, SocketAddr) {
         let ready = |line: &str| -> Option<SocketAddr> {
             line.contains(" ready ").then(|| line.split_once("address=")?.1.split_whitespace().next()?.parse().ok())?
         };

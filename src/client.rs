@@ -1,0 +1,32 @@
+//! The other side of the socket: joins a room, follows it with a cursor and publishes into it.
+//!
+//! Owns: the handshake, what the node's messages mean to a client, the cursor, unacknowledged publishes and the
+//! decision when to connect again. Must not know: the command line, the node's insides.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `options` | where to, who as, what to receive |
+//! | `handshake` | the HTTP upgrade and why it was refused |
+//! | `incoming` | the node's messages, typed |
+//! | `track` | the cursor and the proof that nothing is missing |
+//! | `outstanding` | publishes until they are acknowledged |
+//! | `backoff` | how long to wait before connecting again |
+//! | `connection` | one connection |
+//! | `reconnecting` | connections one after the other, as if they were one |
+
+pub mod backoff;
+pub mod connection;
+pub mod handshake;
+pub mod incoming;
+pub mod options;
+pub mod outstanding;
+pub mod reconnecting;
+pub mod track;
+
+pub use backoff::Backoff;
+pub use connection::{Connection, Ended, JoinError};
+pub use handshake::Refusal;
+pub use incoming::{Envelope, Frame, Incoming};
+pub use options::{BaseUrl, ClientOptions, Echo, Since};
+pub use outstanding::{Outstanding, Publish};
+pub use reconnecting::{Happening, Reconnecting};

@@ -1,0 +1,298 @@
+//! Publishes until they are acknowledged: repeated with the same id after a refusal that passes or a lost connection.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::model::{EventId, EventType, IdError};
+
+use super::incoming;
+
+/// Most publishes that wait for their ack; a caller that meets it stops reading its input.
+pub const MOST: usize = 256;
+/// How many go out at once before the node has shown that it takes them.
+const FIRST_WINDOW: usize = 32;
+/// How long to pause after a refusal that names no time.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a message cannot be published as it stands.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Not one JSON object with an `event_type`.
+    #[error("not a JSON object with an event_type: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A name that the node would refuse.
+    #[error("{0}")]
+    Id(#[from] IdError),
+}
+
+/// One message to send, its id in it.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    answer: Answer,
+    text: String,
+}
+
+/// What ends the waiting for a message that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The ack of this publish.
+    Ack(EventId),
+    /// The next message of this type.
+    Message(&'static str),
+    /// Nothing: it is sent once.
+    None,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    event_type: std::borrow::Cow<'a, str>,
+    event_id: Option<std::borrow::Cow<'a, str>>,
+}
+
+impl Publish {
+    /// A record of this type; `data` is any JSON value.
+    pub fn new(event_type: &EventType, data: &RawValue) -> Self {
+        let id = EventId(Uuid::new_v4());
+        let text = format!(r#"{{"event_type":"{event_type}","event_id":"{id}","data":{}}}"#, data.get());
+        Self { answer: Answer::Ack(id), text }
+    }
+
+    /// A JSON object as somebody wrote it; gets an `event_id` if it has none. Session messages (`sync_request`, `ping`,
+    /// `ack`, `heartbeat`) are left as they are.
+    pub fn from_json(text: &str) -> Result<Self, PublishError> {
+        let head: Head<'_> = serde_json::from_str(text)?;
+        let answer = match head.event_type.as_ref() {
+            "sync_request" => Some(Answer::Message("sync_response")),
+            "ping" => Some(Answer::Message("pong")),
+            "ack" | "heartbeat" => Some(Answer::None),
+            _ => None,
+        };
+        if let Some(answer) = answer {
+            return Ok(Self { answer, text: text.to_owned() });
+        }
+        head.event_type.parse::<EventType>()?;
+        if let Some(id) = head.event_id {
+            return Ok(Self { answer: Answer::Ack(id.parse()?), text: text.to_owned() });
+        }
+        let id = EventId(Uuid::new_v4());
+        let rest = text.trim_start().strip_prefix('{').expect("a JSON object starts with '{'");
+        Ok(Self { answer: Answer::Ack(id), text: format!(r#"{{"event_id":"{id}",{rest}"#) })
+    }
+}
+
+/// There are [`MOST`] publishes without an ack already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MOST} publishes wait for their acknowledgement already")]
+pub struct Full;
+
+/// What an error message from the node meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It will be sent again by itself.
+    Repeats,
+    /// The publish is given up.
+    Refused,
+    /// It was about none of ours.
+    Foreign,
+}
+
+#[derive(Debug)]
+struct Entry {
+    publish: Publish,
+    sent: bool,
+}
+
+/// Publishes in the order in which they were made.
+#[derive(Debug)]
+pub struct Outstanding {
+    entries: VecDeque<Entry>,
+    window: usize,
+    most_in_flight: usize,
+    paused_until: Option<Instant>,
+}
+
+impl Default for Outstanding {
+    fn default() -> Self {
+        Self { entries: VecDeque::new(), window: FIRST_WINDOW, most_in_flight: MOST, paused_until: None }
+    }
+}
+
+impl Outstanding {
+    /// Takes a publish; never more than [`MOST`].
+    pub fn push(&mut self, publish: Publish) -> Result<(), Full> {
+        if self.is_full() {
+            return Err(Full);
+        }
+        self.entries.push_back(Entry { publish, sent: false });
+        Ok(())
+    }
+
+    /// Whether another publish would be refused.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= MOST
+    }
+
+    /// Whether everything was acknowledged or refused.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// A new connection: everything is sent again, at most `limit` at once.
+    pub fn connected(&mut self, limit: u64) {
+        self.most_in_flight = usize::try_from(limit).unwrap_or(MOST).clamp(1, MOST);
+        self.window = FIRST_WINDOW.min(self.most_in_flight);
+        self.entries.iter_mut().for_each(|entry| entry.sent = false);
+    }
+
+    /// Until when nothing is sent.
+    pub fn pause(&self, now: Instant) -> Option<Instant> {
+        self.paused_until.filter(|until| *until > now && !self.is_empty())
+    }
+
+    /// The next text to send; [`Outstanding::sent`] follows when it is on its way.
+    pub fn next(&self, now: Instant) -> Option<String> {
+        let in_flight = self.entries.iter().filter(|entry| entry.sent).count();
+        if self.pause(now).is_some() || in_flight >= self.window {
+            return None;
+        }
+        self.entries.iter().find(|entry| !entry.sent).map(|entry| entry.publish.text.clone())
+    }
+
+    /// What [`Outstanding::next`] gave is on its way.
+    pub fn sent(&mut self) {
+        if let Some(at) = self.entries.iter().position(|entry| !entry.sent) {
+            match self.entries[at].publish.answer {
+                Answer::Ack(_) | Answer::Message(_) => self.entries[at].sent = true,
+                Answer::None => drop(self.entries.remove(at)),
+            }
+        }
+    }
+
+    /// The log has it.
+    pub fn acknowledged(&mut self, id: EventId) {
+        self.entries.retain(|entry| entry.publish.answer != Answer::Ack(id));
+        self.window = (self.window + 1).min(self.most_in_flight);
+    }
+
+    /// A message of this type came; it may be what a question waited for.
+    pub fn answered(&mut self, event_type: &str) {
+        let asked = |entry: &Entry| matches!(entry.publish.answer, Answer::Message(answer) if answer == event_type);
+        if let Some(at) = self.entries.iter().position(|entry| entry.sent && asked(entry)) {
+            self.entries.remove(at);
+        }
+    }
+
+    /// The node refused something.
+    pub fn refused(&mut self, error: &incoming::Error, now: Instant) -> Verdict {
+        let named: Option<EventId> = error.event_id.as_deref().and_then(|id| id.parse().ok());
+        // Without an id it is ours only if nothing else can be meant.
+        let only = if self.entries.len() == 1 { self.entries.front().map(|entry| entry.publish.answer) } else { None };
+        let meant = named.map(Answer::Ack).or(only);
+        let Some(at) = self.entries.iter().position(|entry| entry.sent && Some(entry.publish.answer) == meant) else {
+            return Verdict::Foreign;
+        };
+        if !matches!(error.code.as_str(), "rate_limited" | "busy" | "log_full" | "unknown" | "draining") {
+            self.entries.remove(at);
+            return Verdict::Refused;
+        }
+        self.entries[at].sent = false;
+        // One at a time from here on: what is refused in the middle of a window comes back behind its followers.
+        self.window = 1;
+        let pause = error.retry_after_ms.map_or(PAUSE, Duration::from_millis);
+        self.paused_until = Some(self.paused_until.map_or(now + pause, |until| until.max(now + pause)));
+        Verdict::Repeats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(n: u128) -> (EventId, Publish) {
+        let id = EventId(Uuid::from_u128(n));
+        let text = format!(r#"{{"event_type":"note","event_id":"{id}"}}"#);
+        (id, Publish::from_json(&text).expect("a publish"))
+    }
+
+    fn error(code: &str, id: Option<EventId>) -> incoming::Error {
+        let event_id = id.map(|id| id.to_string());
+        incoming::Error { code: code.to_owned(), message: String::new(), event_id, retry_after_ms: Some(500) }
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_is_sent_again_on_the_next_connection() {
+        let now = Instant::now();
+        let mut outstanding = Outstanding::default();
+        let ((a, first), (_, second)) = (publish(1), publish(2));
+        outstanding.push(first).expect("room");
+        outstanding.push(second).expect("room");
+        for _ in 0..2 {
+            assert!(outstanding.next(now).is_some());
+            outstanding.sent();
+        }
+        assert_eq!(outstanding.next(now), None);
+        outstanding.acknowledged(a);
+        outstanding.connected(256);
+        assert!(outstanding.next(now).is_some_and(|text| text.contains("000000000002")));
+        assert_eq!(outstanding.len(), 1);
+    }
+
+    #[test]
+    fn a_refusal_that_passes_pauses_and_repeats_and_another_gives_up() {
+        let now = Instant::now();
+        let mut outstanding = Outstanding::default();
+        let (id, only) = publish(1);
+        outstanding.push(only).expect("room");
+        outstanding.sent();
+        assert_eq!(outstanding.refused(&error("rate_limited", Some(id)), now), Verdict::Repeats);
+        assert_eq!(outstanding.next(now), None);
+        assert!(outstanding.next(now + Duration::from_millis(500)).is_some());
+        outstanding.sent();
+        assert_eq!(outstanding.refused(&error("too_large", None), now), Verdict::Refused);
+        assert!(outstanding.is_empty());
+        assert_eq!(outstanding.refused(&error("too_large", None), now), Verdict::Foreign);
+    }
+
+    #[test]
+    fn a_question_waits_for_its_answer() {
+        let mut outstanding = Outstanding::default();
+        outstanding.push(Publish::from_json(r#"{"event_type":"sync_request"}"#).expect("a question")).expect("room");
+        outstanding.sent();
+        outstanding.answered("pong");
+        assert_eq!(outstanding.len(), 1);
+        outstanding.answered("sync_response");
+        assert!(outstanding.is_empty());
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let mut outstanding = Outstanding::default();
+        for n in 0..MOST {
+            outstanding.push(publish(n as u128).1).expect("room");
+        }
+        assert_eq!(outstanding.push(publish(7).1), Err(Full));
+    }
+
+    #[test]
+    fn json_is_sent_as_written_with_an_id() {
+        let text = r#" {"event_type":"note","data":{"b":1,"a":2.0}}"#;
+        let publish = Publish::from_json(text).expect("a publish");
+        assert!(publish.text.ends_with(r#","event_type":"note","data":{"b":1,"a":2.0}}"#), "{}", publish.text);
+        assert!(publish.text.starts_with(r#"{"event_id":""#));
+        assert!(
+            Publish::from_json(r#"{"event_type":"ping"}"#).is_ok_and(|ping| ping.answer == Answer::Message("pong"))
+        );
+        for bad in ["{}", "[]", r#"{"event_type":"a b"}"#, r#"{"event_type":"note","event_id":"7"}"#] {
+            assert!(Publish::from_json(bad).is_err(), "{bad}");
+        }
+    }
+}

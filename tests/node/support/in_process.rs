@@ -1,0 +1,115 @@
+//! A node within the test's own process, for drills that reach its actors.
+
+use std::{net::SocketAddr, thread};
+
+use actix::Addr;
+use continuum::{
+    actors::{
+        directory::Directory,
+        messages::{Fail, Find},
+    },
+    config::{Config, Sources},
+    node,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::{
+    client::Client,
+    http::{self, Response},
+    until, within,
+};
+
+/// A node on a thread of this process. Dropped, it is stopped.
+pub struct InProcess {
+    address: SocketAddr,
+    directory: Addr<Directory>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+    _data: TempDir,
+}
+
+impl InProcess {
+    /// Starts a node on a fresh data directory and a free port.
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
+        let data = TempDir::new().expect("a temporary directory can be made");
+        let path = data.path().display().to_string();
+        let ours = [
+            ("data_dir", path.as_str()),
+            ("server.port", "0"),
+            ("server.workers", "2"),
+            ("limits.messages_per_minute", "0"),
+            ("drain.spread", "0s"),
+            ("drain.timeout", "5s"),
+        ];
+        let settings =
+            ours.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let sources = Sources { overrides: settings, ..Sources::default() };
+        let config = Config::load(&sources).expect("the settings are good").config;
+        let (tell, told) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            actix::System::new().block_on(async move {
+                let node = node::Node::start(config).await.expect("the node starts");
+                let _ = tell.send((node.address(), node.directory().clone()));
+                // Told, or the test is over.
+                let _ = stopped.await;
+                node.stop().await;
+            });
+        });
+        let (address, directory) = within("the node starts", told).await.expect("the node starts");
+        Self { address, directory, stop: Some(stop), thread: Some(thread), _data: data }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connects an instance to a room, with more of a query, and waits for `session_ready`.
+    pub async fn join_with(&self, tenant: &str, instance: &str, query: &str) -> Client {
+        Client::connect_to(self.address, &format!("tenant_id={tenant}&instance_id={instance}&{query}")).await
+    }
+
+    /// `GET`.
+    pub async fn get(&self, target: &str) -> Response {
+        http::get(self.address, target).await
+    }
+
+    /// `POST` of JSON.
+    pub async fn post(&self, target: &str, body: &Value) -> Response {
+        http::post(self.address, target, body.to_string().as_bytes()).await
+    }
+
+    /// A figure of `/metrics` under its whole name.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text();
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok();
+        text.lines().filter_map(value).sum()
+    }
+
+    /// Waits until a figure of `/metrics` is as wanted.
+    pub async fn until_metric(&self, name: &str, wanted: impl Fn(f64) -> bool) -> f64 {
+        until(&format!("{name} is as wanted"), async || Some(self.metric(name).await).filter(|value| wanted(*value)))
+            .await
+    }
+
+    /// Lets a room panic.
+    pub async fn fail_room(&self, tenant: &str) {
+        let tenant: continuum::model::TenantId = tenant.parse().expect("a tenant");
+        let room = self.directory.send(Find(tenant)).await.expect("the directory lives").expect("the room is there");
+        // The room dies of it and cannot answer; one that is dead already is no failure.
+        let _ = room.send(Fail).await;
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // Its panic was printed; the test that waits for it fails by itself.
+            let _ = thread.join();
+        }
+    }
+}
