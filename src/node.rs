@@ -7,10 +7,11 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use actix::{Actor, Addr, Arbiter};
 use actix_server::ServerHandle;
 use anyhow::Context as _;
+use futures_util::future::join_all;
 use prometheus_client::registry::Registry;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
@@ -125,18 +126,20 @@ impl Node {
         tracing::info!(connections = context.connections.taken(), "draining");
         context.start_draining();
         let rooms = timeout(context.config.drain.timeout, addresses.directory.send(AllRooms)).await;
-        for room in rooms.ok().and_then(Result::ok).unwrap_or_default() {
-            // A room that is gone has nobody to send home.
-            let _ = room.try_send(Drain);
-        }
-        while context.connections.taken() > 0 && Instant::now() < deadline {
+        let rooms = rooms.ok().and_then(Result::ok).unwrap_or_default();
+        // A room that is gone has nobody to send home. The others are waited for: they keep their cursors and tallies,
+        // and the log must not close before that.
+        let _ = timeout_at(deadline, join_all(rooms.iter().map(|room| room.send(Drain)))).await;
+        let is_busy = || context.connections.taken() > 0 || context.requests.taken() > 0;
+        while is_busy() && Instant::now() < deadline {
             sleep(DRAIN_POLL).await;
         }
         let left = context.connections.taken();
         if left > 0 {
             tracing::warn!(left, "drain.timeout is over: closing the rest");
         }
-        server.stop(false).await;
+        // Gracefully: answers that are ready are still written.
+        server.stop(true).await;
         context.backbone.close().await;
         tracing::info!("stopped");
     }

@@ -22,6 +22,8 @@ pub struct NodeContext {
     pub metrics: Metrics,
     /// Open connections, for the limit per node.
     pub connections: Count,
+    /// Requests over HTTP that publish now; a draining node answers them before it stops.
+    pub requests: Count,
     started: Instant,
     draining: AtomicBool,
     serials: AtomicU64,
@@ -35,6 +37,7 @@ impl NodeContext {
             backbone,
             metrics,
             connections: Count::default(),
+            requests: Count::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             serials: AtomicU64::new(1),

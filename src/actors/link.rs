@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Waker},
+    time::Duration,
 };
 
 use actix_rt::net::TcpStream;
@@ -59,6 +60,8 @@ pub struct Link {
     /// Publishes that wait for their answer, in order, kept so that they can be repeated to a rebuilt room.
     in_flight: RefCell<BTreeMap<u64, Publication>>,
     wanted: Cell<Wanted>,
+    /// Set when the client is being sent home: when it shall come back.
+    leaving: Cell<Option<Duration>>,
     /// Total bytes that the socket took; a stalled connection's does not move.
     progress: Cell<u64>,
     /// When a frame was last received: milliseconds of the node's uptime, read by the heartbeat supervisor.
@@ -76,6 +79,7 @@ impl Link {
             waker: RefCell::default(),
             in_flight: RefCell::default(),
             wanted: Cell::default(),
+            leaving: Cell::default(),
             progress: Cell::new(0),
             heard,
             context,
@@ -116,6 +120,16 @@ impl Link {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Nothing more is taken from the client; it goes when what it has published is answered.
+    pub(super) fn send_home(&self, retry_after: Duration) {
+        self.leaving.set(Some(retry_after));
+    }
+
+    /// Whether the client is being sent home, and when it shall come back.
+    pub(super) fn leaving(&self) -> Option<Duration> {
+        self.leaving.get()
     }
 
     /// Says whether the outlet waits for the outbox to drain.

@@ -130,6 +130,14 @@ impl Drop for Held {
     }
 }
 
+struct Taken<'a>(&'a Count);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
 /// A count that decides, where a gauge only shows.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -138,6 +146,12 @@ impl Count {
     /// Takes one if fewer than `limit` are taken.
     pub fn take(&self, limit: u64) -> bool {
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1)).is_ok()
+    }
+
+    /// Takes one, given back on drop.
+    pub fn hold(&self) -> impl Drop + '_ {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Taken(self)
     }
 
     /// Gives one back.

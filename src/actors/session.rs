@@ -174,6 +174,10 @@ impl Session {
     }
 
     fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {
+        if let Some(wait) = self.link.leaving() {
+            let refusal = Refusal::new(Code::Draining, "the node is going away; repeat with the same id");
+            return self.refuse(&refusal.about(publish.id).after(wait));
+        }
         let (tenant, instance) = (self.grant.tenant(), self.grant.instance());
         let append = Append {
             tenant: tenant.clone(),

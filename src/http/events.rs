@@ -47,6 +47,7 @@ pub(super) async fn publish(shared: Data<Shared>, tenant: Path<String>, payload:
         Ok(tenant) => tenant,
         Err(refusal) => return problem::respond(&refusal),
     };
+    let _counted = shared.context.requests.hold();
     match publish_all(&shared, &tenant, payload).await {
         Ok((results, Shape::One)) => answer_one(&shared, results),
         Ok((results, Shape::List)) => answer_list(&shared, &results),

@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod document;
+mod drain;
 mod handshake;
 mod lifecycle;
 mod over_http;

@@ -19,7 +19,7 @@ use crate::{
         delivery::{HeldAcks, Reader},
         resume::Since,
     },
-    wire::{Batch, Close, Variant, frame, outgoing::Voice},
+    wire::{Batch, Variant, frame, outgoing::Voice},
 };
 
 /// The members and what is done to them.
@@ -280,7 +280,10 @@ impl Core {
 
     pub(super) fn close_for_restart(&mut self, key: MemberKey) {
         let spread = self.context.config.drain.spread;
-        self.with(key, |member, _, _| member.link.close(Close::Restart { retry_after: retry_after(spread) }));
+        self.with(key, |member, _, _| {
+            member.link.send_home(retry_after(spread));
+            member.go_when_answered();
+        });
     }
 
     /// The members' room is this one now.

@@ -16,7 +16,7 @@ use crate::{
         roster::Presence,
     },
     wire::{
-        Batch, Refusal, Variant,
+        Batch, Close, Refusal, Variant,
         outgoing::{Duplicate, Voice},
     },
 };
@@ -123,6 +123,7 @@ impl Member {
             Step::Advance { from, to } => link.send(voice.advance(from, to)),
             Step::Ack(ack) => link.send(ack),
         });
+        self.go_when_answered();
         sent
     }
 
@@ -149,6 +150,17 @@ impl Member {
             }
             Err(refusal) => self.link.send(voice.error(&refusal)),
         }
+        self.go_when_answered();
+    }
+
+    /// Whoever is being sent home goes as soon as everything that it published is answered.
+    pub(super) fn go_when_answered(&self) {
+        if let Some(retry_after) = self.link.leaving()
+            && self.link.in_flight() == 0
+            && self.acks.is_empty()
+        {
+            self.link.close(Close::Restart { retry_after });
+        }
     }
 
     /// Sends the acks whose turn has come.
@@ -162,5 +174,6 @@ impl Member {
                 link.send(ack);
             }
         });
+        self.go_when_answered();
     }
 }

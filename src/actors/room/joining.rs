@@ -11,9 +11,9 @@ use crate::{
         context::NodeContext,
         messages::{FoundStart, Gone, Join, JoinKind, Order, StartFound},
     },
-    backbone::{BackboneError, ReadBudget},
+    backbone::{BackboneError, CursorUpdate, ReadBudget},
     model::{
-        Cursor, Position, TenantId,
+        Cursor, Fingerprint, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
         roster::Joined,
     },
@@ -30,6 +30,7 @@ const COUNT_TO: usize = 10_000;
 const OVERLAP_MS: i64 = 2_000;
 /// Instances listed in the greeting.
 const LISTED: usize = 128;
+
 /// Newcomers whose start is looked up in the log at a time.
 const LOOKUPS: usize = 32;
 
@@ -231,14 +232,27 @@ async fn look_up(
 async fn start_of_instance(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
-    instance: &crate::model::InstanceId,
+    instance: &InstanceId,
     head: Position,
     unkept: Option<Position>,
 ) -> Result<Start, BackboneError> {
     // Neither moves backwards: the later one holds.
     match context.backbone.cursor(tenant, instance).await?.max(unkept) {
         Some(kept) => Ok(resume::from_kept(kept, log_view(context, tenant, head).await?)),
-        None => Ok(Start { after: head, resync: None }),
+        None => {
+            keep_first_cursor(context, tenant, instance, head).await;
+            Ok(Start { after: head, resync: None })
+        }
+    }
+}
+
+/// Keeps the place of an instance that relies on the node's cursor, before it is greeted: it gets what it misses even if
+/// the node is killed a moment later.
+async fn keep_first_cursor(context: &Arc<NodeContext>, tenant: &TenantId, instance: &InstanceId, head: Position) {
+    let update = CursorUpdate { tenant: tenant.clone(), instance: instance.clone(), position: head };
+    if let Err(error) = context.backbone.keep_cursors(vec![update]).await {
+        // A log that takes nothing more can still be read: the instance is let in.
+        tracing::warn!(%tenant, %error, "a first cursor was not kept");
     }
 }
 
@@ -275,7 +289,7 @@ async fn id_at(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     cursor: Cursor,
-) -> Result<Option<crate::model::Fingerprint>, BackboneError> {
+) -> Result<Option<Fingerprint>, BackboneError> {
     if cursor.fingerprint.is_none() || cursor.position == Position::START {
         return Ok(None);
     }
