@@ -109,6 +109,7 @@ async fn depth_128_is_accepted_and_passes_through_unchanged() {
     let mut sender = node.join("t", "a").await;
     // Not every reader of JSON goes so deep.
     let mut bystander = RawClient::connect(&node, "tenant_id=t&instance_id=b").await;
+    bystander.expect("session_ready").await;
     let data = format!("{}{}", "[".repeat(127), "]".repeat(127));
     sender.send_text(format!(r#"{{"event_type":"deep","data":{data}}}"#)).await;
     sender.expect("ack").await;

@@ -58,6 +58,7 @@ async fn content_passes_through_byte_for_byte() {
     let node = Node::start(&[]).await;
     let mut sender = node.join("t", "a").await;
     let mut reader = RawClient::connect(&node, "tenant_id=t&instance_id=b").await;
+    reader.expect("session_ready").await;
     let data = r#"{"n": 1.0e+2,"big":123456789012345678901234567890,"é":"\u00e9\/", "a":[ ],"a":{}}"#;
     let text = format!(r#"{{"data":{data} , "event_type":"note","timestamp":"2025-12-06T11:00:00+01:00","more":1}}"#);
     sender.send_text(text).await;
