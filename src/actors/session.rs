@@ -158,7 +158,10 @@ impl Session {
             ClientMessage::Ping | ClientMessage::Ack(_) => (self.controls.take(now), None),
         };
         let Verdict::Refuse { retry_after } = verdict else {
-            self.refused_in_a_row = 0;
+            // A ping in between does not make a flood of publishes better.
+            if !matches!(message, ClientMessage::Ping | ClientMessage::Ack(_)) {
+                self.refused_in_a_row = 0;
+            }
             return true;
         };
         let mut refusal = Refusal::new(Code::RateLimited, "too many messages; nothing was done with this one");

@@ -41,8 +41,6 @@ pub enum Code {
     LogFull,
     /// Perhaps stored.
     Unknown,
-    /// The node is starting.
-    Starting,
     /// The node goes away.
     Draining,
     /// No such path.
@@ -75,7 +73,6 @@ impl Code {
         Self::Busy,
         Self::LogFull,
         Self::Unknown,
-        Self::Starting,
         Self::Draining,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -112,7 +109,6 @@ impl Code {
             Self::Busy => ("busy", 503),
             Self::LogFull => ("log_full", 503),
             Self::Unknown => ("unknown", 503),
-            Self::Starting => ("starting", 503),
             Self::Draining => ("draining", 503),
             Self::NotFound => ("not_found", 404),
             Self::MethodNotAllowed => ("method_not_allowed", 405),

@@ -52,6 +52,7 @@ async fn every_bad_message_has_its_code_and_the_connection_lives_on() {
         (r#"{"event_type":"ack"}"#, "invalid_message"),
         (r#"{"event_type":"ack","data":{"seq":-1}}"#, "invalid_message"),
         (r#"{"event_type":"ack","data":{"seq":"1"}}"#, "invalid_message"),
+        (r#"{"event_type":"a","data":{"half":"\ud800"}}"#, "invalid_json"),
         (r#"{"event_type":""}"#, "invalid_type"),
         (r#"{"event_type":"a b"}"#, "invalid_type"),
         (r#"{"event_type":".a"}"#, "invalid_type"),
@@ -66,7 +67,7 @@ async fn every_bad_message_has_its_code_and_the_connection_lives_on() {
         (r#"{"event_type":"a","tenant_id":"other"}"#, "identity_mismatch"),
         (r#"{"event_type":"a","instance_id":"b"}"#, "identity_mismatch"),
         (r#"{"event_type":"a","instance_id":"A"}"#, "identity_mismatch"),
-        (&deep(128), "too_deep"),
+        (&deep(64), "too_deep"),
         (&deep(10_000), "too_deep"),
     ];
     for (text, code) in cases {
@@ -104,13 +105,13 @@ async fn the_types_of_session_messages_cannot_be_published() {
 }
 
 #[tokio::test]
-async fn depth_128_is_accepted_and_passes_through_unchanged() {
+async fn depth_64_is_accepted_and_passes_through_unchanged() {
     let node = Node::start(&[]).await;
     let mut sender = node.join("t", "a").await;
     // Not every reader of JSON goes so deep.
     let mut bystander = RawClient::connect(&node, "tenant_id=t&instance_id=b").await;
     bystander.expect("session_ready").await;
-    let data = format!("{}{}", "[".repeat(127), "]".repeat(127));
+    let data = format!("{}{}", "[".repeat(63), "]".repeat(63));
     sender.send_text(format!(r#"{{"event_type":"deep","data":{data}}}"#)).await;
     sender.expect("ack").await;
     loop {
