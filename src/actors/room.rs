@@ -56,6 +56,8 @@ const TALLY_EVERY: u64 = 512;
 #[derive(Debug)]
 pub struct Room {
     serial: u64,
+    /// Itself, as its outlets know it.
+    me: Option<Arc<Entered>>,
     tenant: TenantId,
     context: Arc<NodeContext>,
     directory: Addr<Directory>,
@@ -95,6 +97,7 @@ impl Room {
     pub fn new(serial: u64, tenant: TenantId, context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
         Self {
             serial,
+            me: None,
             ring: Ring::new(context.config.rooms.ring_bytes),
             history: History::default(),
             lookups: Lookups::default(),
@@ -157,9 +160,7 @@ impl Room {
             let item = feed.next().await;
             Some((item, feed))
         }));
-        if let Some(answers) = self.appends.take_answers() {
-            ctx.add_stream(answers);
-        }
+        ctx.add_stream(self.appends.answers());
         self.tick_later(ctx);
     }
 
@@ -202,8 +203,9 @@ impl Room {
 
     /// Sends the outlets what waits for them and forgets those that are gone.
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        let me = Entered { serial: self.serial, room: ctx.address() };
-        for (instance, key) in self.ports.flush(&me) {
+        let serial = self.serial;
+        let me = self.me.get_or_insert_with(|| Arc::new(Entered { serial, room: ctx.address() }));
+        for (instance, key) in self.ports.flush(me) {
             // Their outlet has stopped. If that is because they left, their own farewell, which says how, is in the
             // mailbox already: this one goes behind it, and counts only if their thread is gone.
             let leave = Leave { key, instance, how: Farewell::Lost };
@@ -255,6 +257,8 @@ impl StreamHandler<FeedItem> for Room {
         match item {
             FeedItem::Records(records) => {
                 self.apply(records);
+                // The answers come right behind the records: one set of orders for both.
+                self.take_answers();
                 self.flush(ctx);
             }
             FeedItem::Lagged => self.recover(ctx),
@@ -270,8 +274,7 @@ impl StreamHandler<FeedItem> for Room {
 impl Handler<CarriedOut> for Room {
     type Result = ();
 
-    fn handle(&mut self, CarriedOut { outlet }: CarriedOut, ctx: &mut Self::Context) {
-        self.ports.carried_out(outlet);
+    fn handle(&mut self, _: CarriedOut, ctx: &mut Self::Context) {
         self.flush(ctx);
     }
 }

@@ -187,7 +187,7 @@ impl Session {
         if outlet.is_moving() {
             return self.wait_while_full(ctx); // it goes to the new room behind those that are repeated to it
         }
-        match outlet.room().try_send(Publish { key, publication }) {
+        match outlet.room().room.try_send(Publish { key, publication }) {
             Ok(()) => {}
             Err(actix::dev::SendError::Full(publish)) => {
                 self.link.settle(publish.publication.token);
@@ -219,7 +219,7 @@ impl Session {
         Room: Handler<M>,
     {
         if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow()
-            && let Err(actix::dev::SendError::Full(_)) = outlet.room().try_send(message(*key))
+            && let Err(actix::dev::SendError::Full(_)) = outlet.room().room.try_send(message(*key))
         {
             let refusal = Refusal::new(Code::Busy, "the room is busy; ask again");
             self.refuse(&refusal.after(std::time::Duration::from_millis(100)));

@@ -36,7 +36,7 @@ impl Membership {
     /// Ends it and tells the room.
     pub fn end(self, how: Farewell) {
         let Self { outlet, key, instance, entered } = self;
-        let room = outlet.room();
+        let room = outlet.room().room.clone();
         outlet.dismiss(key);
         let entered = entered.filter(|entered| *entered != room);
         for room in [Some(room), entered].into_iter().flatten() {
