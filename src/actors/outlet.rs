@@ -25,7 +25,7 @@ use super::{
     messages::{CarriedOut, Emptied, Enter, Entered, Gone, Join, MemberKey, Orders, RoomDied},
     room::Room,
 };
-use crate::model::TenantId;
+use crate::{model::TenantId, wire::Refusal};
 
 /// An outlet as its thread's sessions see it.
 #[derive(Debug)]
@@ -75,10 +75,10 @@ impl Shared {
     }
 
     /// Takes a member in; it gets nothing until the room welcomes it.
-    pub fn admit(&self, newcomer: Newcomer) -> MemberKey {
+    pub fn admit(&self, newcomer: Newcomer) -> Result<MemberKey, Refusal> {
         let serial = newcomer.serial;
-        let slot = self.core.borrow_mut().admit(newcomer);
-        MemberKey { outlet: self.id, slot, serial }
+        let slot = self.core.borrow_mut().admit(newcomer)?;
+        Ok(MemberKey { outlet: self.id, slot, serial })
     }
 
     /// Lets a member go.

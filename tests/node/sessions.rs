@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Node, Port, RawClient, new_id, raw};
+use crate::support::{Client, Node, Port, RawClient, new_id, raw, until};
 
 /// What a client was told about others since it joined: `+b`, `-b closed`.
 fn comings_and_goings(client: &Client) -> Vec<String> {
@@ -112,6 +112,25 @@ async fn a_preview_cuts_long_strings_and_says_where_and_only_for_who_asked() {
     assert_eq!((&record["data"], record.get("truncated")), (&data, None));
     let again = node.join_with("t", "d", "preview=5&since=earliest").await.catch_up().await;
     assert_eq!(again[0]["data"]["long"], "🌗".repeat(5), "from the log as well");
+}
+
+#[tokio::test]
+async fn a_room_serves_only_so_many_different_previews() {
+    let node = Node::start(&[("rooms.variants", "2"), ("server.workers", "1")]).await;
+    let whole = node.join("t", "a").await;
+    let cut = node.join_with("t", "b", "preview=5").await;
+    let _same = node.join_with("t", "c", "preview=5").await;
+    let mut other = Client::open(&node, "tenant_id=t&instance_id=d&preview=6").await;
+    assert_eq!(other.expect("error").await["data"]["code"], "limit_reached");
+    assert_eq!(other.until_closed().await.code, Some(4011));
+    // A form that nobody wants any more makes room for another.
+    whole.close().await;
+    drop(cut);
+    until("there is room for another form", async || {
+        let mut client = Client::open(&node, "tenant_id=t&instance_id=e&preview=7").await;
+        (client.next().await["event_type"] == "session_ready").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! An outlet's state and what it does with the room's orders.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::Addr;
 use bytes::{Bytes, BytesMut};
@@ -19,7 +23,7 @@ use crate::{
         delivery::{HeldAcks, Reader},
         resume::Since,
     },
-    wire::{Batch, Variant, frame, outgoing::Voice},
+    wire::{Batch, Code, Refusal, Variant, frame, outgoing::Voice},
 };
 
 /// The members and what is done to them.
@@ -31,19 +35,28 @@ pub(super) struct Core {
     room: Addr<Room>,
     members: Slab<Member>,
     by_instance: HashMap<InstanceId, usize>,
+    /// How many members want their records in which form.
+    variants: HashMap<Variant, usize>,
 }
 
 impl Core {
     pub(super) fn new(id: u64, tenant: TenantId, context: Arc<NodeContext>, room: Addr<Room>) -> Self {
-        Self { id, tenant, context, room, members: Slab::new(), by_instance: HashMap::new() }
+        Self { id, tenant, context, room, members: Slab::new(), by_instance: HashMap::new(), variants: HashMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    pub(super) fn admit(&mut self, newcomer: Newcomer) -> usize {
+    /// Takes a newcomer in, unless its form would be one too many: every form is encoded and kept by itself.
+    pub(super) fn admit(&mut self, newcomer: Newcomer) -> Result<usize, Refusal> {
         let Newcomer { serial, session, link, instance, presence, options, since, requested } = newcomer;
+        let limit = self.context.config.rooms.variants;
+        if self.variants.len() >= limit && !self.variants.contains_key(&options.variant) {
+            let message = format!("this room has its {limit} different values of 'preview'; use one of them or none");
+            return Err(Refusal::new(Code::LimitReached, message));
+        }
+        *self.variants.entry(options.variant).or_default() += 1;
         let slot = self.members.insert(Member {
             serial,
             session,
@@ -58,12 +71,18 @@ impl Core {
             own: Position::START,
         });
         self.by_instance.insert(instance, slot);
-        slot
+        Ok(slot)
     }
 
     pub(super) fn forget(&mut self, key: MemberKey) {
         if self.members.get(key.slot).is_some_and(|member| member.serial == key.serial) {
             let member = self.members.remove(key.slot);
+            if let Entry::Occupied(mut count) = self.variants.entry(member.options.variant) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
             if self.by_instance.get(&member.instance) == Some(&key.slot) {
                 self.by_instance.remove(&member.instance);
             }

@@ -80,7 +80,7 @@ impl Session {
                 };
                 if let Some(newcomer) = newcomer.take() {
                     let outlet = outlet::Shared::for_tenant(&tenant, &entered, &directory, &context);
-                    let key = outlet.admit(newcomer);
+                    let key = outlet.admit(newcomer)?;
                     *membership.borrow_mut() =
                         Some(Membership { outlet, key, instance: instance.clone(), entered: None });
                 }
