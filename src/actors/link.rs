@@ -64,6 +64,8 @@ pub struct Link {
     leaving: Cell<Option<Duration>>,
     /// Total bytes that the socket took; a stalled connection's does not move.
     progress: Cell<u64>,
+    /// Frames that the session has dealt with.
+    handled: Cell<u64>,
     /// When a frame was last received: milliseconds of the node's uptime, read by the heartbeat supervisor.
     heard: Arc<AtomicU64>,
     context: Arc<NodeContext>,
@@ -81,6 +83,7 @@ impl Link {
             wanted: Cell::default(),
             leaving: Cell::default(),
             progress: Cell::new(0),
+            handled: Cell::new(0),
             heard,
             context,
         }
@@ -104,6 +107,16 @@ impl Link {
     /// Notes that the client gave a sign of life.
     pub(super) fn hear(&self) {
         self.heard.store(self.context.uptime().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that the session has dealt with a frame.
+    pub(super) fn handle_frame(&self) {
+        self.handled.set(self.handled.get() + 1);
+    }
+
+    /// How many frames the session has dealt with.
+    pub(super) fn handled(&self) -> u64 {
+        self.handled.get()
     }
 
     /// Notes whom to wake when there is something to do.

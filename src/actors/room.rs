@@ -68,7 +68,11 @@ pub struct Room {
     appends: Appends,
     tally: Tally,
     tally_kept: u64,
+    /// Moved cursors that are not on their way to the log yet.
     cursors: HashMap<InstanceId, Position>,
+    /// Those that are on their way, with the number of the write.
+    keeping: HashMap<InstanceId, (Position, u64)>,
+    keeps: u64,
     announcements: Announcements,
     /// Whether a tick is due.
     ticking: bool,
@@ -108,6 +112,8 @@ impl Room {
             tally: Tally::default(),
             tally_kept: 0,
             cursors: HashMap::new(),
+            keeping: HashMap::new(),
+            keeps: 0,
             announcements: Announcements::default(),
             ticking: false,
             retiring: false,
@@ -231,7 +237,7 @@ impl Room {
 
     /// What is done now and then: keep cursors and tally, declare the missed gone, retire when idle.
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.keep_cursors();
+        self.keep_cursors(ctx);
         self.expire_missed();
         self.sum_up_presence();
         if self.tally_kept >= TALLY_EVERY {
@@ -242,7 +248,7 @@ impl Room {
         if !idle {
             self.used_at = self.context.uptime();
         }
-        if self.roster.misses_somebody() || !self.cursors.is_empty() || self.announcements.any() {
+        if self.roster.misses_somebody() || self.moves_cursors() || self.announcements.any() {
             self.tick_later(ctx);
         } else if idle {
             self.retire_when_due(ctx);
@@ -271,22 +277,37 @@ impl Room {
         }));
     }
 
-    fn keep_cursors(&mut self) {
+    fn keep_cursors(&mut self, ctx: &mut Context<Self>) {
         if self.cursors.is_empty() {
             return;
         }
-        let tenant = &self.tenant;
-        let updates = mem::take(&mut self.cursors)
+        self.keeps += 1;
+        let (tenant, number) = (&self.tenant, self.keeps);
+        let moved = mem::take(&mut self.cursors);
+        self.keeping.extend(moved.iter().map(|(instance, position)| (instance.clone(), (*position, number))));
+        let updates = moved
             .into_iter()
             .map(|(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position })
             .collect();
-        let (kept, tenant) = (self.context.backbone.keep_cursors(updates), self.tenant.clone());
-        actix_rt::spawn(async move {
-            if let Err(error) = kept.await {
+        let kept = self.context.backbone.keep_cursors(updates);
+        ctx.spawn(kept.into_actor(self).map(move |kept, room, _| {
+            if let Err(error) = kept {
                 // Harmless: the instance is sent again what it has, under the same positions.
-                tracing::warn!(%tenant, %error, "cursors were not kept");
+                tracing::warn!(tenant = %room.tenant, %error, "cursors were not kept");
             }
-        });
+            room.keeping.retain(|_, (_, write)| *write > number);
+        }));
+    }
+
+    /// Whether the room knows of cursors what the log may not know.
+    fn moves_cursors(&self) -> bool {
+        !self.cursors.is_empty() || !self.keeping.is_empty()
+    }
+
+    /// An instance's cursor that the log may not have yet.
+    fn fresh_cursor(&self, instance: &InstanceId) -> Option<Position> {
+        let keeping = self.keeping.get(instance).map(|(position, _)| *position);
+        self.cursors.get(instance).copied().max(keeping)
     }
 
     fn keep_tally(&mut self) {
@@ -395,7 +416,7 @@ impl Handler<Drain> for Room {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.keep_cursors();
+        self.keep_cursors(ctx);
         self.keep_tally();
         self.ports.post_all(|_| Order::SendHome);
         self.flush(ctx);
@@ -415,6 +436,11 @@ impl Drop for Room {
         // A room that ends while members are here ends by a fault: say so, and they move to the next one. On the way
         // out the log ends before the rooms do, and there is no next one.
         if !self.retiring && !self.context.is_draining() {
+            let moved = mem::take(&mut self.cursors).into_iter();
+            let tenant = &self.tenant;
+            let updates = moved.map(|(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position });
+            // Queued at once and ahead of whatever the next room does; nobody is left to hear how it ended.
+            drop(self.context.backbone.keep_cursors(updates.collect()));
             // The outlets before the directory: they hear of this room's end before anybody can be in the next one.
             self.ports.tell_all_that_room_died(self.serial);
             let died = Died { tenant: self.tenant.clone(), serial: self.serial };

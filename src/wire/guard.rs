@@ -16,6 +16,8 @@ pub struct FrameGuard {
     /// Sum of the present message's fragments so far.
     message: u64,
     fragmented: bool,
+    /// Whole frames so far.
+    frames: u64,
 }
 
 const CONTINUATION: u8 = 0;
@@ -31,6 +33,9 @@ impl FrameGuard {
             let skip = self.payload.min(bytes.len() as u64);
             self.payload -= skip;
             bytes = &bytes[skip as usize..];
+            if skip > 0 && self.payload == 0 {
+                self.frames += 1;
+            }
             let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
             self.header[usize::from(self.have)] = byte;
             self.have += 1;
@@ -38,8 +43,16 @@ impl FrameGuard {
             if self.have >= 2 && self.have == header_size(self.header[1]) {
                 self.have = 0;
                 self.open_frame(limit)?;
+                if self.payload == 0 {
+                    self.frames += 1;
+                }
             }
         }
+    }
+
+    /// How many frames have come whole.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     fn open_frame(&mut self, limit: u64) -> Result<(), Close> {

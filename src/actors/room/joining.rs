@@ -139,9 +139,10 @@ impl Room {
                 return;
             };
             self.lookups.running += 1;
-            let (context, tenant, head, room) = (self.context.clone(), self.tenant.clone(), self.head, ctx.address());
+            let (context, tenant, room) = (self.context.clone(), self.tenant.clone(), ctx.address());
+            let known = Known { head: self.head, cursor: self.fresh_cursor(&join.instance) };
             actix_rt::spawn(async move {
-                let found = look_up(&context, &tenant, &join, head).await;
+                let found = look_up(&context, &tenant, &join, known).await;
                 // A room that is gone is replaced, and the session joins again.
                 let _ = room.send(StartFound { join, found }).await;
             });
@@ -205,14 +206,23 @@ impl Room {
     }
 }
 
+/// What the room knows better than the log.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The room's last record.
+    head: Position,
+    /// The instance's cursor, if it moved lately.
+    cursor: Option<Position>,
+}
+
 /// Finds a reader's start in the log.
 async fn look_up(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     join: &Join,
-    head: Position,
+    known: Known,
 ) -> Result<FoundStart, BackboneError> {
-    let start = find_start(context, tenant, &join.instance, &join.since, head).await?;
+    let start = find_start(context, tenant, &join.instance, &join.since, known).await?;
     let counted = context.backbone.count_after(tenant, start.after, COUNT_TO + 1).await?;
     Ok(FoundStart { start, missed: counted.min(COUNT_TO), exact: counted <= COUNT_TO })
 }
@@ -222,7 +232,7 @@ async fn find_start(
     tenant: &TenantId,
     instance: &InstanceId,
     since: &Since,
-    head: Position,
+    Known { head, cursor }: Known,
 ) -> Result<Start, BackboneError> {
     let backbone = &context.backbone;
     let extent = backbone.extent(tenant).await?;
@@ -239,7 +249,7 @@ async fn find_start(
             let position = backbone.position_at(tenant, time.earlier_by(OVERLAP_MS)).await?;
             Start { after: position.max(log.trimmed_to).min(head), resync: None }
         }
-        Since::Instance => match backbone.cursor(tenant, instance).await? {
+        Since::Instance => match backbone.cursor(tenant, instance).await?.max(cursor) {
             Some(kept) => resume::from_kept(kept, log),
             None => {
                 keep_first_cursor(context, tenant, instance, head).await;
@@ -287,7 +297,7 @@ pub async fn start_for_request(
     match since {
         // A request has no instance: what it does not say is the beginning.
         Since::Instance => Ok(Start { after: extent.trimmed_to, resync: None }),
-        other => find_start(context, tenant, &nobody(), other, head).await,
+        other => find_start(context, tenant, &nobody(), other, Known { head, cursor: None }).await,
     }
 }
 
