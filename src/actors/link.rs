@@ -59,6 +59,8 @@ pub struct Link {
     waker: RefCell<Option<Waker>>,
     /// Publishes that wait for their answer, in order, kept so that they can be repeated to a rebuilt room.
     in_flight: RefCell<BTreeMap<u64, Publication>>,
+    /// Answers that are there but wait for the records before them.
+    held: Cell<usize>,
     wanted: Cell<Wanted>,
     /// Set when the client is being sent home: when it shall come back.
     leaving: Cell<Option<Duration>>,
@@ -80,6 +82,7 @@ impl Link {
             outbox: RefCell::default(),
             waker: RefCell::default(),
             in_flight: RefCell::default(),
+            held: Cell::new(0),
             wanted: Cell::default(),
             leaving: Cell::default(),
             progress: Cell::new(0),
@@ -263,9 +266,17 @@ impl Link {
         settled
     }
 
-    /// How many publishes wait for their answer.
+    /// Notes how many answers wait for the records before them.
+    pub(super) fn hold_answers(&self, held: usize) {
+        if self.held.replace(held) > held {
+            self.wake();
+        }
+    }
+
+    /// How many publishes wait for their answer. One that waits behind records which the client does not read counts:
+    /// else somebody who never reads could pile answers up.
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.borrow().len()
+        self.in_flight.borrow().len() + self.held.get()
     }
 
     /// The publishes behind a token that wait for their answer.

@@ -24,7 +24,8 @@ use super::{
     context::NodeContext,
     directory::{Died, Directory},
     messages::{
-        Acknowledged, CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport, TellFigures,
+        Acknowledged, CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport,
+        TellFigures,
     },
     metrics::Held,
 };

@@ -177,7 +177,8 @@ impl Session {
                 if let Some(newcomer) = newcomer.take() {
                     let outlet = outlet::Shared::for_tenant(&tenant, &entered, &directory, &context);
                     let key = outlet.admit(newcomer);
-                    *membership.borrow_mut() = Some(Membership { outlet, key, instance: instance.clone(), entered: None });
+                    *membership.borrow_mut() =
+                        Some(Membership { outlet, key, instance: instance.clone(), entered: None });
                 }
                 let (key, outlet) = match &mut *membership.borrow_mut() {
                     Some(Membership { outlet, key, entered: last, .. }) => {

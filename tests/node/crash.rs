@@ -159,11 +159,7 @@ async fn read_from_the_beginning(node: &Node) -> Reading {
 }
 
 /// Goes on by its own cursor after each kill.
-async fn read_by_cursor(
-    mut drill: Drill,
-    name: &'static str,
-    arrived: tokio::sync::mpsc::Sender<()>,
-) -> Reading {
+async fn read_by_cursor(mut drill: Drill, name: &'static str, arrived: tokio::sync::mpsc::Sender<()>) -> Reading {
     let mut reading = Reading::new(name, Promise::ExactlyOnce);
     let (mut since, mut seen) = ("earliest".to_owned(), None);
     loop {
@@ -191,11 +187,7 @@ async fn read_by_cursor(
 }
 
 /// Comes back with its name alone.
-async fn read_by_instance(
-    mut drill: Drill,
-    name: &'static str,
-    arrived: tokio::sync::mpsc::Sender<()>,
-) -> Reading {
+async fn read_by_instance(mut drill: Drill, name: &'static str, arrived: tokio::sync::mpsc::Sender<()>) -> Reading {
     let mut reading = Reading::new(name, Promise::AtLeastOnce);
     let mut seen = None;
     loop {

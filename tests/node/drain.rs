@@ -67,9 +67,8 @@ async fn a_draining_node_is_not_ready_and_lets_nobody_in_and_still_answers() {
     assert_eq!(node.get("/readyz").await.status, 200);
     node.ask_to_stop();
     node.logs("draining").await;
-    let ready = until("/readyz answers 503", async || {
-        Some(node.get("/readyz").await).filter(|answer| answer.status == 503)
-    });
+    let ready =
+        until("/readyz answers 503", async || Some(node.get("/readyz").await).filter(|answer| answer.status == 503));
     assert_eq!(ready.await.json()["status"], "draining");
     let request = upgrade_request("tenant_id=room&instance_id=late", "13", Some(KEY));
     let (_, refused) = RawClient::handshake(node.address(), &request).await;
@@ -171,7 +170,8 @@ async fn publishes_under_way_over_http_are_answered() {
         let mut node = Node::start(&[]).await;
         let mut sockets = half_done(&node, 20).await;
         for (index, socket) in sockets.iter_mut().enumerate() {
-            let event = |n| json!({"event_type": "memory_added", "instance_id": format!("poster-{index}"), "data": {"n": n}});
+            let event =
+                |n| json!({"event_type": "memory_added", "instance_id": format!("poster-{index}"), "data": {"n": n}});
             let body = Value::from_iter((0..100).map(event)).to_string();
             let head = "POST /v1/tenants/room/events HTTP/1.1\r\nHost: node\r\nContent-Type: application/json";
             let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());

@@ -68,7 +68,8 @@ fn check(trace: &str, id: &str) -> Result<(), String> {
     let told = calls.iter().filter(names_it).find(|call| call.file.starts_with("socket:") || call.file.contains("TCP"));
     let told = told.ok_or_else(|| format!("{id} was never acknowledged"))?;
     let is_flush = |call: &&Call<'_>| ["fdatasync", "fsync"].contains(&call.name) && call.file == written.file;
-    let flushed = calls.iter().filter(is_flush).filter(|call| call.begun > written_at).filter_map(|call| call.done).min();
+    let flushed =
+        calls.iter().filter(is_flush).filter(|call| call.begun > written_at).filter_map(|call| call.done).min();
     match flushed {
         Some(flushed) if flushed < told.begun => Ok(()),
         Some(flushed) => Err(format!("{id} was told in line {} and flushed in line {}", told.begun + 1, flushed + 1)),

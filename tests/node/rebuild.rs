@@ -105,7 +105,8 @@ async fn a_rebuilt_room_has_the_same_figures_roster_and_history() {
     }
     let before = figures(&mut a).await;
     assert_eq!((&before["total_messages"], &before["total_concepts"]), (&json!(20), &json!(7)), "{before}");
-    let (roster, history) = (roster(&node).await, node.get("/v1/tenants/room/events?limit=1000").await.json()["events"].clone());
+    let (roster, history) =
+        (roster(&node).await, node.get("/v1/tenants/room/events?limit=1000").await.json()["events"].clone());
     assert_eq!(history.as_array().map(Vec::len), Some(41));
     node.fail_room("room").await;
     node.until_metric("continuum_rooms_rebuilt_total", |rebuilt| rebuilt >= 1.0).await;
@@ -162,7 +163,8 @@ async fn publishes_over_http_are_answered_while_the_room_dies() {
     let mut stored = Vec::new();
     for moment in 0..MOMENTS {
         let id = new_id();
-        let event = json!({"event_type": "memory_added", "event_id": id, "instance_id": "poster", "data": {"n": moment}});
+        let event =
+            json!({"event_type": "memory_added", "event_id": id, "instance_id": "poster", "data": {"n": moment}});
         let (answer, ()) = tokio::join!(node.post("/v1/tenants/room/events", &event), async {
             if moment > 0 {
                 node.fail_room("room").await;

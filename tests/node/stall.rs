@@ -40,7 +40,7 @@ async fn start(stall_timeout: &str) -> Node {
         ("limits.stall_timeout", stall_timeout),
         ("limits.outbox_bytes", "262144"),
         ("limits.control_per_minute", "6000000"),
-        ("server.send_buffer", "16384"),
+        ("server.send_buffer", "131072"),
         ("rooms.ring_bytes", "1048576"),
     ];
     Node::start(&settings).await

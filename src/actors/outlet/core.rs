@@ -365,7 +365,7 @@ impl Core {
         let spread = self.context.config.drain.spread;
         self.with(key, |member, _, _| {
             member.link.send_home(retry_after(spread));
-            member.go_when_answered();
+            member.answered();
         });
     }
 
@@ -475,7 +475,7 @@ impl Member {
             Step::Advance { from, to } => link.send(voice.advance(from, to)),
             Step::Ack(ack) => link.send(ack),
         });
-        self.go_when_answered();
+        self.answered();
         sent
     }
 
@@ -502,14 +502,14 @@ impl Member {
             }
             Err(refusal) => self.link.send(voice.error(&refusal)),
         }
-        self.go_when_answered();
+        self.answered();
     }
 
-    /// Whoever is being sent home goes as soon as everything that it published is answered.
-    fn go_when_answered(&self) {
+    /// What changes when answers were sent or held: whoever is being sent home goes when nothing is left to answer.
+    fn answered(&self) {
+        self.link.hold_answers(self.acks.len());
         if let Some(retry_after) = self.link.leaving()
             && self.link.in_flight() == 0
-            && self.acks.is_empty()
         {
             self.link.close(Close::Restart { retry_after });
         }
@@ -526,6 +526,6 @@ impl Member {
                 link.send(ack);
             }
         });
-        self.go_when_answered();
+        self.answered();
     }
 }

@@ -356,8 +356,7 @@ mod tests {
 
     #[test]
     fn an_event_that_was_never_sent_is_caught() {
-        let strange =
-            problems(|_, records| records.push(Delivered { seq: 5, prev: 4, id: "strange".to_owned() }));
+        let strange = problems(|_, records| records.push(Delivered { seq: 5, prev: 4, id: "strange".to_owned() }));
         assert!(strange.contains("strange was never sent"), "{strange}");
     }
 
