@@ -283,13 +283,8 @@ impl Room {
             return;
         }
         self.keeps += 1;
-        let (tenant, number) = (&self.tenant, self.keeps);
-        let moved = mem::take(&mut self.cursors);
-        self.keeping.extend(moved.iter().map(|(instance, position)| (instance.clone(), (*position, number))));
-        let updates = moved
-            .into_iter()
-            .map(|(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position })
-            .collect();
+        let (updates, number) = (self.take_moved_cursors(), self.keeps);
+        self.keeping.extend(updates.iter().map(|update| (update.instance.clone(), (update.position, number))));
         let kept = self.context.backbone.keep_cursors(updates);
         ctx.spawn(kept.into_actor(self).map(move |kept, room, _| {
             if let Err(error) = kept {
@@ -309,6 +304,21 @@ impl Room {
     fn fresh_cursor(&self, instance: &InstanceId) -> Option<Position> {
         let keeping = self.keeping.get(instance).map(|(position, _)| *position);
         self.cursors.get(instance).copied().max(keeping)
+    }
+
+    fn take_moved_cursors(&mut self) -> Vec<CursorUpdate> {
+        let (moved, tenant) = (mem::take(&mut self.cursors), &self.tenant);
+        let update = |(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position };
+        moved.into_iter().map(update).collect()
+    }
+
+    /// A dying room's last words: queued at once, ahead of whatever the next room does.
+    fn hand_over_cursors(&mut self) {
+        if !self.cursors.is_empty() {
+            let updates = self.take_moved_cursors();
+            // Nobody is left to hear how it ended.
+            drop(self.context.backbone.keep_cursors(updates));
+        }
     }
 
     fn keep_tally(&mut self) {
@@ -437,11 +447,7 @@ impl Drop for Room {
         // A room that ends while members are here ends by a fault: say so, and they move to the next one. On the way
         // out the log ends before the rooms do, and there is no next one.
         if !self.retiring && !self.context.is_draining() {
-            let moved = mem::take(&mut self.cursors).into_iter();
-            let tenant = &self.tenant;
-            let updates = moved.map(|(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position });
-            // Queued at once and ahead of whatever the next room does; nobody is left to hear how it ended.
-            drop(self.context.backbone.keep_cursors(updates.collect()));
+            self.hand_over_cursors();
             // The outlets before the directory: they hear of this room's end before anybody can be in the next one.
             self.ports.tell_all_that_room_died(self.serial);
             let died = Died { tenant: self.tenant.clone(), serial: self.serial };

@@ -148,6 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_counts_when_its_last_byte_is_there() {
+        let bytes = [whole(0x81, 5), whole(0x8a, 0), whole(0x89, 125), frame(0x82, 3)].concat();
+        for chunk in [1, 2, 3, 7, 4096] {
+            let mut guard = FrameGuard::default();
+            bytes.chunks(chunk).for_each(|part| guard.check(part, LIMIT).expect("good frames"));
+            assert_eq!(guard.frames(), 3, "{chunk}");
+            guard.check(&[0; 2], LIMIT).expect("payload");
+            assert_eq!(guard.frames(), 3, "{chunk}");
+            guard.check(&[0], LIMIT).expect("payload");
+            assert_eq!(guard.frames(), 4, "{chunk}");
+        }
+    }
+
+    #[test]
     fn a_too_large_frame_is_refused_at_its_header() {
         assert_eq!(check(&frame(0x81, 1001), 1), Err(Close::TooLarge));
         assert_eq!(check(&frame(0x82, usize::MAX), 3), Err(Close::TooLarge));
