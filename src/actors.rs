@@ -14,6 +14,7 @@
 pub mod context;
 pub mod directory;
 pub mod driver;
+pub mod gate;
 pub mod heartbeat;
 pub mod link;
 pub mod messages;

@@ -11,8 +11,8 @@
 //! | [`node`] | the composition root: config in, running node out, drain |
 //! | [`cli`] | the command line |
 //!
-//! [`client`] is the other side of the socket and sees only [`model`] and [`wire`]. [`config`] and
-//! [`telemetry`] are leaves that any layer above `model` may read.
+//! [`client`] is the other side of the socket and sees only [`model`] and [`wire`]. [`config`],
+//! [`telemetry`] and [`memory`] are leaves that any layer above `model` may read.
 
 pub mod actors;
 pub mod auth;
@@ -21,6 +21,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod http;
+pub mod memory;
 pub mod model;
 pub mod node;
 pub mod telemetry;

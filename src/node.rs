@@ -32,10 +32,16 @@ use crate::{
         ProcessFigures,
         server::{self, Shared},
     },
+    memory,
 };
 
 /// How often a draining node looks whether everyone has left.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// How often the node looks whether a crowd has come or gone.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Connections that make a crowd.
+const CROWD: u64 = 256;
 
 /// A node that serves.
 #[derive(Debug)]
@@ -98,6 +104,7 @@ impl Node {
                 tracing::error!(%error, "the server ended");
             }
         });
+        actix_rt::spawn(keep_house(context.clone()));
         tracing::info!(%address, epoch = %context.backbone.epoch(), "ready");
         Ok(Self { address, context, addresses, server })
     }
@@ -135,6 +142,21 @@ impl Node {
         server.stop(true).await;
         context.backbone.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// When a crowd has come or gone and the number of connections is steady again, gives memory back.
+async fn keep_house(context: Arc<NodeContext>) {
+    let (mut settled, mut before) = (0, 0);
+    loop {
+        sleep(HOUSEKEEPING).await;
+        let now = context.connections.taken();
+        if now == before && now.abs_diff(settled) >= CROWD {
+            settled = now;
+            // Not on the thread that accepts and drains. It cannot fail, and nobody waits for it.
+            drop(tokio::task::spawn_blocking(memory::give_back));
+        }
+        before = now;
     }
 }
 

@@ -70,7 +70,9 @@ fn a_server_that_drops_is_caught() {
     let output = bench("fanout", &server.url, &["--members", "40", "--events", "50", "--json"]);
     let report = report(&output);
     assert_eq!(output.status.code(), Some(1), "{report}");
-    assert_eq!((figure(&report, "lost"), figure(&report, "delivered")), (1.0, 1_999.0));
+    // One, unless a busy machine let the server join two events into the write that it left out.
+    assert!(figure(&report, "lost") >= 1.0, "{report}");
+    assert_eq!(figure(&report, "lost") + figure(&report, "delivered"), 2_000.0);
     assert_eq!(report["passed"], Value::Bool(false));
 }
 
@@ -89,7 +91,8 @@ fn a_server_that_doubles_is_caught() {
     let output = bench("fanout", &server.url, &["--members", "40", "--events", "50", "--json"]);
     let report = report(&output);
     assert_eq!(output.status.code(), Some(1), "{report}");
-    assert_eq!((figure(&report, "doubled"), figure(&report, "lost")), (2.0, 0.0));
+    assert!(figure(&report, "doubled") >= 1.0, "{report}");
+    assert_eq!((figure(&report, "lost"), figure(&report, "delivered")), (0.0, 2_000.0));
 }
 
 #[test]
@@ -105,7 +108,7 @@ fn an_open_loop_with_several_publishers_counts_each_of_them() {
 #[test]
 fn the_reference_is_run_first_and_the_table_has_the_ratio() {
     let server = Reference::start(&[]);
-    let output = bench("fanout", &server.url, &["--members", "10", "--events", "20", "--reference"]);
+    let output = bench("fanout", &server.url, &["--members", "10", "--events", "20", "--reference", "--rounds", "2"]);
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(table.lines().any(|line| line.split_whitespace().eq(["figure", "node", "reference", "ratio"])), "{table}");

@@ -235,7 +235,7 @@ fn a_value_out_of_range_and_a_zero_without_meaning_are_refused() {
         ("server.port", "65536"),
         ("server.port", "-1"),
         ("rooms.threads", "0"),
-        ("limits.json_depth", "129"),
+        ("limits.json_depth", "121"),
         ("limits.max_message_bytes", "0"),
         ("heartbeat.interval", "0s"),
         ("heartbeat.interval", "1ns"),

@@ -13,13 +13,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
     ("telemetry", &["model", "config"]),
+    ("memory", &[]),
     ("wire", &["model", "config", "telemetry"]),
     ("auth", &["model", "config", "telemetry"]),
     ("backbone", &["model", "config", "telemetry"]),
     ("journal", &["model", "config", "telemetry", "wire", "auth", "backbone"]),
     ("actors", &["model", "config", "telemetry", "wire", "auth", "backbone", "journal"]),
     ("http", &["model", "config", "telemetry", "wire", "auth", "backbone", "journal", "actors"]),
-    ("node", &["model", "config", "telemetry", "wire", "auth", "backbone", "journal", "actors", "http"]),
+    ("node", &["model", "config", "telemetry", "memory", "wire", "auth", "backbone", "journal", "actors", "http"]),
     ("client", &["model", "wire"]),
     (
         "cli",
@@ -360,6 +361,15 @@ fn a_file_out_of_style_is_caught() {
     assert_eq!(out_of_style("a.rs", &long).len(), 1);
     assert_none(&out_of_style("a/tests.rs", &long));
     assert_none(&out_of_style("a.rs", "//! Owns nothing."));
+}
+
+#[test]
+fn unsafe_stands_in_one_place_only() {
+    let with: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| tokens(&code_of(text)).iter().any(|token| token == "unsafe"))
+        .collect();
+    assert_eq!(with.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>(), ["memory.rs"]);
 }
 
 #[test]

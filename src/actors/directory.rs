@@ -46,8 +46,10 @@ impl Directory {
     }
 
     fn room_of(&mut self, tenant: TenantId, me: Addr<Self>) -> Entered {
-        if let Some(entry) = self.rooms.get(&tenant).filter(|entry| entry.room.connected()) {
-            return entry.clone();
+        match self.rooms.get(&tenant) {
+            Some(entry) if entry.room.connected() => return entry.clone(),
+            Some(_) => self.bury(&tenant),
+            None => {}
         }
         let serial = self.context.serial();
         let arbiter = &self.arbiters[self.spread.hash_one(&tenant) as usize % self.arbiters.len()];
@@ -56,6 +58,15 @@ impl Directory {
         let entered = Entered { serial, room };
         self.rooms.insert(tenant, entered.clone());
         entered
+    }
+}
+
+impl Directory {
+    /// A room is dead; noticed by its own word or by whoever wanted in, whichever comes first.
+    fn bury(&mut self, tenant: &TenantId) {
+        tracing::error!(%tenant, "room died and will be rebuilt from the log");
+        self.context.metrics.rooms_rebuilt.inc();
+        self.rooms.remove(tenant);
     }
 }
 
@@ -118,9 +129,7 @@ impl Handler<Died> for Directory {
 
     fn handle(&mut self, Died { tenant, serial }: Died, _: &mut Self::Context) {
         if self.rooms.get(&tenant).is_some_and(|entry| entry.serial == serial) {
-            tracing::error!(%tenant, "room died and will be rebuilt from the log");
-            self.context.metrics.rooms_rebuilt.inc();
-            self.rooms.remove(&tenant);
+            self.bury(&tenant);
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{outlet::Outlet, room::Room};
+use super::{gate::Gate, outlet::Outlet, room::Room};
 use crate::{
     backbone::{Append, AppendError, Appended, BackboneError, Page},
     model::{
@@ -171,13 +171,10 @@ pub struct Acknowledged {
     pub position: Position,
 }
 
-/// An outlet has carried its orders out and can take more.
-#[derive(Debug, Message)]
+/// An outlet has carried its orders out, and the room waits for that.
+#[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct CarriedOut {
-    /// Which.
-    pub outlet: u64,
-}
+pub struct CarriedOut;
 
 /// A member asks for the room's figures; the answer comes as an order to its outlet.
 #[derive(Debug, Message)]
@@ -251,7 +248,9 @@ pub struct Fail;
 #[rtype(result = "()")]
 pub struct Orders {
     /// The room that wants it.
-    pub room: Entered,
+    pub room: Arc<Entered>,
+    /// Where to say that it is done.
+    pub gate: Arc<Gate>,
     /// What it wants.
     pub orders: Vec<Order>,
 }

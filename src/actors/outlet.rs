@@ -5,6 +5,7 @@
 //! from clients, other threads' members.
 
 mod core;
+mod member;
 mod registry;
 
 use std::{
@@ -16,10 +17,11 @@ use std::{
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
 
 use self::core::Core;
-pub use self::core::{Echo, Newcomer, Options};
+pub use self::member::{Echo, Newcomer, Options};
 use super::{
     context::NodeContext,
     directory::Directory,
+    gate::Awaited,
     messages::{CarriedOut, Emptied, Enter, Entered, Gone, Join, MemberKey, Orders, RoomDied},
     room::Room,
 };
@@ -32,7 +34,7 @@ pub struct Shared {
     tenant: TenantId,
     core: RefCell<Core>,
     /// The room that the members belong to.
-    room: RefCell<Entered>,
+    room: RefCell<Arc<Entered>>,
     /// Set while what the members wait for is repeated to a new room.
     moving: Cell<bool>,
     addr: RefCell<Option<Addr<Outlet>>>,
@@ -62,7 +64,7 @@ impl Shared {
             id,
             tenant: tenant.clone(),
             core: RefCell::new(Core::new(id, tenant.clone(), context.clone(), room.room.clone())),
-            room: RefCell::new(room.clone()),
+            room: RefCell::new(Arc::new(room.clone())),
             moving: Cell::new(false),
             addr: RefCell::default(),
         });
@@ -97,8 +99,8 @@ impl Shared {
     }
 
     /// The room that the members belong to.
-    pub fn room(&self) -> Addr<Room> {
-        self.room.borrow().room.clone()
+    pub fn room(&self) -> Arc<Entered> {
+        self.room.borrow().clone()
     }
 
     /// Whether publishes have to wait: they would overtake those that are repeated to a new room.
@@ -107,7 +109,7 @@ impl Shared {
     }
 
     /// From here on the members belong to this room.
-    fn adopt(&self, room: Entered) {
+    fn adopt(&self, room: Arc<Entered>) {
         self.moving.set(true);
         self.core.borrow_mut().adopt(room.room.clone());
         *self.room.borrow_mut() = room;
@@ -136,7 +138,7 @@ impl Actor for Outlet {
 impl Handler<Orders> for Outlet {
     type Result = ();
 
-    fn handle(&mut self, Orders { room, orders }: Orders, ctx: &mut Self::Context) {
+    fn handle(&mut self, Orders { room, gate, orders }: Orders, ctx: &mut Self::Context) {
         let known = self.shared.room.borrow().serial;
         if room.serial < known {
             return; // the last words of a room that died; its members are in the next one
@@ -151,16 +153,14 @@ impl Handler<Orders> for Outlet {
             let shared = self.shared.clone();
             ctx.run_later(delay, move |_, _| shared.core.borrow_mut().close_for_restart(key));
         }
-        let Entered { room, .. } = room;
         if is_new {
-            let (shared, room) = (self.shared.clone(), room.clone());
+            let (shared, room) = (self.shared.clone(), room.room.clone());
             // A room that dies over it says so, and everything is repeated to the next one.
             ctx.wait(async move { repeat_publishes(&shared, &room).await.unwrap_or_default() }.into_actor(self));
         }
-        if room.try_send(CarriedOut { outlet: self.shared.id }).is_err() {
+        if gate.carried_out() == Awaited::Yes && room.room.try_send(CarriedOut).is_err() {
             // The room's mailbox is full for a moment: wait for a place. A dead room answers at once.
-            let carried_out = CarriedOut { outlet: self.shared.id };
-            ctx.spawn(async move { room.send(carried_out).await.unwrap_or_default() }.into_actor(self));
+            ctx.spawn(async move { room.room.send(CarriedOut).await.unwrap_or_default() }.into_actor(self));
         }
     }
 }
@@ -199,7 +199,7 @@ async fn move_to_new_room(shared: &Rc<Shared>, directory: &Addr<Directory>, me: 
             Ok(Err(_)) | Err(_) => return,
         };
         let room = entered.room.clone();
-        shared.adopt(entered);
+        shared.adopt(Arc::new(entered));
         let joins = shared.core.borrow_mut().start_over(me);
         if rejoin(&room, joins).await.is_ok() && repeat_publishes(shared, &room).await.is_ok() {
             return;

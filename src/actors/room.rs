@@ -5,13 +5,15 @@
 //! pass the same ordered queue to its outlet). Must not: block on I/O, hold a socket, know which log it is.
 
 pub mod appends;
+mod cursors;
 mod history;
+mod housekeeping;
 pub mod joining;
 mod ports;
 mod presence;
 mod ring;
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
@@ -19,20 +21,20 @@ use actix::{
 };
 use futures_util::stream;
 
-use self::{appends::Appends, history::History, joining::Lookups, ports::Ports, presence::Announcements, ring::Ring};
+use self::{
+    appends::Appends, cursors::Cursors, history::History, joining::Lookups, ports::Ports, presence::Announcements,
+    ring::Ring,
+};
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
-    messages::{
-        Acknowledged, CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, Retire, RoomReport,
-        TellFigures,
-    },
+    messages::{CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures},
     metrics::Held,
 };
 use crate::{
-    backbone::{BackboneError, CursorUpdate, Feed, FeedItem, Page, ReadBudget, Stored},
+    backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, Stored},
     model::{
-        InstanceId, Position, TenantId,
+        Position, TenantId,
         roster::{Farewell, Roster},
         tally::Tally,
     },
@@ -54,6 +56,8 @@ const TALLY_EVERY: u64 = 512;
 #[derive(Debug)]
 pub struct Room {
     serial: u64,
+    /// Itself, as its outlets know it.
+    me: Option<Arc<Entered>>,
     tenant: TenantId,
     context: Arc<NodeContext>,
     directory: Addr<Directory>,
@@ -69,11 +73,7 @@ pub struct Room {
     appends: Appends,
     tally: Tally,
     tally_kept: u64,
-    /// Moved cursors that are not on their way to the log yet.
-    cursors: HashMap<InstanceId, Position>,
-    /// Those that are on their way, with the number of the write.
-    keeping: HashMap<InstanceId, (Position, u64)>,
-    keeps: u64,
+    cursors: Cursors,
     announcements: Announcements,
     /// Whether a tick is due.
     ticking: bool,
@@ -97,6 +97,7 @@ impl Room {
     pub fn new(serial: u64, tenant: TenantId, context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
         Self {
             serial,
+            me: None,
             ring: Ring::new(context.config.rooms.ring_bytes),
             history: History::default(),
             lookups: Lookups::default(),
@@ -112,9 +113,7 @@ impl Room {
             trimmed_to: Position::START,
             tally: Tally::default(),
             tally_kept: 0,
-            cursors: HashMap::new(),
-            keeping: HashMap::new(),
-            keeps: 0,
+            cursors: Cursors::default(),
             announcements: Announcements::default(),
             ticking: false,
             retiring: false,
@@ -161,9 +160,7 @@ impl Room {
             let item = feed.next().await;
             Some((item, feed))
         }));
-        if let Some(answers) = self.appends.take_answers() {
-            ctx.add_stream(answers);
-        }
+        ctx.add_stream(self.appends.answers());
         self.tick_later(ctx);
     }
 
@@ -206,8 +203,9 @@ impl Room {
 
     /// Sends the outlets what waits for them and forgets those that are gone.
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        let me = Entered { serial: self.serial, room: ctx.address() };
-        for (instance, key) in self.ports.flush(&me) {
+        let serial = self.serial;
+        let me = self.me.get_or_insert_with(|| Arc::new(Entered { serial, room: ctx.address() }));
+        for (instance, key) in self.ports.flush(me) {
             // Their outlet has stopped. If that is because they left, their own farewell, which says how, is in the
             // mailbox already: this one goes behind it, and counts only if their thread is gone.
             let leave = Leave { key, instance, how: Farewell::Lost };
@@ -224,115 +222,6 @@ impl Room {
             total_messages: self.tally.messages,
             connected_instances: self.roster.iter().map(|(instance, _)| instance.to_string()).collect(),
         }
-    }
-
-    /// Makes sure that a tick comes.
-    fn tick_later(&mut self, ctx: &mut Context<Self>) {
-        if !mem::replace(&mut self.ticking, true) {
-            ctx.run_later(self.context.config.rooms.cursor_flush, |room, ctx| {
-                room.ticking = false;
-                room.tick(ctx);
-            });
-        }
-    }
-
-    /// What is done now and then: keep cursors and tally, declare the missed gone, retire when idle.
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.keep_cursors(ctx);
-        self.expire_missed();
-        self.sum_up_presence();
-        if self.tally_kept >= TALLY_EVERY {
-            self.keep_tally();
-        }
-        self.flush(ctx);
-        let idle = self.roster.is_empty() && self.appends.is_idle();
-        if !idle {
-            self.used_at = self.context.uptime();
-        }
-        if self.roster.misses_somebody() || self.moves_cursors() || self.announcements.any() {
-            self.tick_later(ctx);
-        } else if idle {
-            self.retire_when_due(ctx);
-        }
-    }
-
-    fn retire_when_due(&mut self, ctx: &mut Context<Self>) {
-        let idle_for = self.context.uptime().saturating_sub(self.used_at);
-        let timeout = self.context.config.rooms.idle_timeout;
-        if idle_for < timeout {
-            if !mem::replace(&mut self.ticking, true) {
-                ctx.run_later(timeout - idle_for, |room, ctx| {
-                    room.ticking = false;
-                    room.tick(ctx);
-                });
-            }
-            return;
-        }
-        self.retiring = true;
-        let asked = self.directory.send(Retire { tenant: self.tenant.clone(), serial: self.serial });
-        ctx.wait(asked.into_actor(self).map(|_, room, ctx| {
-            // Whoever finds this room from now on is told that it is gone, and asks the directory again.
-            tracing::info!(tenant = %room.tenant, "room retired");
-            room.keep_tally();
-            ctx.stop();
-        }));
-    }
-
-    fn keep_cursors(&mut self, ctx: &mut Context<Self>) {
-        if self.cursors.is_empty() {
-            return;
-        }
-        self.keeps += 1;
-        let (updates, number) = (self.take_moved_cursors(), self.keeps);
-        self.keeping.extend(updates.iter().map(|update| (update.instance.clone(), (update.position, number))));
-        let kept = self.context.backbone.keep_cursors(updates);
-        ctx.spawn(kept.into_actor(self).map(move |kept, room, _| {
-            if let Err(error) = kept {
-                // Harmless: the instance is sent again what it has, under the same positions.
-                tracing::warn!(tenant = %room.tenant, %error, "cursors were not kept");
-            }
-            room.keeping.retain(|_, (_, write)| *write > number);
-        }));
-    }
-
-    /// Whether the room knows of cursors what the log may not know.
-    fn moves_cursors(&self) -> bool {
-        !self.cursors.is_empty() || !self.keeping.is_empty()
-    }
-
-    /// An instance's cursor that the log may not have yet.
-    fn fresh_cursor(&self, instance: &InstanceId) -> Option<Position> {
-        let keeping = self.keeping.get(instance).map(|(position, _)| *position);
-        self.cursors.get(instance).copied().max(keeping)
-    }
-
-    fn take_moved_cursors(&mut self) -> Vec<CursorUpdate> {
-        let (moved, tenant) = (mem::take(&mut self.cursors), &self.tenant);
-        let update = |(instance, position)| CursorUpdate { tenant: tenant.clone(), instance, position };
-        moved.into_iter().map(update).collect()
-    }
-
-    /// A dying room's last words: queued at once, ahead of whatever the next room does.
-    fn hand_over_cursors(&mut self) {
-        if !self.cursors.is_empty() {
-            let updates = self.take_moved_cursors();
-            // Nobody is left to hear how it ended.
-            drop(self.context.backbone.keep_cursors(updates));
-        }
-    }
-
-    fn keep_tally(&mut self) {
-        if mem::take(&mut self.tally_kept) == 0 {
-            return;
-        }
-        let (kept, tenant) =
-            (self.context.backbone.keep_tally(&self.tenant, self.tally.to_bytes()), self.tenant.clone());
-        actix_rt::spawn(async move {
-            if let Err(error) = kept.await {
-                // Harmless: it is folded from the log again.
-                tracing::warn!(%tenant, %error, "the tally was not kept");
-            }
-        });
     }
 }
 
@@ -368,6 +257,8 @@ impl StreamHandler<FeedItem> for Room {
         match item {
             FeedItem::Records(records) => {
                 self.apply(records);
+                // The answers come right behind the records: one set of orders for both.
+                self.take_answers();
                 self.flush(ctx);
             }
             FeedItem::Lagged => self.recover(ctx),
@@ -383,24 +274,8 @@ impl StreamHandler<FeedItem> for Room {
 impl Handler<CarriedOut> for Room {
     type Result = ();
 
-    fn handle(&mut self, CarriedOut { outlet }: CarriedOut, ctx: &mut Self::Context) {
-        self.ports.carried_out(outlet);
+    fn handle(&mut self, _: CarriedOut, ctx: &mut Self::Context) {
         self.flush(ctx);
-    }
-}
-
-impl Handler<Acknowledged> for Room {
-    type Result = ();
-
-    fn handle(&mut self, acknowledged: Acknowledged, ctx: &mut Self::Context) {
-        let Acknowledged { key, instance, position } = acknowledged;
-        // A client cannot have seen what the room has not: a cursor from nowhere would lose it everything up to there.
-        if position > self.head || !self.roster.is_member(&instance, key) {
-            return;
-        }
-        let kept = self.cursors.entry(instance).or_default();
-        *kept = position.max(*kept);
-        self.tick_later(ctx);
     }
 }
 

@@ -2,33 +2,31 @@
 //!
 //! Owns: the client's identity, grant and budgets. Must not: touch the backbone, know other sessions.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll};
+mod membership;
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_http::ws::{Item, Message as Frame, ProtocolError};
 use actix_web_actors::ws::WebsocketContext;
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
+pub use self::membership::{Membership, SharedMembership};
 use super::{
     context::NodeContext,
     directory::Directory,
     heartbeat::{HeartbeatSupervisor, Watch},
     link::Link,
-    messages::{
-        Acknowledged, Beat, Enter, Expire, Join, JoinKind, Leave, MemberKey, Publication, Publish, TellFigures,
-    },
-    outlet::{self, Newcomer, Options},
-    room::Room,
+    messages::{Acknowledged, Beat, Expire, MemberKey, Publication, Publish, TellFigures},
+    outlet::Options,
+    room::{Room, appends::append_of},
 };
 use crate::{
     auth::Grant,
-    backbone::{Append, Expect, Subject},
     model::{
-        DedupeId, InstanceId,
         rate::{RateBudget, Verdict},
         resume::Since,
-        roster::{Farewell, Presence},
     },
     wire::{
         Close, Code, Refusal, frame,
@@ -61,39 +59,6 @@ pub struct Addresses {
     /// For its deadline.
     pub supervisor: Addr<HeartbeatSupervisor>,
 }
-
-/// A session's place in its room.
-#[derive(Debug)]
-pub struct Membership {
-    /// The outlet of its thread.
-    pub outlet: Rc<outlet::Shared>,
-    /// The place in it.
-    pub key: MemberKey,
-    /// Who it is.
-    pub instance: InstanceId,
-    /// The room that it asked to let it in last; its outlet hears of a new one a little later.
-    pub entered: Option<Addr<Room>>,
-}
-
-impl Membership {
-    /// Ends it and tells the room.
-    pub fn end(self, how: Farewell) {
-        let Self { outlet, key, instance, entered } = self;
-        let room = outlet.room();
-        outlet.dismiss(key);
-        let entered = entered.filter(|entered| *entered != room);
-        for room in [Some(room), entered].into_iter().flatten() {
-            let leave = Leave { key, instance: instance.clone(), how };
-            if let Err(actix::dev::SendError::Full(leave)) = room.try_send(leave) {
-                // The room is busy for a moment; the farewell must not get lost.
-                actix_rt::spawn(async move { room.send(leave).await.unwrap_or_default() });
-            }
-        }
-    }
-}
-
-/// Membership as the session and its driver share it.
-pub type SharedMembership = Rc<RefCell<Option<Membership>>>;
 
 /// The actor.
 pub struct Session {
@@ -149,72 +114,6 @@ impl Session {
         }
     }
 
-    /// Enters the room; until that is done nothing the client says is read.
-    fn join(&mut self, ctx: &mut WebsocketContext<Self>) {
-        let Some(request) = self.request.take() else { return };
-        let Request { grant, since, requested, options, capabilities } = *request;
-        let (tenant, instance) = (grant.tenant().clone(), grant.instance().clone());
-        let presence = Presence { connected_at: self.context.now(), capabilities };
-        let newcomer = Newcomer {
-            serial: self.context.serial(),
-            session: self.id,
-            link: self.link.clone(),
-            instance: instance.clone(),
-            presence: presence.clone(),
-            options,
-            since: since.clone(),
-            requested: requested.clone(),
-        };
-        let (context, directory, session) = (self.context.clone(), self.addresses.directory.clone(), self.id);
-        let membership = self.membership.clone();
-        let joining = async move {
-            let mut newcomer = Some(newcomer);
-            loop {
-                let entered = match directory.send(Enter(tenant.clone())).await {
-                    Ok(entered) => entered?,
-                    Err(_) => return Err(Refusal::new(Code::Draining, "the node is going away")),
-                };
-                if let Some(newcomer) = newcomer.take() {
-                    let outlet = outlet::Shared::for_tenant(&tenant, &entered, &directory, &context);
-                    let key = outlet.admit(newcomer);
-                    *membership.borrow_mut() =
-                        Some(Membership { outlet, key, instance: instance.clone(), entered: None });
-                }
-                let (key, outlet) = match &mut *membership.borrow_mut() {
-                    Some(Membership { outlet, key, entered: last, .. }) => {
-                        *last = Some(entered.room.clone());
-                        (*key, outlet.addr())
-                    }
-                    None => return Ok(()), // the connection ended meanwhile
-                };
-                let Some(outlet) = outlet else { return Ok(()) };
-                let join = Join {
-                    key,
-                    session,
-                    outlet,
-                    instance: instance.clone(),
-                    presence: presence.clone(),
-                    since: since.clone(),
-                    requested: requested.clone(),
-                    kind: JoinKind::Fresh,
-                };
-                if let Ok(Ok(())) = entered.room.send(join).await {
-                    return Ok(());
-                }
-            }
-        };
-        ctx.wait(joining.into_actor(self).map(|joined, session, _| {
-            if let Err(refusal) = joined {
-                session.refuse(&refusal);
-                session.link.close(match refusal.code {
-                    Code::LimitReached => Close::LimitReached,
-                    Code::Draining => Close::Restart { retry_after: refusal.retry_after.unwrap_or_default() },
-                    _ => Close::Internal,
-                });
-            }
-        }));
-    }
-
     fn refuse(&self, refusal: &Refusal) {
         self.context.metrics.refused.inc();
         self.link.send(self.voice().error(refusal));
@@ -259,7 +158,10 @@ impl Session {
             ClientMessage::Ping | ClientMessage::Ack(_) => (self.controls.take(now), None),
         };
         let Verdict::Refuse { retry_after } = verdict else {
-            self.refused_in_a_row = 0;
+            // A ping in between does not make a flood of publishes better.
+            if !matches!(message, ClientMessage::Ping | ClientMessage::Ack(_)) {
+                self.refused_in_a_row = 0;
+            }
             return true;
         };
         let mut refusal = Refusal::new(Code::RateLimited, "too many messages; nothing was done with this one");
@@ -277,22 +179,15 @@ impl Session {
             let refusal = Refusal::new(Code::Draining, "the node is going away; repeat with the same id");
             return self.refuse(&refusal.about(publish.id).after(wait));
         }
-        let (tenant, instance) = (self.grant.tenant(), self.grant.instance());
-        let append = Append {
-            tenant: tenant.clone(),
-            dedupe: DedupeId::of(tenant, instance, publish.id),
-            expect: Expect::Anything,
-            body: publish.to_body(tenant, instance, self.context.now()),
-            subject: Subject::Event(publish.event_type),
-        };
-        let publication = Publication { token: self.context.serial(), id: publish.id, append };
+        let (token, id) = (self.context.serial(), publish.id);
+        let publication = Publication { token, id, append: append_of(&self.grant, publish, self.context.now()) };
         let place = self.membership.borrow().as_ref().map(|m| (m.outlet.clone(), m.key));
         let Some((outlet, key)) = place else { return };
         self.link.expect(publication.clone());
         if outlet.is_moving() {
             return self.wait_while_full(ctx); // it goes to the new room behind those that are repeated to it
         }
-        match outlet.room().try_send(Publish { key, publication }) {
+        match outlet.room().room.try_send(Publish { key, publication }) {
             Ok(()) => {}
             Err(actix::dev::SendError::Full(publish)) => {
                 self.link.settle(publish.publication.token);
@@ -324,7 +219,7 @@ impl Session {
         Room: Handler<M>,
     {
         if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow()
-            && let Err(actix::dev::SendError::Full(_)) = outlet.room().try_send(message(*key))
+            && let Err(actix::dev::SendError::Full(_)) = outlet.room().room.try_send(message(*key))
         {
             let refusal = Refusal::new(Code::Busy, "the room is busy; ask again");
             self.refuse(&refusal.after(std::time::Duration::from_millis(100)));

@@ -112,9 +112,8 @@ struct FanoutArgs {
     /// Events that are not yet acknowledged and delivered to everybody.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     in_flight: usize,
-    /// Run the same against a bare server and print the ratio.
-    #[arg(long)]
-    reference: bool,
+    #[command(flatten)]
+    comparison: Comparison,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -136,9 +135,8 @@ struct OverloadArgs {
     /// Connections that publish.
     #[arg(long, default_value_t = 4, value_parser = at_least_one)]
     publishers: usize,
-    /// Run the same against a bare server and print the ratio.
-    #[arg(long)]
-    reference: bool,
+    #[command(flatten)]
+    comparison: Comparison,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -201,6 +199,16 @@ struct IdleArgs {
     seconds: u64,
 }
 
+#[derive(Clone, Debug, clap::Args)]
+struct Comparison {
+    /// Run the same against a bare server and print the ratio.
+    #[arg(long)]
+    reference: bool,
+    /// Measure so many times and print the median of each figure.
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    rounds: usize,
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n >= 1).ok_or_else(|| "must be a number from 1".to_owned())
 }
@@ -225,7 +233,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let report = runtime.block_on(async {
         // The run watches its own deadline and says what was missing; this is for what it did not foresee.
-        let limit = common.timeout.saturating_mul(3);
+        let rounds = match &args.run {
+            Run::Fanout(FanoutArgs { comparison, .. }) | Run::Overload(OverloadArgs { comparison, .. }) => {
+                comparison.rounds
+            }
+            _ => 1,
+        };
+        let limit = common.timeout.saturating_mul(3).saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
         tokio::time::timeout(limit, measure(&args.run, &common)).await.context("the run did not finish")?
     })?;
     if common.json {
@@ -285,7 +299,7 @@ async fn fan_out(args: &FanoutArgs, target: &Target) -> anyhow::Result<Report> {
     let parameters = json!({"members": args.members, "events": events, "size": args.size, "in_flight": args.in_flight});
     let load = Load::Window(args.in_flight);
     let plan = plan(&args.common, target, args.members, events, args.size, load);
-    compared("fanout", parameters, plan, args.common.timeout, Comparison::from(args.reference)).await
+    compared("fanout", parameters, plan, args.common.timeout, &args.comparison).await
 }
 
 async fn overload(args: &OverloadArgs, target: &Target) -> anyhow::Result<Report> {
@@ -295,7 +309,7 @@ async fn overload(args: &OverloadArgs, target: &Target) -> anyhow::Result<Report
     });
     let load = Load::Rate { per_second: args.rate as f64, publishers: args.publishers };
     let plan = plan(&args.common, target, args.members, args.rate * args.seconds, args.size, load);
-    compared("overload", parameters, plan, args.common.timeout, Comparison::from(args.reference)).await
+    compared("overload", parameters, plan, args.common.timeout, &args.comparison).await
 }
 
 fn plan(common: &Common, target: &Target, members: usize, events: u64, size: usize, load: Load) -> FanOut {
@@ -311,34 +325,26 @@ fn plan(common: &Common, target: &Target, members: usize, events: u64, size: usi
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
-    None,
-    Reference,
-}
-
-impl From<bool> for Comparison {
-    fn from(reference: bool) -> Self {
-        if reference { Self::Reference } else { Self::None }
-    }
-}
-
+/// Runs against the node, and against the reference if asked for; by turns, so that a busy machine is as busy for both.
 async fn compared(
     run: &'static str,
     parameters: Value,
     mut plan: FanOut,
     timeout: Duration,
-    comparison: Comparison,
+    comparison: &Comparison,
 ) -> anyhow::Result<Report> {
-    let reference: Option<Figures> = match comparison {
-        Comparison::None => None,
-        Comparison::Reference => {
-            let server = child::Reference::start()?;
+    let server = comparison.reference.then(child::Reference::start).transpose()?;
+    let (mut node, mut reference) = (Vec::new(), Vec::new());
+    for _ in 0..comparison.rounds {
+        if let Some(server) = &server {
             let target = Target::new(server.url.clone(), plan.target.tenant.clone(), Reach::Loopback)?;
-            let bare = FanOut { target, shape: Shape::ReadyMade, ..plan.clone() };
-            Some(bare.run().await.context("the reference")?)
+            let deadline = Instant::now() + timeout;
+            let bare = FanOut { target, shape: Shape::ReadyMade, deadline, ..plan.clone() };
+            reference.push(bare.run().await.context("the reference")?);
         }
-    };
-    plan.deadline = Instant::now() + timeout;
-    Ok(Report { run, parameters, node: plan.run().await?, reference })
+        plan.deadline = Instant::now() + timeout;
+        node.push(plan.run().await?);
+    }
+    let reference = server.map(|_| Figures::median(reference));
+    Ok(Report { run, parameters, node: Figures::median(node), reference })
 }

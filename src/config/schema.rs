@@ -171,7 +171,7 @@ pub struct Rooms {
 pub struct Limits {
     /// Largest message in bytes; at least 1.
     pub max_message_bytes: usize,
-    /// Deepest nesting of JSON; 1 to 128.
+    /// Deepest nesting of JSON; 1 to 120.
     pub json_depth: usize,
     /// Publishes per minute and instance; 0 is unlimited.
     pub messages_per_minute: u32,

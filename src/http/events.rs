@@ -16,10 +16,14 @@ use super::{
 use crate::{
     actors::{
         messages::{Enter, PublishFor},
-        room::{appends::refusal, joining::start_for_request},
+        room::{
+            appends::{append_of, refusal},
+            joining::start_for_request,
+        },
     },
-    backbone::{Append, AppendError, Appended, Expect, Outcome, ReadBudget, Subject},
-    model::{DedupeId, EventId, Position, TenantId},
+    auth::Grant,
+    backbone::{Append, AppendError, Appended, Outcome, ReadBudget},
+    model::{EventId, Position, TenantId},
     wire::{
         Batch, Code, Refusal,
         incoming::{self, Shape},
@@ -71,7 +75,7 @@ async fn publish_all(
     let mut results: Vec<Option<ItemResult>> = Vec::new();
     let (mut appends, mut ids) = (Vec::new(), Vec::new());
     for item in items {
-        match append_of(shared, tenant, item.get()) {
+        match read_item(shared, tenant, item.get()) {
             Ok((id, append)) => {
                 ids.push((results.len(), id));
                 appends.push(append);
@@ -100,21 +104,15 @@ async fn read_body(shared: &Shared, payload: Payload) -> Result<Bytes, Refusal> 
     }
 }
 
-fn append_of(shared: &Shared, tenant: &TenantId, text: &str) -> Result<(EventId, Append), Refusal> {
+fn read_item(shared: &Shared, tenant: &TenantId, text: &str) -> Result<(EventId, Append), Refusal> {
     let limits = &shared.context.config.limits;
     if text.len() > limits.max_message_bytes {
         let message = format!("the event is larger than {} bytes", limits.max_message_bytes);
         return Err(Refusal::new(Code::TooLarge, message));
     }
     let (instance, publish) = incoming::read_publish(text, tenant, limits.json_depth)?;
-    let append = Append {
-        tenant: tenant.clone(),
-        dedupe: DedupeId::of(tenant, &instance, publish.id),
-        expect: Expect::Anything,
-        body: publish.to_body(tenant, &instance, shared.context.now()),
-        subject: Subject::Event(publish.event_type),
-    };
-    Ok((publish.id, append))
+    let (id, grant) = (publish.id, Grant::unauthenticated(tenant.clone(), instance));
+    Ok((id, append_of(&grant, publish, shared.context.now())))
 }
 
 type Answers = Vec<oneshot::Receiver<Result<Appended, AppendError>>>;

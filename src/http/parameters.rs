@@ -81,8 +81,8 @@ pub(super) fn tenant(text: &str) -> Result<TenantId, Refusal> {
 
 fn capabilities(text: &str) -> Result<Vec<Box<str>>, Refusal> {
     let words: Vec<Box<str>> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(Box::from).collect();
-    let fits = |word: &Box<str>| word.len() <= CAPABILITY_BYTES && !word.chars().any(char::is_control);
-    if words.len() > CAPABILITIES || !words.iter().all(fits) {
+    let fits = |word: &str| word.len() <= CAPABILITY_BYTES && !word.chars().any(char::is_control);
+    if words.len() > CAPABILITIES || !words.iter().all(|word| fits(word)) {
         let message = format!("'capabilities' may hold {CAPABILITIES} words of at most {CAPABILITY_BYTES} bytes");
         return Err(wrong(message));
     }

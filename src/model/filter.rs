@@ -9,13 +9,13 @@ const MAX_PATTERNS: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypeFilter {
     /// Empty: everything.
-    patterns: Vec<Box<str>>,
+    patterns: Vec<String>,
 }
 
 impl TypeFilter {
     /// Reads `memory.*,concept_learned`. Empty parts are skipped; nothing at all wants everything.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        let mut patterns = Vec::new();
+        let mut patterns: Vec<String> = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             if part.len() > 128 {
                 return Err(IdError::TooLong { what: "types", limit: 128 });
@@ -28,7 +28,7 @@ impl TypeFilter {
         if patterns.len() > MAX_PATTERNS {
             return Err(IdError::TooLong { what: "types", limit: MAX_PATTERNS });
         }
-        if patterns.iter().any(|pattern: &Box<str>| &**pattern == "*") {
+        if patterns.iter().any(|pattern| pattern == "*") {
             patterns.clear();
         }
         Ok(Self { patterns })

@@ -41,8 +41,6 @@ pub enum Code {
     LogFull,
     /// Perhaps stored.
     Unknown,
-    /// The node is starting.
-    Starting,
     /// The node goes away.
     Draining,
     /// No such path.
@@ -56,6 +54,32 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, as the document lists them.
+    pub const ALL: &[Self] = &[
+        Self::InvalidJson,
+        Self::TooDeep,
+        Self::InvalidMessage,
+        Self::InvalidTenant,
+        Self::InvalidInstance,
+        Self::InvalidType,
+        Self::ReservedType,
+        Self::InvalidEventId,
+        Self::InvalidParameter,
+        Self::IdentityMismatch,
+        Self::OriginRefused,
+        Self::TooLarge,
+        Self::RateLimited,
+        Self::LimitReached,
+        Self::Busy,
+        Self::LogFull,
+        Self::Unknown,
+        Self::Draining,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UpgradeRequired,
+        Self::Internal,
+    ];
+
     /// The word on the wire.
     pub fn word(self) -> &'static str {
         self.row().0
@@ -85,7 +109,6 @@ impl Code {
             Self::Busy => ("busy", 503),
             Self::LogFull => ("log_full", 503),
             Self::Unknown => ("unknown", 503),
-            Self::Starting => ("starting", 503),
             Self::Draining => ("draining", 503),
             Self::NotFound => ("not_found", 404),
             Self::MethodNotAllowed => ("method_not_allowed", 405),
@@ -167,6 +190,22 @@ pub enum Close {
 }
 
 impl Close {
+    /// Every way to end.
+    pub const ALL: &[Self] = &[
+        Self::Normal,
+        Self::Protocol,
+        Self::NotUtf8,
+        Self::TooLarge,
+        Self::Internal,
+        Self::Restart { retry_after: Duration::ZERO },
+        Self::RateLimited,
+        Self::Invalid,
+        Self::HeartbeatLost,
+        Self::Replaced,
+        Self::TooSlow,
+        Self::LimitReached,
+    ];
+
     /// The close code.
     pub fn code(self) -> u16 {
         match self {
@@ -214,5 +253,13 @@ mod tests {
         for close in [Close::HeartbeatLost, Close::TooSlow, Close::Internal, longest] {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
+    }
+    #[test]
+    fn the_lists_are_whole() {
+        let arms = |pattern: fn(&str) -> bool| include_str!("codes.rs").lines().filter(|line| pattern(line)).count();
+        assert_eq!(Code::ALL.len(), arms(|line| line.contains(" => (\"") && line.ends_with("),")));
+        let ends_in_number =
+            |line: &str| line.rsplit_once(" => ").is_some_and(|(_, code)| code.len() == 5 && code.ends_with(','));
+        assert_eq!(Close::ALL.len(), arms(ends_in_number));
     }
 }

@@ -11,6 +11,8 @@ use super::codes::Close;
 pub struct FrameGuard {
     header: [u8; 14],
     have: u8,
+    /// Length that the present header announces.
+    announced: u64,
     /// Payload bytes of the present frame still to come.
     payload: u64,
     /// Sum of the present message's fragments so far.
@@ -25,6 +27,11 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PONG: u8 = 10;
 
+/// Bytes of the mask, a header's last.
+const MASK: u8 = 4;
+/// The longest payload of a control frame.
+const CONTROL_MOST: u8 = 125;
+
 impl FrameGuard {
     /// Checks the next bytes from the socket; `limit` is the greatest message in bytes. After an error nothing more
     /// may be fed.
@@ -32,21 +39,15 @@ impl FrameGuard {
         loop {
             let skip = self.payload.min(bytes.len() as u64);
             self.payload -= skip;
-            bytes = &bytes[skip as usize..];
             if skip > 0 && self.payload == 0 {
                 self.frames += 1;
             }
+            bytes = &bytes[skip as usize..];
             let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
             self.header[usize::from(self.have)] = byte;
             self.have += 1;
             bytes = rest;
-            if self.have >= 2 && self.have == header_size(self.header[1]) {
-                self.have = 0;
-                self.open_frame(limit)?;
-                if self.payload == 0 {
-                    self.frames += 1;
-                }
-            }
+            self.look_at_header(limit)?;
         }
     }
 
@@ -55,10 +56,41 @@ impl FrameGuard {
         self.frames
     }
 
-    fn open_frame(&mut self, limit: u64) -> Result<(), Close> {
+    /// Judges each byte of a header as soon as it is here: the parser does so too, with codes of its own.
+    fn look_at_header(&mut self, limit: u64) -> Result<(), Close> {
+        if self.have < 2 {
+            return Ok(());
+        }
+        if self.have == 2 {
+            self.check_kind()?;
+        }
+        let until_mask = size_before_mask(self.header[1]);
+        if self.have == until_mask {
+            self.check_length(limit)?;
+        }
+        if self.have == until_mask + MASK {
+            (self.have, self.payload) = (0, self.announced);
+            if self.payload == 0 {
+                self.frames += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_kind(&mut self) -> Result<(), Close> {
         let [first, second, ..] = self.header;
         let (last, opcode, masked) = (first & 0x80 != 0, first & 0x0f, second & 0x80 != 0);
-        let length = match second & 0x7f {
+        let good = match opcode {
+            CLOSE..=PONG => last && second & 0x7f <= CONTROL_MOST,
+            CONTINUATION..=BINARY => (opcode == CONTINUATION) == self.fragmented,
+            _ => false,
+        };
+        if good && masked && first & 0x70 == 0 { Ok(()) } else { Err(Close::Protocol) }
+    }
+
+    fn check_length(&mut self, limit: u64) -> Result<(), Close> {
+        let (first, second) = (self.header[0], self.header[1]);
+        self.announced = match second & 0x7f {
             126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
             127 => {
                 let mut long = [0; 8];
@@ -67,33 +99,20 @@ impl FrameGuard {
             }
             short => u64::from(short),
         };
-        if first & 0x70 != 0 || !masked {
-            return Err(Close::Protocol);
-        }
-        match opcode {
-            CLOSE..=PONG if !last || length > 125 => return Err(Close::Protocol),
-            CLOSE..=PONG => {}
-            CONTINUATION..=BINARY => {
-                if (opcode == CONTINUATION) != self.fragmented {
-                    return Err(Close::Protocol);
-                }
-                self.message = if self.fragmented { self.message.saturating_add(length) } else { length };
-                self.fragmented = !last;
-                if self.message > limit {
-                    return Err(Close::TooLarge);
-                }
+        if let CONTINUATION..=BINARY = first & 0x0f {
+            self.message = if self.fragmented { self.message.saturating_add(self.announced) } else { self.announced };
+            self.fragmented = first & 0x80 == 0;
+            if self.message > limit {
+                return Err(Close::TooLarge);
             }
-            _ => return Err(Close::Protocol),
         }
-        self.payload = length;
         Ok(())
     }
 }
 
-/// Size of a header whose second byte is this one; an unmasked one is looked at without the mask it lacks.
-fn header_size(second: u8) -> u8 {
-    let mask = if second & 0x80 != 0 { 4 } else { 0 };
-    mask + match second & 0x7f {
+/// Size of a header whose second byte is this one, without the mask.
+fn size_before_mask(second: u8) -> u8 {
+    match second & 0x7f {
         126 => 4,
         127 => 10,
         _ => 2,
@@ -165,6 +184,21 @@ mod tests {
     fn a_too_large_frame_is_refused_at_its_header() {
         assert_eq!(check(&frame(0x81, 1001), 1), Err(Close::TooLarge));
         assert_eq!(check(&frame(0x82, usize::MAX), 3), Err(Close::TooLarge));
+    }
+
+    #[test]
+    fn a_header_is_judged_before_it_is_whole() {
+        let cases = [
+            (frame(0xc1, 1), 2, Close::Protocol),
+            (frame(0x83, 1), 2, Close::Protocol),
+            (vec![0x81, 2], 2, Close::Protocol),
+            (frame(0x81, 1001), 4, Close::TooLarge),
+            (frame(0x81, usize::MAX), 10, Close::TooLarge),
+        ];
+        for (bytes, enough, close) in cases {
+            assert_eq!(check(&bytes[..enough - 1], 1), Ok(()), "{bytes:x?}");
+            assert_eq!(check(&bytes[..enough], 1), Err(close), "{bytes:x?}");
+        }
     }
 
     #[test]

@@ -88,15 +88,18 @@ pub fn read_publish(text: &str, tenant: &TenantId, depth: usize) -> Result<(Inst
         return Err(Refusal::new(Code::InvalidMessage, "'instance_id' is missing: say who publishes"));
     };
     let instance = instance.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?;
-    match message(envelope, tenant)? {
-        ClientMessage::Publish(publish) => Ok((instance, publish)),
+    let is_asked = matches!(envelope.event_type.as_deref(), Some("ping" | "sync_request" | "ack" | "heartbeat"));
+    // Before their content is looked at: whatever it is, it cannot be published.
+    let message = if is_asked { None } else { Some(message(envelope, tenant)?) };
+    match message {
+        Some(ClientMessage::Publish(publish)) => Ok((instance, publish)),
         _ => Err(Refusal::new(Code::ReservedType, "this event_type is a session message; it cannot be published")),
     }
 }
 
 /// Splits the body of an HTTP request into envelopes: one object, or a list of them.
 pub fn split_publishes(text: &str, depth: usize) -> Result<(Vec<&RawValue>, Shape), Refusal> {
-    check_depth(text, depth + 1)?;
+    check_text(text, depth + 1)?;
     let trimmed = text.trim_start();
     if trimmed.starts_with('[') {
         let list = serde_json::from_str::<Vec<&RawValue>>(text).map_err(|error| invalid_json(&error))?;
@@ -184,7 +187,7 @@ fn acknowledged(data: Option<&RawValue>, event_type: &str) -> Result<ClientMessa
 }
 
 fn envelope(text: &str, depth: usize) -> Result<Envelope<'_>, Refusal> {
-    check_depth(text, depth)?;
+    check_text(text, depth)?;
     serde_json::from_str(text).map_err(|error| {
         if !error.is_data() {
             return invalid_json(&error);
@@ -209,22 +212,17 @@ fn mismatch(field: &str) -> Refusal {
     Refusal::new(Code::IdentityMismatch, format!("'{field}' is not this session's; leave it out"))
 }
 
-/// Counts brackets outside strings. Pass-through content is otherwise never walked recursively, but whoever receives
-/// it may do so.
-fn check_depth(text: &str, limit: usize) -> Result<(), Refusal> {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+/// Looks at what the parser lets pass in content that it does not read: nesting (whoever receives it may walk it
+/// recursively) and escapes of half a surrogate pair (strict readers refuse the whole record).
+fn check_text(text: &str, limit: usize) -> Result<(), Refusal> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut in_string, mut at) = (0usize, false, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
         match byte {
-            b'"' => in_string = true,
+            b'\\' if in_string => at += escape_len(&bytes[at - 1..])? - 1,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
             b'{' | b'[' => {
                 depth += 1;
                 if depth > limit {
@@ -236,6 +234,24 @@ fn check_depth(text: &str, limit: usize) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Length of the escape at the start of these bytes; what is no escape is left for the parser to refuse.
+fn escape_len(bytes: &[u8]) -> Result<usize, Refusal> {
+    let unit = |from: usize| {
+        let digits = bytes.get(from..from + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let half = || Refusal::new(Code::InvalidJson, "an escape like \\ud800 is half of a pair; send both halves");
+    match unit(0) {
+        Some(0xd800..=0xdbff) => match unit(6) {
+            Some(0xdc00..=0xdfff) => Ok(12),
+            _ => Err(half()),
+        },
+        Some(0xdc00..=0xdfff) => Err(half()),
+        Some(_) => Ok(6),
+        None => Ok(2),
+    }
 }
 
 #[cfg(test)]
@@ -264,6 +280,9 @@ mod tests {
             ("nonsense", Code::InvalidJson),
             ("{\"event_type\":\"a\"", Code::InvalidJson),
             ("{} {}", Code::InvalidJson),
+            (r#"{"event_type":"a","data":"\ud800"}"#, Code::InvalidJson),
+            (r#"{"event_type":"a","data":"\udc00\ud800"}"#, Code::InvalidJson),
+            (r#"{"event_type":"a","data":"\ud800\n"}"#, Code::InvalidJson),
             ("[]", Code::InvalidMessage),
             ("7", Code::InvalidMessage),
             ("{}", Code::InvalidMessage),
@@ -297,6 +316,14 @@ mod tests {
     fn brackets_in_strings_do_not_count_as_depth() {
         let text = format!("{{\"event_type\":\"a\",\"data\":\"{}\\\"{}\"}}", "[".repeat(500), "{".repeat(500));
         assert!(read_as_a(&text).is_ok());
+    }
+
+    #[test]
+    fn whole_pairs_and_escaped_backslashes_pass() {
+        for data in [r#""\ud83c\udf17""#, r#""\\ud800""#, r#""\\\\""#, r#"{"\"":"[{"}"#] {
+            let text = format!("{{\"event_type\":\"a\",\"data\":{data}}}");
+            assert!(read_as_a(&text).is_ok(), "{text}");
+        }
     }
 
     #[test]

@@ -1,10 +1,18 @@
 //! A real node, asked through real sockets: the protocol document held to its word, bad input, sessions, resume, HTTP.
 
+mod bad_input;
 mod crash;
+mod document;
 mod drain;
 mod flush;
+mod handshake;
 mod lifecycle;
 mod load;
+mod over_http;
 mod rebuild;
+mod resume;
+mod seed;
+mod sessions;
 mod stall;
 mod support;
+mod tenants;

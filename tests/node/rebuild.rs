@@ -110,8 +110,8 @@ async fn a_rebuilt_room_has_the_same_figures_roster_and_history() {
     assert_eq!(history.as_array().map(Vec::len), Some(41));
     node.fail_room("room").await;
     node.until_metric("continuum_rooms_rebuilt_total", |rebuilt| rebuilt >= 1.0).await;
-    assert_eq!(figures(&mut a).await, before);
     until("everyone is in the new room", async || (self::roster(&node).await == roster).then_some(())).await;
+    assert_eq!(figures(&mut a).await, before);
     let after = node.get("/v1/tenants/room/events?limit=41").await.json()["events"].clone();
     assert_eq!(after, history);
     let ack = a.publish("memory_added", json!({"message_id": "after"})).await;

@@ -1,109 +1,26 @@
 //! An outlet's state and what it does with the room's orders.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::Addr;
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
-use uuid::Uuid;
 
 use super::super::{
     context::NodeContext,
-    link::{Link, Offer, Wanted},
+    link::{Offer, Wanted},
     messages::{Fetch, Join, JoinKind, MemberKey, Order, Publish, Reach},
     room::Room,
 };
+use super::member::{Member, Newcomer, Phase, Wish};
 use crate::{
-    backbone::{Appended, Outcome},
     model::{
-        Cursor, EventId, InstanceId, Position, RecordMeta, TenantId,
-        delivery::{HeldAcks, Reader, Step},
-        filter::TypeFilter,
+        Cursor, InstanceId, Position, TenantId,
+        delivery::{HeldAcks, Reader},
         resume::Since,
-        roster::Presence,
     },
-    wire::{
-        Batch, Close, Refusal, Variant, frame,
-        outgoing::{Duplicate, Voice},
-    },
+    wire::{Batch, Variant, frame, outgoing::Voice},
 };
-
-/// What a session asked for when it came.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Which types.
-    pub filter: TypeFilter,
-    /// Whether its own records too.
-    pub echo: Echo,
-    /// In which form.
-    pub variant: Variant,
-}
-
-/// Whether a session hears its own records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Echo {
-    /// An ack instead.
-    Off,
-    /// The record, and the ack behind it.
-    On,
-}
-
-/// Somebody who wants in.
-#[derive(Debug)]
-pub struct Newcomer {
-    /// The member's serial.
-    pub serial: u64,
-    /// The connection's id.
-    pub session: Uuid,
-    /// Its connection.
-    pub link: Rc<Link>,
-    /// Who it is.
-    pub instance: InstanceId,
-    /// What the others see.
-    pub presence: Presence,
-    /// What it asked for.
-    pub options: Options,
-    /// Where it wants to go on.
-    pub since: Since,
-    /// The same as it was written.
-    pub requested: String,
-}
-
-/// Where a member wants to go on, until it is welcomed.
-#[derive(Debug)]
-struct Wish {
-    since: Since,
-    requested: String,
-}
-
-/// Where a member stands towards the room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Admitted, not yet welcomed.
-    Waiting,
-    /// At the head: gets what is delivered.
-    Live,
-    /// Behind: what follows has been asked for.
-    Fetching,
-    /// Behind: what follows will be asked for when the outbox has drained.
-    Draining,
-}
-
-#[derive(Debug)]
-struct Member {
-    serial: u64,
-    session: Uuid,
-    link: Rc<Link>,
-    instance: InstanceId,
-    presence: Presence,
-    options: Options,
-    wish: Option<Box<Wish>>,
-    phase: Phase,
-    reader: Reader,
-    acks: HeldAcks<Bytes>,
-    /// Position of its own last record in the run being delivered.
-    own: Position,
-}
 
 /// The members and what is done to them.
 #[derive(Debug)]
@@ -448,84 +365,4 @@ fn retry_after(spread: Duration) -> Duration {
 /// A number in `0..1`; spreading reconnects needs no better source.
 fn random_unit() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
-}
-
-impl Member {
-    /// Whether a run can be sent to this member as it stands.
-    fn takes_everything(&self, run: &[RecordMeta]) -> bool {
-        self.options.filter.is_open()
-            && self.acks.is_empty()
-            && (self.own <= self.reader.passed || self.options.echo == Echo::On)
-            && self.reader.takes_whole(run)
-    }
-
-    /// Sends what is for this member of a batch; returns the number of records.
-    fn pass(&mut self, batch: &Batch, voice: Voice<'_>) -> u64 {
-        let encoded = batch.encoded(self.options.variant);
-        let (link, options, instance) = (&self.link, &self.options, &self.instance);
-        let wants = |meta: &RecordMeta| {
-            options.filter.admits(&meta.event_type) && (options.echo == Echo::On || meta.sender != *instance)
-        };
-        let mut sent = 0;
-        self.reader.pass(batch.metas(), wants, &mut self.acks, |step| match step {
-            Step::Records(range) => {
-                sent += range.len() as u64;
-                link.send(encoded.slice(range));
-            }
-            Step::Advance { from, to } => link.send(voice.advance(from, to)),
-            Step::Ack(ack) => link.send(ack),
-        });
-        self.answered();
-        sent
-    }
-
-    /// What follows is asked for when the outbox has drained.
-    fn drain_first(&mut self) {
-        self.phase = Phase::Draining;
-        self.link.want_drained(Wanted::Yes);
-    }
-
-    fn lag(&mut self, voice: Voice<'_>) {
-        self.drain_first();
-        self.link.send(voice.lagging(self.reader.passed));
-    }
-
-    fn settle(&mut self, voice: Voice<'_>, token: u64, id: EventId, answer: Result<Appended, Refusal>) {
-        if self.link.settle(token).is_none() {
-            return; // the room before this one had answered it
-        }
-        match answer {
-            Ok(Appended { position, outcome }) => {
-                let ack = voice.ack(id, position, Duplicate(outcome == Outcome::Duplicate));
-                self.acks.hold(position, ack);
-                self.release();
-            }
-            Err(refusal) => self.link.send(voice.error(&refusal)),
-        }
-        self.answered();
-    }
-
-    /// What changes when answers were sent or held: whoever is being sent home goes when nothing is left to answer.
-    fn answered(&self) {
-        self.link.hold_answers(self.acks.len());
-        if let Some(retry_after) = self.link.leaving()
-            && self.link.in_flight() == 0
-        {
-            self.link.close(Close::Restart { retry_after });
-        }
-    }
-
-    /// Sends the acks whose turn has come.
-    fn release(&mut self) {
-        if self.acks.is_empty() {
-            return;
-        }
-        let link = &self.link;
-        self.reader.release(&mut self.acks, |step| {
-            if let Step::Ack(ack) = step {
-                link.send(ack);
-            }
-        });
-        self.answered();
-    }
 }

@@ -1,6 +1,6 @@
 //! The appends that a room has under way, and who waits for each.
 
-use std::{collections::HashMap, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use actix::{Context, Handler, StreamHandler};
 use futures_util::{Stream, stream};
@@ -10,9 +10,10 @@ use uuid::Uuid;
 use super::Room;
 use crate::{
     actors::messages::{Gone, MemberKey, Order, Publish, PublishFor},
-    backbone::{Append, AppendError, Appended, Outcome, Reply},
-    model::EventId,
-    wire::{Code, Refusal},
+    auth::Grant,
+    backbone::{Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
+    model::{DedupeId, EventId, Timestamp},
+    wire::{Code, Refusal, record},
 };
 
 /// An append's answer, under the room's own mark.
@@ -33,22 +34,28 @@ pub(super) struct Appends {
     pending: HashMap<u64, (Publisher, Duration)>,
     next: u64,
     to: mpsc::Sender<Answer>,
-    answers: Option<mpsc::Receiver<Answer>>,
+    /// Read by the stream, and by whoever knows that answers must be here.
+    answers: Rc<RefCell<mpsc::Receiver<Answer>>>,
 }
 
 impl Appends {
     pub(super) fn new(limit: usize) -> Self {
         let (to, answers) = mpsc::channel(limit);
-        Self { pending: HashMap::new(), next: 0, to, answers: Some(answers) }
+        Self { pending: HashMap::new(), next: 0, to, answers: Rc::new(RefCell::new(answers)) }
     }
 
-    /// The answers as a stream of bundles; the first caller gets it.
-    pub(super) fn take_answers(&mut self) -> Option<impl Stream<Item = Vec<Answer>> + use<>> {
-        let mut answers = self.answers.take()?;
-        Some(stream::poll_fn(move |cx| {
+    /// The answers as a stream of bundles.
+    pub(super) fn answers(&self) -> impl Stream<Item = Vec<Answer>> + use<> {
+        let answers = self.answers.clone();
+        stream::poll_fn(move |cx| {
             let mut bundle = Vec::new();
-            answers.poll_recv_many(cx, &mut bundle, ANSWERS).map(|count| (count > 0).then_some(bundle))
-        }))
+            let received = answers.borrow_mut().poll_recv_many(cx, &mut bundle, ANSWERS);
+            received.map(|count| (count > 0).then_some(bundle))
+        })
+    }
+
+    fn ready_answer(&self) -> Option<Answer> {
+        self.answers.borrow_mut().try_recv().ok()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -74,6 +81,21 @@ impl Room {
         }
     }
 
+    /// Handles the answers that are here already.
+    pub(super) fn take_answers(&mut self) {
+        while let Some(answer) = self.appends.ready_answer() {
+            self.answered(answer);
+        }
+    }
+
+    fn answered(&mut self, (mark, result): Answer) {
+        if let Some((publisher, started)) = self.appends.pending.remove(&mark) {
+            let taken = self.context.uptime().saturating_sub(started);
+            self.context.metrics.append_latency.observe(taken.as_secs_f64());
+            self.answer(publisher, result);
+        }
+    }
+
     fn answer(&mut self, publisher: Publisher, result: Result<Appended, AppendError>) {
         self.context.metrics.count_append(match &result {
             Ok(Appended { outcome: Outcome::Stored, .. }) => "stored",
@@ -91,6 +113,18 @@ impl Room {
                 let _ = to.send(result);
             }
         }
+    }
+}
+
+/// What a publish appends; nobody publishes without a grant.
+pub fn append_of(grant: &Grant, publish: record::Publish, now: Timestamp) -> Append {
+    let (tenant, instance) = (grant.tenant(), grant.instance());
+    Append {
+        tenant: tenant.clone(),
+        dedupe: DedupeId::of(tenant, instance, publish.id),
+        expect: Expect::Anything,
+        body: publish.to_body(tenant, instance, now),
+        subject: Subject::Event(publish.event_type),
     }
 }
 
@@ -145,13 +179,7 @@ impl Handler<PublishFor> for Room {
 
 impl StreamHandler<Vec<Answer>> for Room {
     fn handle(&mut self, bundle: Vec<Answer>, ctx: &mut Context<Self>) {
-        let now = self.context.uptime();
-        for (mark, result) in bundle {
-            if let Some((publisher, started)) = self.appends.pending.remove(&mark) {
-                self.context.metrics.append_latency.observe(now.saturating_sub(started).as_secs_f64());
-                self.answer(publisher, result);
-            }
-        }
+        bundle.into_iter().for_each(|answer| self.answered(answer));
         self.flush(ctx);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     backbone::{BackboneError, CursorUpdate, ReadBudget},
     model::{
-        Cursor, InstanceId, Position, TenantId,
+        Cursor, Fingerprint, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
         roster::Joined,
     },
@@ -30,6 +30,7 @@ const COUNT_TO: usize = 10_000;
 const OVERLAP_MS: i64 = 2_000;
 /// Instances listed in the greeting.
 const LISTED: usize = 128;
+
 /// Newcomers whose start is looked up in the log at a time.
 const LOOKUPS: usize = 32;
 
@@ -74,6 +75,8 @@ impl Handler<Join> for Room {
                 self.look_up_more(ctx);
             }
         }
+        // For what waits now: an announcement to be summed up, a cursor to be kept.
+        self.tick_later(ctx);
         self.flush(ctx);
         Ok(())
     }
@@ -86,7 +89,10 @@ impl Handler<StartFound> for Room {
         self.lookups.running -= 1;
         self.look_up_more(ctx);
         match found {
-            Ok(found) => self.welcome(join, found),
+            Ok(found) => {
+                self.welcome(join, found);
+                self.tick_later(ctx);
+            }
             Err(error) => {
                 tracing::warn!(tenant = %self.tenant, %error, "a session could not be placed in the log");
                 let order = Order::Dismiss { key: join.key, refusal: None, why: Close::Internal };
@@ -139,10 +145,10 @@ impl Room {
                 return;
             };
             self.lookups.running += 1;
-            let (context, tenant, room) = (self.context.clone(), self.tenant.clone(), ctx.address());
-            let known = Known { head: self.head, cursor: self.fresh_cursor(&join.instance) };
+            let (context, tenant, head, room) = (self.context.clone(), self.tenant.clone(), self.head, ctx.address());
+            let unkept = self.cursors.of(&join.instance);
             actix_rt::spawn(async move {
-                let found = look_up(&context, &tenant, &join, known).await;
+                let found = look_up(&context, &tenant, &join, head, unkept).await;
                 // A room that is gone is replaced, and the session joins again.
                 let _ = room.send(StartFound { join, found }).await;
             });
@@ -160,7 +166,7 @@ impl Room {
         };
         if join.kind == JoinKind::Fresh {
             // Kept at once: whoever goes again before its first ack gets what it missed.
-            self.cursors.entry(join.instance).or_insert(after);
+            self.cursors.begin(join.instance, after);
         }
         self.ports.post(join.key.outlet, Order::Welcome { key: join.key, greeting, after });
     }
@@ -206,57 +212,38 @@ impl Room {
     }
 }
 
-/// What the room knows better than the log.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    /// The room's last record.
-    head: Position,
-    /// The instance's cursor, if it moved lately.
-    cursor: Option<Position>,
-}
-
 /// Finds a reader's start in the log.
 async fn look_up(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     join: &Join,
-    known: Known,
+    head: Position,
+    unkept: Option<Position>,
 ) -> Result<FoundStart, BackboneError> {
-    let start = find_start(context, tenant, &join.instance, &join.since, known).await?;
+    let start = match join.since {
+        Since::Instance => start_of_instance(context, tenant, &join.instance, head, unkept).await?,
+        ref since => find_start(context, tenant, since, head).await?,
+    };
     let counted = context.backbone.count_after(tenant, start.after, COUNT_TO + 1).await?;
     Ok(FoundStart { start, missed: counted.min(COUNT_TO), exact: counted <= COUNT_TO })
 }
 
-async fn find_start(
+/// Where an instance goes on by the node's own cursor; `unkept` is what the log may not have of it yet.
+async fn start_of_instance(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     instance: &InstanceId,
-    since: &Since,
-    Known { head, cursor }: Known,
+    head: Position,
+    unkept: Option<Position>,
 ) -> Result<Start, BackboneError> {
-    let backbone = &context.backbone;
-    let extent = backbone.extent(tenant).await?;
-    // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
-    let log = LogView { epoch: backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(head) };
-    Ok(match since {
-        Since::Latest => Start { after: head, resync: None },
-        Since::Earliest => Start { after: log.trimmed_to, resync: None },
-        Since::Cursor(cursor) => {
-            let found = if cursor.epoch == log.epoch { id_at(context, tenant, *cursor).await? } else { None };
-            resume::from_cursor(*cursor, found, log)
+    // Neither moves backwards: the later one holds.
+    match context.backbone.cursor(tenant, instance).await?.max(unkept) {
+        Some(kept) => Ok(resume::from_kept(kept, log_view(context, tenant, head).await?)),
+        None => {
+            keep_first_cursor(context, tenant, instance, head).await;
+            Ok(Start { after: head, resync: None })
         }
-        Since::Time(time) => {
-            let position = backbone.position_at(tenant, time.earlier_by(OVERLAP_MS)).await?;
-            Start { after: position.max(log.trimmed_to).min(head), resync: None }
-        }
-        Since::Instance => match backbone.cursor(tenant, instance).await?.max(cursor) {
-            Some(kept) => resume::from_kept(kept, log),
-            None => {
-                keep_first_cursor(context, tenant, instance, head).await;
-                Start { after: head, resync: None }
-            }
-        },
-    })
+    }
 }
 
 /// Keeps the place of an instance that relies on the node's cursor, before it is greeted: it gets what it misses even if
@@ -269,12 +256,40 @@ async fn keep_first_cursor(context: &Arc<NodeContext>, tenant: &TenantId, instan
     }
 }
 
+async fn log_view(context: &Arc<NodeContext>, tenant: &TenantId, head: Position) -> Result<LogView, BackboneError> {
+    let extent = context.backbone.extent(tenant).await?;
+    // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
+    Ok(LogView { epoch: context.backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(head) })
+}
+
+async fn find_start(
+    context: &Arc<NodeContext>,
+    tenant: &TenantId,
+    since: &Since,
+    head: Position,
+) -> Result<Start, BackboneError> {
+    let log = log_view(context, tenant, head).await?;
+    Ok(match since {
+        // Without an instance there is nothing kept to go by.
+        Since::Latest | Since::Instance => Start { after: head, resync: None },
+        Since::Earliest => Start { after: log.trimmed_to, resync: None },
+        Since::Cursor(cursor) => {
+            let found = if cursor.epoch == log.epoch { id_at(context, tenant, *cursor).await? } else { None };
+            resume::from_cursor(*cursor, found, log)
+        }
+        Since::Time(time) => {
+            let position = context.backbone.position_at(tenant, time.earlier_by(OVERLAP_MS)).await?;
+            Start { after: position.max(log.trimmed_to).min(head), resync: None }
+        }
+    })
+}
+
 /// The fingerprint of the room's record at a cursor's position.
 async fn id_at(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     cursor: Cursor,
-) -> Result<Option<crate::model::Fingerprint>, BackboneError> {
+) -> Result<Option<Fingerprint>, BackboneError> {
     if cursor.fingerprint.is_none() || cursor.position == Position::START {
         return Ok(None);
     }
@@ -297,10 +312,6 @@ pub async fn start_for_request(
     match since {
         // A request has no instance: what it does not say is the beginning.
         Since::Instance => Ok(Start { after: extent.trimmed_to, resync: None }),
-        other => find_start(context, tenant, &nobody(), other, Known { head, cursor: None }).await,
+        other => find_start(context, tenant, other, head).await,
     }
-}
-
-fn nobody() -> InstanceId {
-    "-".parse().expect("one character is an instance id")
 }

@@ -3,11 +3,12 @@
 //!
 //! Owns: the bound on what gathers: too many record bytes become one [`Order::Gap`].
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use actix::{Addr, dev::SendError};
 
 use super::super::{
+    gate::Gate,
     messages::{Entered, MemberKey, Order, Orders, RoomDied},
     outlet::Outlet,
 };
@@ -19,8 +20,8 @@ struct Port {
     waiting: Vec<Order>,
     /// Record bytes among them.
     bytes: usize,
-    /// Whether a set of orders is under way.
-    busy: bool,
+    /// Closed while a set of orders is under way.
+    gate: Arc<Gate>,
     members: BTreeMap<MemberKey, InstanceId>,
 }
 
@@ -43,7 +44,7 @@ impl Ports {
             addr: addr.clone(),
             waiting: Vec::new(),
             bytes: 0,
-            busy: false,
+            gate: Arc::default(),
             members: BTreeMap::new(),
         });
         port.members.insert(key, instance);
@@ -73,24 +74,17 @@ impl Ports {
         }
     }
 
-    /// An outlet can take more.
-    pub(super) fn carried_out(&mut self, outlet: u64) {
-        if let Some(port) = self.ports.get_mut(&outlet) {
-            port.busy = false;
-        }
-    }
-
     /// Sends what waits to every outlet that can take it; returns the members of those that are gone.
-    pub(super) fn flush(&mut self, room: &Entered) -> Vec<(InstanceId, MemberKey)> {
+    pub(super) fn flush(&mut self, room: &Arc<Entered>) -> Vec<(InstanceId, MemberKey)> {
         let mut gone = Vec::new();
         for (id, port) in &mut self.ports {
-            if port.busy || port.waiting.is_empty() {
+            if port.waiting.is_empty() || !port.gate.is_open() {
                 continue;
             }
             port.bytes = 0;
-            let orders = Orders { room: room.clone(), orders: mem::take(&mut port.waiting) };
-            match port.addr.try_send(orders) {
-                Ok(()) => port.busy = true,
+            let orders = mem::take(&mut port.waiting);
+            match port.addr.try_send(Orders { room: room.clone(), gate: port.gate.clone(), orders }) {
+                Ok(()) => port.gate.sent(),
                 // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.
                 Err(SendError::Full(orders)) => port.waiting = orders.orders,
                 Err(SendError::Closed(_)) => gone.push(*id),

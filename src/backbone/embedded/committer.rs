@@ -384,7 +384,8 @@ fn wait_for_background(store: &Store) -> Result<(), Fault> {
         if begin.elapsed() > BACKLOG_PATIENCE {
             return Err(Fault::Stopped);
         }
-        thread::sleep(Duration::from_millis(2));
+        // A thread of its own that has nothing else to do until the store is through.
+        thread::park_timeout(Duration::from_millis(2));
     }
 }
 

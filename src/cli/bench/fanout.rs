@@ -66,6 +66,8 @@ struct Measured {
     start: Option<Usage>,
     end: Option<Usage>,
     took: Duration,
+    /// This process's own processor seconds: near a core a thread, the bench is what limits the figures.
+    own_cpu: f64,
     published: Vec<Published>,
     unfinished: Option<String>,
 }
@@ -122,15 +124,15 @@ impl FanOut {
         // The publishers' own joining is told to the room; that must be over before anything is measured.
         sleep(QUIET).await;
         let start = metrics::usage(self.target.address).await;
-        let began = Instant::now();
+        let (began, own_cpu) = (Instant::now(), metrics::own_cpu_seconds());
         let expected = self.members as u64 * publishers.events();
         let bar = Progress::of("delivering", &crowd.tally, Counts::Deliveries, expected);
         let published = publishers.run().await?;
         let unfinished = self.tail(crowd, expected).await;
-        let took = began.elapsed();
+        let (took, own_cpu) = (began.elapsed(), metrics::own_cpu_seconds() - own_cpu);
         drop(bar);
         let end = metrics::usage(self.target.address).await;
-        Ok(Measured { before: None, joined: None, start, end, took, published, unfinished })
+        Ok(Measured { before: None, joined: None, start, end, took, own_cpu, published, unfinished })
     }
 
     /// Waits for the last deliveries, as long as some come.
@@ -178,6 +180,7 @@ impl FanOut {
             "server CPU, % of a core",
             cpu.map(|cpu| cpu * 100.0 / m.took.as_secs_f64()),
         );
+        figures.add("bench_cpu_percent", "bench's own CPU, % of a core", m.own_cpu * 100.0 / m.took.as_secs_f64());
         figures.add("latency_p50_ms", "latency p50, ms", millis(0.5));
         figures.add("latency_p99_ms", "latency p99, ms", millis(0.99));
         figures.add("latency_max_ms", "latency max, ms", latency.max() as f64 / 1e6);

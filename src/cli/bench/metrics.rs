@@ -34,6 +34,12 @@ pub async fn usage(server: SocketAddr) -> Option<Usage> {
     })
 }
 
+/// Processor seconds of this process so far.
+pub fn own_cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 /// Reads until memory stays within one part in two hundred between two readings.
 pub async fn settled(server: SocketAddr) -> Option<Usage> {
     let mut last = usage(server).await?;

@@ -118,6 +118,7 @@ impl Publisher {
         let mut last_answer = (0, start);
         self.read()?;
         while self.answered() < self.order.events {
+            self.reclaim();
             let next = match self.order.pace {
                 Pace::Window(..) => self.fill_window(),
                 Pace::Rate(rate) => self.fill_by_rate(start, rate),
@@ -137,6 +138,14 @@ impl Publisher {
 
     fn answered(&self) -> u64 {
         self.done.acknowledged + self.done.refused
+    }
+
+    /// What was written off and came after all narrows the window again.
+    fn reclaim(&mut self) {
+        if let Pace::Window(_, Some((tally, members))) = &self.order.pace {
+            let missing = (self.done.sent * *members as u64).saturating_sub(tally.accounted());
+            self.written_off = self.written_off.min(missing);
+        }
     }
 
     /// Deliveries that must be there before the next event may go.
@@ -213,7 +222,8 @@ impl Publisher {
             }
             () = delivered => {}
             () = sleep_until(until) => {
-                if let Some((tally, deliveries)) = &wanted {
+                // Until the node has acknowledged an event it is slow, not lossy.
+                if let Some((tally, deliveries)) = wanted.as_ref().filter(|_| self.answered() == self.done.sent) {
                     self.written_off += deliveries.saturating_sub(tally.accounted());
                 }
             }

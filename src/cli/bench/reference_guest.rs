@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     frames::{self, CLOSE, PING, PONG, TEXT},
+    metrics,
     reference::{Member, Role, Worker},
 };
 
@@ -70,9 +71,7 @@ async fn open(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn figures() -> String {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    // Nanoseconds are below 10^9 and fit.
-    let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
+    let seconds = metrics::own_cpu_seconds();
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     let resident = pages * rustix::param::page_size();

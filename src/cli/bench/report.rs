@@ -34,6 +34,18 @@ impl Figures {
         self.rows.push(Row { key, label, value: value.filter(|value| value.is_finite()) });
     }
 
+    /// The median of each figure over several runs; what made any of them a failure makes this one.
+    pub fn median(runs: Vec<Self>) -> Self {
+        let mut all = runs.first().cloned().unwrap_or_default();
+        for row in &mut all.rows {
+            let mut values: Vec<f64> = runs.iter().filter_map(|run| run.value(row.key)).collect();
+            values.sort_by(f64::total_cmp);
+            row.value = values.get(values.len() / 2).copied();
+        }
+        all.problems = runs.into_iter().flat_map(|run| run.problems).collect();
+        all
+    }
+
     fn value(&self, key: &str) -> Option<f64> {
         self.rows.iter().find(|row| row.key == key)?.value
     }
@@ -168,6 +180,19 @@ mod tests {
         assert_eq!(lines[2], "figure                    node  reference  ratio");
         assert_eq!(lines[3], "deliveries a second  1,234,567  2,469,134   0.50");
         assert_eq!(lines[4], "lost                         0          -");
+    }
+
+    #[test]
+    fn the_median_of_runs_keeps_every_problem() {
+        let runs = [3.0, 1.0, 2.0].map(|rate| {
+            let mut run = Figures::default();
+            run.add("rate", "deliveries a second", rate);
+            run
+        });
+        let mut runs = Vec::from(runs);
+        runs[1].problems.push("1 lost".to_owned());
+        let median = Figures::median(runs);
+        assert_eq!((median.value("rate"), median.problems.len()), (Some(2.0), 1));
     }
 
     #[test]

@@ -67,15 +67,15 @@ impl Return {
         crowd.tally.wait(what, self.deadline, |tally| tally.caught_up.load(SeqCst) >= all).await
     }
 
-    /// Publishes events into an empty room, then lets everybody in at once from before the first of them.
+    /// Publishes events, then lets everybody in at once from before the first of them.
     pub async fn resume(&self) -> anyhow::Result<Figures> {
+        let before_them = self.target.now().await?;
         let published = Publishers::connect(vec![self.order(Pace::Window(WINDOW, None))]).await?.run().await?;
         let sent: Vec<u64> = published.iter().map(|published| published.sent).collect();
         let before = metrics::settled(self.target.address).await;
         let crowd = self.crowd();
         let began = Instant::now();
-        // The room was empty, so before its first event is where the log begins for it.
-        crowd.join(Start::At(Since::Earliest)).await?;
+        crowd.join(Start::At(before_them)).await?;
         self.all_caught_up("resuming", &crowd).await?;
         let seconds = began.elapsed().as_secs_f64();
         let end = metrics::usage(self.target.address).await;

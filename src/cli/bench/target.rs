@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
-    client::{BaseUrl, ClientOptions, Since, handshake},
+    client::{BaseUrl, ClientOptions, Connection, Since, handshake, track::Tracker},
     model::{InstanceId, TenantId},
 };
 
@@ -71,6 +71,15 @@ impl Target {
             Err(handshake::HandshakeError::Refused(refusal)) => bail!("{}", explained(&refusal)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where the room stands, as a cursor.
+    pub async fn now(&self) -> anyhow::Result<Since> {
+        let options = ClientOptions::new(self.url.clone(), self.tenant.clone(), "bench-scout".parse()?);
+        let (connection, _) = Connection::join(&options, Some(Since::Latest), Tracker::new(options.echo, None)).await?;
+        let cursor = connection.tracker().cursor().context("session_ready gives a cursor")?;
+        connection.close().await;
+        Ok(Since::Cursor(cursor))
     }
 
     async fn dial(&self, index: usize) -> std::io::Result<TcpStream> {

@@ -67,6 +67,7 @@ impl Client {
         let url = format!("ws://{address}/ws/sync?{query}");
         let (socket, _) = within("the handshake", async {
             let socket = TcpStream::connect(address).await.expect("the node accepts connections");
+            socket.set_nodelay(true).expect("an option of every TCP socket");
             client_async(&url, socket).await.unwrap_or_else(|error| panic!("{url}: {error}"))
         })
         .await;

@@ -98,7 +98,11 @@ impl InProcess {
     /// Lets a room panic.
     pub async fn fail_room(&self, tenant: &str) {
         let tenant: continuum::model::TenantId = tenant.parse().expect("a tenant");
-        let room = self.directory.send(Find(tenant)).await.expect("the directory lives").expect("the room is there");
+        // Between one room and the next there is none for a moment.
+        let room = until("the room is there", async || {
+            self.directory.send(Find(tenant.clone())).await.expect("the directory lives")
+        })
+        .await;
         // The room dies of it and cannot answer; one that is dead already is no failure.
         let _ = room.send(Fail).await;
     }

@@ -60,6 +60,26 @@ impl RawClient {
         .await
     }
 
+    /// Writes a handshake (or half of it, or more than it) and reads no answer yet.
+    pub async fn open(address: SocketAddr, request: &[u8]) -> Self {
+        let mut socket = within("a connection", TcpStream::connect(address)).await.expect("the node accepts");
+        socket.write_all(request).await.expect("the node reads requests");
+        Self { socket, buffer: Vec::new() }
+    }
+
+    /// Reads the head of the answer to what [`RawClient::open`] wrote.
+    pub async fn answer(&mut self) -> Response {
+        let answer = within("an answer", http::read_response(&mut self.socket, &mut self.buffer)).await;
+        answer.expect("an answer comes before the end")
+    }
+
+    /// Everything up to the connection's end, as bytes.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        // A reset is an end, too.
+        let _ = within("the connection's end", self.socket.read_to_end(&mut self.buffer)).await;
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Writes bytes as they are. A node that has closed meanwhile takes none: what it said is still to be read.
     pub async fn write(&mut self, bytes: &[u8]) {
         let _ = within("the node takes bytes", self.socket.write_all(bytes)).await;

@@ -1,0 +1,211 @@
+//! The client against a node that misbehaves on cue: a script of what it says, and what it must hear.
+
+use continuum::client::{Backoff, ClientOptions, Happening, Incoming, Publish, Reconnecting, reconnecting::Fatal};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json, value::to_raw_value};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+
+const EPOCH: &str = "9f86d081884c7d65";
+
+/// The node's side of the test.
+struct Node {
+    listener: TcpListener,
+}
+
+impl Node {
+    async fn start() -> (Self, ClientOptions) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("ws://{}", listener.local_addr().expect("an address")).parse().expect("a URL");
+        let options = ClientOptions::new(url, "default".parse().expect("a tenant"), "me".parse().expect("an instance"));
+        (Self { listener }, options)
+    }
+
+    /// Takes the next connection and gives the query that it came with.
+    async fn accept(&self) -> (Peer, String) {
+        let (stream, _) = self.listener.accept().await.expect("a connection");
+        let mut query = String::new();
+        #[expect(clippy::result_large_err, reason = "the library's own callback type")]
+        let look = |request: &Request, response: Response| {
+            query = request.uri().query().unwrap_or_default().to_owned();
+            Ok(response)
+        };
+        let socket = tokio_tungstenite::accept_hdr_async(stream, look).await.expect("an upgrade");
+        (Peer { socket }, query)
+    }
+}
+
+struct Peer {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Peer {
+    async fn say(&mut self, message: Value) {
+        self.socket.send(Message::text(message.to_string())).await.expect("the client listens");
+    }
+
+    async fn welcome(&mut self, position: u64) {
+        self.say(json!({"event_type": "session_ready", "data": {
+            "epoch": EPOCH, "position": position, "resume": {"after": position, "missed": 0},
+            "heartbeat": {"interval_ms": 30_000, "timeout_ms": 90_000},
+            "limits": {"max_message_bytes": 1_048_576, "publishes_in_flight": 256}}}))
+            .await;
+        self.say(json!({"event_type": "caught_up", "data": {"position": position}})).await;
+    }
+
+    async fn record(&mut self, prev: u64, seq: u64) {
+        let id = format!("{seq:08x}-0000-4000-8000-000000000000");
+        self.say(json!({"event_type": "note", "seq": seq, "prev": prev, "event_id": id, "data": seq})).await;
+    }
+
+    async fn hear(&mut self) -> Value {
+        loop {
+            match self.socket.next().await.expect("the client is there").expect("the client speaks") {
+                Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),
+                Message::Close(_) => panic!("the client closed"),
+                _ => {}
+            }
+        }
+    }
+
+    async fn close(mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        self.socket.close(Some(frame)).await.expect("the client listens");
+        while let Some(Ok(_)) = self.socket.next().await {}
+    }
+}
+
+fn client(options: ClientOptions) -> Reconnecting {
+    Reconnecting::new(options, Backoff::seeded(1))
+}
+
+fn note(text: &str) -> Publish {
+    Publish::new(&"note".parse().expect("a type"), &to_raw_value(text).expect("JSON"))
+}
+
+/// Goes on until the client has heard something of this kind.
+async fn until(client: &mut Reconnecting, wanted: impl Fn(&Happening) -> bool) -> Happening {
+    loop {
+        let happening = client.next().await.expect("nothing fatal");
+        if wanted(&happening) {
+            return happening;
+        }
+    }
+}
+
+fn is_record(seq: u64) -> impl Fn(&Happening) -> bool {
+    move |happening| matches!(happening, Happening::Frame(frame) if matches!(frame.message, Incoming::Record(place) if place.seq == seq))
+}
+
+fn is_ack(happening: &Happening) -> bool {
+    matches!(happening, Happening::Frame(frame) if matches!(frame.message, Incoming::Ack(_)))
+}
+
+#[tokio::test]
+async fn after_a_restart_it_returns_with_its_cursor_and_repeats_what_was_not_acknowledged() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, query) = node.accept().await;
+        assert_eq!(query, "tenant_id=default&instance_id=me");
+        peer.welcome(17).await;
+        peer.record(17, 19).await;
+        let first = peer.hear().await;
+        peer.close(1012, "retry in 1 ms").await;
+        let (mut peer, query) = node.accept().await;
+        assert_eq!(query, format!("tenant_id=default&instance_id=me&since={EPOCH}.19.00000013"));
+        peer.welcome(19).await;
+        assert_eq!(peer.hear().await, first, "the same event under the same id");
+        peer.say(json!({"event_type": "ack", "data": {"event_id": first["event_id"], "seq": 20}})).await;
+    });
+    let mut client = client(options);
+    until(&mut client, is_record(19)).await;
+    client.publish(note("once")).expect("room");
+    until(&mut client, is_ack).await;
+    assert!(client.outstanding().is_empty());
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_missing_record_is_fetched_by_returning_with_the_cursor_before_it() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        peer.record(18, 19).await;
+        let (mut second, query) = node.accept().await;
+        assert!(query.ends_with(&format!("since={EPOCH}.17")), "{query}");
+        second.welcome(17).await;
+        second.record(17, 18).await;
+        second.record(18, 19).await;
+        (peer, second)
+    });
+    let mut client = client(options);
+    until(&mut client, is_record(18)).await;
+    until(&mut client, is_record(19)).await;
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_newer_connection_of_the_same_instance_ends_it() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        peer.close(4009, "a newer connection took over").await;
+    });
+    let mut client = client(options);
+    let fatal = loop {
+        if let Err(fatal) = client.next().await {
+            break fatal;
+        }
+    };
+    assert!(matches!(fatal, Fatal::Closed(_)), "{fatal}");
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_answered_with_what_was_dealt_with() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        peer.record(17, 21).await;
+        peer.say(json!({"event_type": "heartbeat", "data": {"status": "active", "position": 99}})).await;
+        assert_eq!(peer.hear().await, json!({"event_type": "heartbeat", "data": {"position": 21}}));
+        peer.record(21, 22).await;
+        peer
+    });
+    let mut client = client(options);
+    until(&mut client, is_record(22)).await;
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_refused_handshake_gives_the_problem_even_when_its_body_comes_late() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut stream, _) = node.listener.accept().await.expect("a connection");
+        let mut request = vec![0; 4096];
+        assert!(stream.read(&mut request).await.expect("a request") > 0);
+        let body = r#"{"status":400,"code":"invalid_parameter","detail":"preview must be a number"}"#;
+        let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.expect("the client listens");
+        stream.flush().await.expect("the client listens");
+        tokio::task::yield_now().await;
+        stream.write_all(body.as_bytes()).await.expect("the client listens");
+        stream
+    });
+    let fatal = client(options).next().await.expect_err("a refusal");
+    assert_eq!(fatal.to_string(), "preview must be a number (invalid_parameter, HTTP 400)");
+    script.await.expect("the script ran to its end");
+}

@@ -1,0 +1,206 @@
+//! docs/protocol.md held to its word: every example runs, every code is listed.
+
+use std::collections::BTreeSet;
+
+use continuum::wire::{Close, Code};
+use serde_json::{Value, json};
+
+use crate::support::{Client, Node, RawClient, raw};
+
+const DOCUMENT: &str = include_str!("../../docs/protocol.md");
+
+/// Texts that the node makes; every other text of an example is what the node says word for word.
+const GENERATED: &[&str] = &["timestamp", "session_id", "epoch", "cursor", "connected_at"];
+
+/// One example: `client` or `server`, its name, its content.
+struct Block {
+    side: &'static str,
+    name: &'static str,
+    text: &'static str,
+}
+
+fn blocks() -> Vec<Block> {
+    let block = |part: &'static str| {
+        let (head, text) = part.split_once('\n').expect("a block has lines");
+        let (side, name) = head.split_once(' ').unwrap_or_else(|| panic!("a block without side or name: {head:?}"));
+        Block { side, name, text: text.split("```").next().expect("a block ends").trim() }
+    };
+    DOCUMENT.split("```json ").skip(1).map(block).collect()
+}
+
+fn client_block(name: &str) -> &'static str {
+    let block = blocks().into_iter().find(|block| block.side == "client" && block.name == name);
+    block.unwrap_or_else(|| panic!("the document has no client block {name}")).text
+}
+
+/// Where a message differs from its example: other keys, other types, other words. Values of arrays are compared by
+/// type, each with the example's first.
+fn differences(example: &Value, sent: &Value, path: &str, found: &mut Vec<String>) {
+    match (example, sent) {
+        (Value::Object(example), Value::Object(sent)) => {
+            let keys: BTreeSet<_> = example.keys().chain(sent.keys()).collect();
+            for key in keys {
+                let path = format!("{path}/{key}");
+                match (example.get(key), sent.get(key)) {
+                    (Some(Value::String(word)), Some(Value::String(other))) => {
+                        if word != other && !GENERATED.contains(&key.as_str()) && !path.contains('*') {
+                            found.push(format!("{path}: {word:?} in the document, {other:?} sent"));
+                        }
+                    }
+                    (Some(example), Some(sent)) => differences(example, sent, &path, found),
+                    (Some(_), None) => found.push(format!("{path}: not sent")),
+                    (None, _) => found.push(format!("{path}: not in the document")),
+                }
+            }
+        }
+        (Value::Array(example), Value::Array(sent)) => {
+            let Some(first) = example.first() else { return };
+            if sent.is_empty() {
+                found.push(format!("{path}: empty"));
+            }
+            sent.iter().for_each(|item| differences(first, item, &format!("{path}/*"), found));
+        }
+        _ => {
+            if std::mem::discriminant(example) != std::mem::discriminant(sent) {
+                found.push(format!("{path}: {example} in the document, {sent} sent"));
+            }
+        }
+    }
+}
+
+/// Holds an example against all messages of its name: at least one is as the example says.
+fn check(block: &Block, sent: &[Value]) {
+    let example: Value = serde_json::from_str(block.text).unwrap_or_else(|error| panic!("{}: {error}", block.name));
+    let is_meant = |message: &&Value| match block.name {
+        "record" => message.get("seq").is_some() && message["event_id"] == example["event_id"],
+        name => message["event_type"] == name,
+    };
+    let mut closest: Option<(Vec<String>, &Value)> = None;
+    for message in sent.iter().filter(is_meant) {
+        let mut found = Vec::new();
+        differences(&example, message, "", &mut found);
+        if block.name == "record" && message["data"] != example["data"] {
+            found.push(format!("/data: {} in the document, {} sent", example["data"], message["data"]));
+        }
+        if found.is_empty() {
+            return;
+        }
+        if closest.as_ref().is_none_or(|(fewest, _)| found.len() < fewest.len()) {
+            closest = Some((found, message));
+        }
+    }
+    match closest {
+        Some((found, message)) => panic!("server {}: {}\nin {message}", block.name, found.join("\n")),
+        None => panic!("server {}: the node never sent it", block.name),
+    }
+}
+
+#[tokio::test]
+async fn every_example_in_the_document_is_what_the_node_does() {
+    // A heartbeat that a test can wait for, and so little room that a slow reader falls behind soon.
+    let node = Node::start(&[
+        ("heartbeat.interval", "100ms"),
+        ("limits.outbox_bytes", "4096"),
+        ("server.send_buffer", "4096"),
+    ])
+    .await;
+    let mut sent = arrival_and_leaving(&node).await;
+    let (client, other) = (node.join_with("default", "claude-123", "since=latest").await, other(&node).await);
+    sent.extend(asking(client, other).await);
+    sent.extend(filtering(&node).await);
+    sent.extend(falling_behind(&node).await);
+    let mut last = node.join("default", "claude-123").await;
+    node.ask_to_stop();
+    sent.push(last.expect("draining").await);
+    for block in blocks().iter().filter(|block| block.side == "server") {
+        check(block, &sent);
+    }
+    let clients: BTreeSet<_> = blocks().iter().filter(|block| block.side == "client").map(|block| block.name).collect();
+    assert_eq!(clients, ["ack", "ping", "publish", "sync_request"].into(), "every client block is sent by this test");
+    assert!(blocks().iter().all(|block| ["client", "server"].contains(&block.side)), "a block of a third side");
+}
+
+async fn other(node: &Node) -> Client {
+    node.join_with("default", "claude-456", "capabilities=memory,learning").await
+}
+
+async fn arrival_and_leaving(node: &Node) -> Vec<Value> {
+    let mut client = node.join_with("default", "claude-123", "since=00000000deadbeef.5").await;
+    client.catch_up().await;
+    let other = other(node).await;
+    client.expect("instance_joined").await;
+    other.close().await;
+    client.expect("instance_left").await;
+    // A second session of the same instance, now with somebody there to be listed.
+    let _present = self::other(node).await;
+    let second = node.join_with("default", "claude-123", "since=latest").await;
+    [client.seen(), second.seen()].concat()
+}
+
+async fn asking(mut client: Client, mut other: Client) -> Vec<Value> {
+    client.send_text(client_block("publish")).await;
+    let ack = client.expect("ack").await;
+    let published: Value = serde_json::from_str(client_block("publish")).expect("the block is JSON");
+    assert_eq!(ack["data"]["event_id"], published["event_id"]);
+    other.record().await;
+    client.send_text(client_block("sync_request")).await;
+    client.expect("sync_response").await;
+    client.send_text(client_block("ack")).await;
+    client.send_text(client_block("ping")).await;
+    client.expect("pong").await;
+    assert_eq!(client.seen_of("error").count(), 0, "an ack has no answer");
+    client.expect("heartbeat").await;
+    let id = "22222222-2222-4222-8222-222222222222";
+    client.send(json!({"event_type": "session_ready", "event_id": id})).await;
+    client.expect("error").await;
+    [client.seen(), other.seen()].concat()
+}
+
+async fn filtering(node: &Node) -> Vec<Value> {
+    let mut client = node.join_with("default", "claude-123", "types=decision_made&since=latest").await;
+    let mut other = other(node).await;
+    other.publish("memory_added", json!({})).await;
+    other.publish("decision_made", json!({})).await;
+    client.record().await;
+    client.seen().to_vec()
+}
+
+async fn falling_behind(node: &Node) -> Vec<Value> {
+    let mut client = RawClient::connect(node, "tenant_id=default&instance_id=claude-123&since=latest").await;
+    client.expect("caught_up").await;
+    let mut other = other(node).await;
+    // Nothing is read meanwhile, until the node says that something had to wait.
+    while node.metric("continuum_deferred_total").await == 0.0 {
+        other.publish("memory_added", json!({"user_message": "x".repeat(100_000)})).await;
+    }
+    let lagging = client.expect("lagging").await;
+    client.expect("caught_up").await;
+    client.send(raw::CLOSE, &[]).await;
+    vec![lagging]
+}
+
+/// The rows of the first table behind a heading.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let (_, section) = DOCUMENT.split_once(heading).unwrap_or_else(|| panic!("the document has no {heading:?}"));
+    let rows = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    rows.take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned()).collect())
+        .collect()
+}
+
+#[test]
+fn the_document_lists_every_error_code_with_its_status_and_no_other() {
+    let listed: BTreeSet<_> =
+        table("\n## Errors\n").iter().map(|row| (row[0].clone(), row[1].parse().expect("a status"))).collect();
+    let known: BTreeSet<(String, u16)> = Code::ALL.iter().map(|code| (code.word().to_owned(), code.status())).collect();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn the_document_lists_every_close_code_and_no_other() {
+    let rows = table("\n## Close codes\n");
+    let sent = rows.iter().filter(|row| !row[1].starts_with("reserved"));
+    let listed: BTreeSet<u16> = sent.map(|row| row[0].parse().expect("a close code")).collect();
+    let known: BTreeSet<u16> = Close::ALL.iter().map(|close| close.code()).collect();
+    assert_eq!(listed, known);
+}
