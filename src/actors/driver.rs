@@ -144,7 +144,7 @@ impl Driver {
             let open = matches!(self.state, State::Open);
             // A client that does not read its answers is not read either, and one that is waited for waits.
             let backlog = self.link.waiting() > self.context.config.limits.outbox_bytes;
-            if open && (!self.input.is_consumed() || backlog) {
+            if open && (self.is_behind() || backlog) {
                 return Ok(());
             }
             if self.link.socket().poll_read_ready(cx).is_pending() {
@@ -166,6 +166,12 @@ impl Driver {
         }
         cx.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// Whether the session has not dealt with all that was read. It takes a few frames at a time but moves all bytes into
+    /// a buffer of its own, which would grow without bound if only the input were looked at.
+    fn is_behind(&self) -> bool {
+        !self.input.is_consumed() || self.guard.frames() > self.link.handled()
     }
 
     /// Lets the actor work, whatever the socket does.

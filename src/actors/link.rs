@@ -59,11 +59,15 @@ pub struct Link {
     waker: RefCell<Option<Waker>>,
     /// Publishes that wait for their answer, in order, kept so that they can be repeated to a rebuilt room.
     in_flight: RefCell<BTreeMap<u64, Publication>>,
+    /// Answers that are there but wait for the records before them.
+    held: Cell<usize>,
     wanted: Cell<Wanted>,
     /// Set when the client is being sent home: when it shall come back.
     leaving: Cell<Option<Duration>>,
     /// Total bytes that the socket took; a stalled connection's does not move.
     progress: Cell<u64>,
+    /// Frames that the session has dealt with.
+    handled: Cell<u64>,
     /// When a frame was last received: milliseconds of the node's uptime, read by the heartbeat supervisor.
     heard: Arc<AtomicU64>,
     context: Arc<NodeContext>,
@@ -78,9 +82,11 @@ impl Link {
             outbox: RefCell::default(),
             waker: RefCell::default(),
             in_flight: RefCell::default(),
+            held: Cell::new(0),
             wanted: Cell::default(),
             leaving: Cell::default(),
             progress: Cell::new(0),
+            handled: Cell::new(0),
             heard,
             context,
         }
@@ -104,6 +110,16 @@ impl Link {
     /// Notes that the client gave a sign of life.
     pub(super) fn hear(&self) {
         self.heard.store(self.context.uptime().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that the session has dealt with a frame.
+    pub(super) fn handle_frame(&self) {
+        self.handled.set(self.handled.get() + 1);
+    }
+
+    /// How many frames the session has dealt with.
+    pub(super) fn handled(&self) -> u64 {
+        self.handled.get()
     }
 
     /// Notes whom to wake when there is something to do.
@@ -250,9 +266,17 @@ impl Link {
         settled
     }
 
-    /// How many publishes wait for their answer.
+    /// Notes how many answers wait for the records before them.
+    pub(super) fn hold_answers(&self, held: usize) {
+        if self.held.replace(held) > held {
+            self.wake();
+        }
+    }
+
+    /// How many publishes wait for their answer. One that waits behind records which the client does not read counts:
+    /// else somebody who never reads could pile answers up.
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.borrow().len()
+        self.in_flight.borrow().len() + self.held.get()
     }
 
     /// The publishes behind a token that wait for their answer.

@@ -322,6 +322,7 @@ impl Drop for Room {
         // A room that ends while members are here ends by a fault: say so, and they move to the next one. On the way
         // out the log ends before the rooms do, and there is no next one.
         if !self.retiring && !self.context.is_draining() {
+            self.hand_over_cursors();
             // The outlets before the directory: they hear of this room's end before anybody can be in the next one.
             self.ports.tell_all_that_room_died(self.serial);
             let died = Died { tenant: self.tenant.clone(), serial: self.serial };

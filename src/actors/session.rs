@@ -283,6 +283,7 @@ impl Actor for Session {
 
 impl StreamHandler<Result<Frame, ProtocolError>> for Session {
     fn handle(&mut self, frame: Result<Frame, ProtocolError>, ctx: &mut Self::Context) {
+        self.link.handle_frame();
         if self.link.is_over() {
             return;
         }

@@ -128,9 +128,10 @@ fn connect(
 fn set_options(socket: &TcpStream, context: &NodeContext) {
     let socket = socket2::SockRef::from(socket);
     let _ = socket.set_tcp_nodelay(true);
-    // A peer that vanished without a word is noticed by the kernel too while something is unacknowledged.
+    // A peer that vanished without a word is noticed by the kernel too while something is unacknowledged; but later than
+    // by the driver, which knows what to say about it.
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(context.config.limits.stall_timeout));
+    let _ = socket.set_tcp_user_timeout(Some(context.config.limits.stall_timeout * 2));
     if context.config.server.send_buffer > 0 {
         let _ = socket.set_send_buffer_size(context.config.server.send_buffer);
     }

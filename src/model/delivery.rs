@@ -48,6 +48,11 @@ impl<A> HeldAcks<A> {
         self.0.is_empty()
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Holds one more, in order of position.
     pub fn hold(&mut self, position: Position, ack: A) {
         let at = self.0.partition_point(|(held, _)| *held <= position);

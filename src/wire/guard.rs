@@ -18,6 +18,8 @@ pub struct FrameGuard {
     /// Sum of the present message's fragments so far.
     message: u64,
     fragmented: bool,
+    /// Whole frames so far.
+    frames: u64,
 }
 
 const CONTINUATION: u8 = 0;
@@ -37,6 +39,9 @@ impl FrameGuard {
         loop {
             let skip = self.payload.min(bytes.len() as u64);
             self.payload -= skip;
+            if skip > 0 && self.payload == 0 {
+                self.frames += 1;
+            }
             bytes = &bytes[skip as usize..];
             let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
             self.header[usize::from(self.have)] = byte;
@@ -44,6 +49,11 @@ impl FrameGuard {
             bytes = rest;
             self.look_at_header(limit)?;
         }
+    }
+
+    /// How many frames have come whole.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Judges each byte of a header as soon as it is here: the parser does so too, with codes of its own.
@@ -60,6 +70,9 @@ impl FrameGuard {
         }
         if self.have == until_mask + MASK {
             (self.have, self.payload) = (0, self.announced);
+            if self.payload == 0 {
+                self.frames += 1;
+            }
         }
         Ok(())
     }
@@ -150,6 +163,20 @@ mod tests {
         bytes.extend(whole(0x82, 1000));
         for chunk in [1, 2, 3, 7, 4096] {
             assert_eq!(check(&bytes, chunk), Ok(()), "{chunk}");
+        }
+    }
+
+    #[test]
+    fn a_frame_counts_when_its_last_byte_is_there() {
+        let bytes = [whole(0x81, 5), whole(0x8a, 0), whole(0x89, 125), frame(0x82, 3)].concat();
+        for chunk in [1, 2, 3, 7, 4096] {
+            let mut guard = FrameGuard::default();
+            bytes.chunks(chunk).for_each(|part| guard.check(part, LIMIT).expect("good frames"));
+            assert_eq!(guard.frames(), 3, "{chunk}");
+            guard.check(&[0; 2], LIMIT).expect("payload");
+            assert_eq!(guard.frames(), 3, "{chunk}");
+            guard.check(&[0], LIMIT).expect("payload");
+            assert_eq!(guard.frames(), 4, "{chunk}");
         }
     }
 

@@ -31,8 +31,7 @@ fn calls(trace: &str) -> Vec<Call<'_>> {
     let mut calls: Vec<Call<'_>> = Vec::new();
     let mut open: Vec<(&str, usize)> = Vec::new();
     for (at, line) in trace.lines().enumerate() {
-        let mut words = line.splitn(3, ' ').map(str::trim);
-        let (Some(thread), Some(rest)) = (words.next(), line.splitn(2, ' ').nth(1)) else { continue };
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
         let Some((_, text)) = rest.trim_start().split_once(' ') else { continue };
         if text.starts_with("<... ") {
             let Some(index) = open.iter().position(|(known, _)| *known == thread) else { continue };

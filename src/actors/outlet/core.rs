@@ -301,7 +301,7 @@ impl Core {
         let spread = self.context.config.drain.spread;
         self.with(key, |member, _, _| {
             member.link.send_home(retry_after(spread));
-            member.go_when_answered();
+            member.answered();
         });
     }
 

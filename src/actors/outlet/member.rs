@@ -123,7 +123,7 @@ impl Member {
             Step::Advance { from, to } => link.send(voice.advance(from, to)),
             Step::Ack(ack) => link.send(ack),
         });
-        self.go_when_answered();
+        self.answered();
         sent
     }
 
@@ -150,14 +150,14 @@ impl Member {
             }
             Err(refusal) => self.link.send(voice.error(&refusal)),
         }
-        self.go_when_answered();
+        self.answered();
     }
 
-    /// Whoever is being sent home goes as soon as everything that it published is answered.
-    pub(super) fn go_when_answered(&self) {
+    /// What changes when answers were sent or held: whoever is being sent home goes when nothing is left to answer.
+    pub(super) fn answered(&self) {
+        self.link.hold_answers(self.acks.len());
         if let Some(retry_after) = self.link.leaving()
             && self.link.in_flight() == 0
-            && self.acks.is_empty()
         {
             self.link.close(Close::Restart { retry_after });
         }
@@ -174,6 +174,6 @@ impl Member {
                 link.send(ack);
             }
         });
-        self.go_when_answered();
+        self.answered();
     }
 }

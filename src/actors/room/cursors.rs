@@ -64,15 +64,8 @@ impl Room {
         if self.cursors.moved.is_empty() || !self.cursors.writing.is_empty() {
             return;
         }
-        let tenant = &self.tenant;
-        let moved = mem::take(&mut self.cursors.moved);
-        let update = |(instance, position): (&InstanceId, &Position)| CursorUpdate {
-            tenant: tenant.clone(),
-            instance: instance.clone(),
-            position: *position,
-        };
-        let kept = self.context.backbone.keep_cursors(moved.iter().map(update).collect());
-        self.cursors.writing = moved;
+        let kept = self.context.backbone.keep_cursors(self.moved_cursors());
+        self.cursors.writing = mem::take(&mut self.cursors.moved);
         ctx.spawn(kept.into_actor(self).map(|kept, room, _| {
             let written = mem::take(&mut room.cursors.writing);
             if let Err(error) = kept {
@@ -80,5 +73,22 @@ impl Room {
                 written.into_iter().for_each(|(instance, position)| room.cursors.advance(instance, position));
             }
         }));
+    }
+
+    /// A dying room's last words: queued at once, ahead of whatever the next room does.
+    pub(super) fn hand_over_cursors(&self) {
+        if !self.cursors.moved.is_empty() {
+            // Nobody is left to hear how it ended.
+            drop(self.context.backbone.keep_cursors(self.moved_cursors()));
+        }
+    }
+
+    fn moved_cursors(&self) -> Vec<CursorUpdate> {
+        let update = |(instance, position): (&InstanceId, &Position)| CursorUpdate {
+            tenant: self.tenant.clone(),
+            instance: instance.clone(),
+            position: *position,
+        };
+        self.cursors.moved.iter().map(update).collect()
     }
 }

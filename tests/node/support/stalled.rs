@@ -37,16 +37,9 @@ impl Stalled {
         .await
     }
 
-    /// Writes one piece after the other until the node ends the connection; returns how many it took whole.
-    pub async fn flood(&mut self, mut piece: impl FnMut() -> Vec<u8>) -> u64 {
-        let mut taken = 0;
-        within("the node ends the flood", async {
-            while self.socket.write_all(&piece()).await.is_ok() {
-                taken += 1;
-            }
-            taken
-        })
-        .await
+    /// Writes one piece after the other until the node ends the connection.
+    pub async fn flood(&mut self, mut piece: impl FnMut() -> Vec<u8>) {
+        within("the node ends the flood", async { while self.socket.write_all(&piece()).await.is_ok() {} }).await;
     }
 
     /// Says that nothing more comes from here, without a close frame.
