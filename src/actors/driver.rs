@@ -89,7 +89,8 @@ pub struct Driver {
     input: Input,
     actor: ActorStream,
     membership: Rc<RefCell<Option<Membership>>>,
-    guard: FrameGuard,
+    /// `None` once the framing is broken.
+    guard: Option<FrameGuard>,
     context: Arc<NodeContext>,
     state: State,
     /// Runs while something waits to be written, with the progress at its start.
@@ -117,7 +118,7 @@ impl Driver {
             input,
             actor,
             membership,
-            guard: FrameGuard::default(),
+            guard: Some(FrameGuard::default()),
             context,
             state: State::Open,
             stall: None,
@@ -128,11 +129,20 @@ impl Driver {
 
     /// Checks and passes on what was read.
     fn accept(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() || !matches!(self.state, State::Open) {
+        if bytes.is_empty() {
+            return;
+        }
+        // A client that broke the framing says nothing any more that could be understood.
+        let Some(guard) = &mut self.guard else { return };
+        let checked = guard.check(bytes, self.context.config.limits.max_message_bytes as u64);
+        if checked.is_err() {
+            self.guard = None;
+        }
+        if let State::Closing { .. } = self.state {
             return;
         }
         self.link.hear();
-        match self.guard.check(bytes, self.context.config.limits.max_message_bytes as u64) {
+        match checked {
             Ok(()) => self.input.push(Bytes::copy_from_slice(bytes)),
             Err(close) => self.link.close(close),
         }
@@ -171,7 +181,7 @@ impl Driver {
     /// Whether the session has not dealt with all that was read. It takes a few frames at a time but moves all bytes into
     /// a buffer of its own, which would grow without bound if only the input were looked at.
     fn is_behind(&self) -> bool {
-        !self.input.is_consumed() || self.guard.frames() > self.link.handled()
+        !self.input.is_consumed() || self.guard.as_ref().is_some_and(|guard| guard.frames() > self.link.handled())
     }
 
     /// Lets the actor work, whatever the socket does.
@@ -252,6 +262,9 @@ impl Driver {
             return Step::Done(farewell_of(close));
         }
         if self.link.waiting() == 0 {
+            if self.guard.as_ref().is_some_and(FrameGuard::saw_close) {
+                return Step::Done(farewell_of(close));
+            }
             // The peer's own end closes the socket; ours says that nothing more comes.
             let _ = socket2::SockRef::from(self.link.socket()).shutdown(std::net::Shutdown::Write);
             // Look at the socket once more from a clean state: its end may be here already.

@@ -20,6 +20,8 @@ pub struct FrameGuard {
     fragmented: bool,
     /// Whole frames so far.
     frames: u64,
+    /// Whether a close frame was among them.
+    closed: bool,
 }
 
 const CONTINUATION: u8 = 0;
@@ -49,6 +51,11 @@ impl FrameGuard {
             bytes = rest;
             self.look_at_header(limit)?;
         }
+    }
+
+    /// Whether the client has said that it closes, or answered that we do.
+    pub fn saw_close(&self) -> bool {
+        self.closed
     }
 
     /// How many frames have come whole.
@@ -85,6 +92,7 @@ impl FrameGuard {
             CONTINUATION..=BINARY => (opcode == CONTINUATION) == self.fragmented,
             _ => false,
         };
+        self.closed |= opcode == CLOSE;
         if good && masked && first & 0x70 == 0 { Ok(()) } else { Err(Close::Protocol) }
     }
 
