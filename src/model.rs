@@ -3,6 +3,7 @@
 pub mod deadlines;
 pub mod delivery;
 pub mod filter;
+pub mod gather;
 pub mod ids;
 pub mod rate;
 pub mod record;

@@ -16,7 +16,7 @@ mod ring;
 use std::{sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, StreamHandler, WrapFuture,
     dev::SendError,
 };
 use futures_util::stream;
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, Stored},
     model::{
-        Position, TenantId,
+        Position, TenantId, gather,
         roster::{Farewell, Roster},
         tally::Tally,
     },
@@ -75,6 +75,8 @@ pub struct Room {
     tally_kept: u64,
     cursors: Cursors,
     announcements: Announcements,
+    /// Runs while records wait for others under way.
+    gathering: Option<SpawnHandle>,
     /// Whether a tick is due.
     ticking: bool,
     /// Set when the directory was asked to let this room go: nobody comes in any more.
@@ -115,6 +117,7 @@ impl Room {
             tally_kept: 0,
             cursors: Cursors::default(),
             announcements: Announcements::default(),
+            gathering: None,
             ticking: false,
             retiring: false,
         }
@@ -201,8 +204,29 @@ impl Room {
         }));
     }
 
-    /// Sends the outlets what waits for them and forgets those that are gone.
+    /// Lets new records wait a moment for those under way, if that is worth it.
+    fn gather(&mut self, ctx: &mut Context<Self>) {
+        if self.gathering.is_none()
+            && !self.appends.is_idle()
+            && let Some(patience) = gather::patience(self.roster.connected(), self.context.config.rooms.gather)
+        {
+            self.gathering = Some(ctx.run_later(patience, |room, ctx| {
+                room.gathering = None;
+                room.flush(ctx);
+            }));
+        }
+    }
+
+    /// Sends the outlets what waits for them and forgets those that are gone; while records gather, it is left to the end
+    /// of that.
     fn flush(&mut self, ctx: &mut Context<Self>) {
+        if let Some(gathering) = self.gathering {
+            if !self.appends.is_idle() {
+                return;
+            }
+            ctx.cancel_future(gathering);
+            self.gathering = None;
+        }
         let serial = self.serial;
         let me = self.me.get_or_insert_with(|| Arc::new(Entered { serial, room: ctx.address() }));
         for (instance, key) in self.ports.flush(me) {
@@ -259,6 +283,7 @@ impl StreamHandler<FeedItem> for Room {
                 self.apply(records);
                 // The answers come right behind the records: one set of orders for both.
                 self.take_answers();
+                self.gather(ctx);
                 self.flush(ctx);
             }
             FeedItem::Lagged => self.recover(ctx),

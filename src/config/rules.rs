@@ -45,7 +45,8 @@ const WHOLE: &[(&str, i64, i64)] = &[
 ];
 
 /// Durations whose zero has a meaning; every other one lies above zero.
-const MAY_BE_ZERO: &[&str] = &["log.retention_age", "rooms.idle_timeout", "drain.timeout", "drain.spread"];
+const MAY_BE_ZERO: &[&str] =
+    &["log.retention_age", "rooms.idle_timeout", "rooms.gather", "drain.timeout", "drain.spread"];
 
 /// Finer is no timer; longer overflows clocks.
 const SHORTEST: Duration = Duration::from_millis(1);

@@ -159,6 +159,9 @@ pub struct Rooms {
     /// Between two writes of moved cursors; above zero.
     #[serde(with = "humantime_serde")]
     pub cursor_flush: Duration,
+    /// How long records of a large room may wait for others under way; zero never waits.
+    #[serde(with = "humantime_serde")]
+    pub gather: Duration,
     /// Bytes that one read of the log brings; at least 1.
     pub page_bytes: usize,
     /// Distinct `preview` values per room; at least 1.
