@@ -40,7 +40,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How often the node looks whether a crowd has come or gone.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-/// Connections that make a crowd.
+/// Connections made or ended that make a crowd.
 const CROWD: u64 = 256;
 
 /// A node that serves.
@@ -48,7 +48,7 @@ const CROWD: u64 = 256;
 pub struct Node {
     address: SocketAddr,
     context: Arc<NodeContext>,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     server: ServerHandle,
 }
 
@@ -150,8 +150,8 @@ async fn keep_house(context: Arc<NodeContext>) {
     let (mut settled, mut before) = (0, 0);
     loop {
         sleep(HOUSEKEEPING).await;
-        let now = context.connections.taken();
-        if now == before && now.abs_diff(settled) >= CROWD {
+        let now = context.connections.moves();
+        if now == before && now - settled >= CROWD {
             settled = now;
             // Not on the thread that accepts and drains. It cannot fail, and nobody waits for it.
             drop(tokio::task::spawn_blocking(memory::give_back));
@@ -160,16 +160,16 @@ async fn keep_house(context: Arc<NodeContext>) {
     }
 }
 
-fn start_actors(context: &Arc<NodeContext>) -> Addresses {
+fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     // On a thread of their own: neither the accept loop nor a busy room delays deadlines or the way to a room.
     let arbiter = Arbiter::new();
     let (of_directory, of_supervisor) = (context.clone(), context.clone());
-    Addresses {
+    Arc::new(Addresses {
         directory: Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory)),
         supervisor: HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
             HeartbeatSupervisor::new(of_supervisor)
         }),
-    }
+    })
 }
 
 fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {

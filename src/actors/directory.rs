@@ -23,7 +23,7 @@ pub struct Directory {
     context: Arc<NodeContext>,
     /// The threads that rooms run on.
     arbiters: Vec<Arbiter>,
-    rooms: HashMap<TenantId, Entered>,
+    rooms: HashMap<TenantId, Arc<Entered>>,
     /// Spreads the tenants over the arbiters.
     spread: std::hash::RandomState,
 }
@@ -45,7 +45,7 @@ impl Directory {
         Self { context, arbiters, rooms: HashMap::new(), spread: Default::default() }
     }
 
-    fn room_of(&mut self, tenant: TenantId, me: Addr<Self>) -> Entered {
+    fn room_of(&mut self, tenant: TenantId, me: Addr<Self>) -> Arc<Entered> {
         match self.rooms.get(&tenant) {
             Some(entry) if entry.room.connected() => return entry.clone(),
             Some(_) => self.bury(&tenant),
@@ -55,7 +55,7 @@ impl Directory {
         let arbiter = &self.arbiters[self.spread.hash_one(&tenant) as usize % self.arbiters.len()];
         let (context, name) = (self.context.clone(), tenant.clone());
         let room = Room::start_in_arbiter(&arbiter.handle(), move |_| Room::new(serial, name, context, me));
-        let entered = Entered { serial, room };
+        let entered = Arc::new(Entered { serial, room });
         self.rooms.insert(tenant, entered.clone());
         entered
     }
@@ -85,7 +85,7 @@ impl Actor for Directory {
 }
 
 impl Handler<Enter> for Directory {
-    type Result = Result<Entered, Refusal>;
+    type Result = Result<Arc<Entered>, Refusal>;
 
     fn handle(&mut self, Enter(tenant): Enter, ctx: &mut Self::Context) -> Self::Result {
         if self.context.is_draining() {

@@ -46,7 +46,7 @@ pub struct Entered {
 
 /// Give me the tenant's room, made if need be.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Entered, Refusal>")]
+#[rtype(result = "Result<Arc<Entered>, Refusal>")]
 pub struct Enter(pub TenantId);
 
 /// Give me the tenant's room if it is in memory.

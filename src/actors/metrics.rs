@@ -140,27 +140,37 @@ impl Drop for Taken<'_> {
 
 /// A count that decides, where a gauge only shows.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Count {
+    taken: AtomicU64,
+    moves: AtomicU64,
+}
 
 impl Count {
     /// Takes one if fewer than `limit` are taken.
     pub fn take(&self, limit: u64) -> bool {
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1)).is_ok()
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1)).is_ok()
     }
 
     /// Takes one, given back on drop.
     pub fn hold(&self) -> impl Drop + '_ {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.taken.fetch_add(1, Ordering::AcqRel);
         Taken(self)
     }
 
     /// Gives one back.
     pub fn give_back(&self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        self.taken.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// How many are taken.
     pub fn taken(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// How often one was taken or given back so far.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
     }
 }

@@ -51,7 +51,7 @@ impl Shared {
     /// The thread's outlet for a tenant, made on this thread if there is none.
     pub fn for_tenant(
         tenant: &TenantId,
-        room: &Entered,
+        room: &Arc<Entered>,
         directory: &Addr<Directory>,
         context: &Arc<NodeContext>,
     ) -> Rc<Self> {
@@ -64,7 +64,7 @@ impl Shared {
             id,
             tenant: tenant.clone(),
             core: RefCell::new(Core::new(id, tenant.clone(), context.clone(), room.room.clone())),
-            room: RefCell::new(Arc::new(room.clone())),
+            room: RefCell::new(room.clone()),
             moving: Cell::new(false),
             addr: RefCell::default(),
         });
@@ -199,7 +199,7 @@ async fn move_to_new_room(shared: &Rc<Shared>, directory: &Addr<Directory>, me: 
             Ok(Err(_)) | Err(_) => return,
         };
         let room = entered.room.clone();
-        shared.adopt(Arc::new(entered));
+        shared.adopt(entered);
         let joins = shared.core.borrow_mut().start_over(me);
         if rejoin(&room, joins).await.is_ok() && repeat_publishes(shared, &room).await.is_ok() {
             return;

@@ -68,7 +68,7 @@ pub struct Session {
     request: Option<Box<Request>>,
     link: Rc<Link>,
     membership: SharedMembership,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     context: Arc<NodeContext>,
     messages: RateBudget,
     controls: RateBudget,
@@ -85,7 +85,7 @@ impl Session {
         request: Request,
         link: Rc<Link>,
         membership: SharedMembership,
-        addresses: Addresses,
+        addresses: Arc<Addresses>,
         context: Arc<NodeContext>,
     ) -> Self {
         let (limits, now) = (&context.config.limits, context.uptime());

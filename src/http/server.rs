@@ -29,7 +29,7 @@ pub struct Shared {
     /// The node.
     pub context: Arc<NodeContext>,
     /// Its actors.
-    pub addresses: Addresses,
+    pub addresses: Arc<Addresses>,
     /// Its figures, by name.
     pub registry: Registry,
     /// What it costs.

@@ -35,7 +35,7 @@ const SYNC_PATH: &str = "/ws/sync";
 /// The service that gets every request for an upgrade.
 pub(super) fn service(
     context: Arc<NodeContext>,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
 ) -> impl ServiceFactory<
     (Request, Framed<TcpStream, h1::Codec>),
     Config = (),
@@ -105,7 +105,7 @@ fn connect(
     request: session::Request,
     early: Bytes,
     context: Arc<NodeContext>,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
 ) {
     context.metrics.connections.inc();
     set_options(&socket, &context);

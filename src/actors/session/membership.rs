@@ -1,16 +1,15 @@
 //! A session's place in its room: how it gets it and how it gives it up.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use actix::{ActorFutureExt, Addr, AsyncContext, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use actix_web_actors::ws::WebsocketContext;
 
 use super::{Request, Session};
 use crate::{
     actors::{
-        messages::{Enter, Join, JoinKind, Leave, MemberKey},
+        messages::{Enter, Entered, Join, JoinKind, Leave, MemberKey},
         outlet::{self, Newcomer},
-        room::Room,
     },
     model::{
         InstanceId,
@@ -29,21 +28,21 @@ pub struct Membership {
     /// Who it is.
     pub instance: InstanceId,
     /// The room that it asked to let it in last; its outlet hears of a new one a little later.
-    pub entered: Option<Addr<Room>>,
+    pub entered: Option<Arc<Entered>>,
 }
 
 impl Membership {
     /// Ends it and tells the room.
     pub fn end(self, how: Farewell) {
         let Self { outlet, key, instance, entered } = self;
-        let room = outlet.room().room.clone();
+        let room = outlet.room();
         outlet.dismiss(key);
-        let entered = entered.filter(|entered| *entered != room);
+        let entered = entered.filter(|entered| entered.serial != room.serial);
         for room in [Some(room), entered].into_iter().flatten() {
             let leave = Leave { key, instance: instance.clone(), how };
-            if let Err(actix::dev::SendError::Full(leave)) = room.try_send(leave) {
+            if let Err(actix::dev::SendError::Full(leave)) = room.room.try_send(leave) {
                 // The room is busy for a moment; the farewell must not get lost.
-                actix_rt::spawn(async move { room.send(leave).await.unwrap_or_default() });
+                actix_rt::spawn(async move { room.room.send(leave).await.unwrap_or_default() });
             }
         }
     }
@@ -86,7 +85,7 @@ impl Session {
                 }
                 let (key, outlet) = match &mut *membership.borrow_mut() {
                     Some(Membership { outlet, key, entered: last, .. }) => {
-                        *last = Some(entered.room.clone());
+                        *last = Some(entered.clone());
                         (*key, outlet.addr())
                     }
                     None => return Ok(()), // the connection ended meanwhile
