@@ -1,7 +1,7 @@
 //! The log on this machine's disk: one node, one directory, no other process.
 //!
-//! Owns: [`EmbeddedLog`], its settings and its figures; the parts are below. One thread writes ([`committer`]), a few
-//! read ([`readers`]), callers only queue and wait. `docs/embedded-log.md` says which store is underneath and why, and
+//! Owns: [`EmbeddedLog`], its settings and its figures; the parts are below. One thread writes (`committer`), a few
+//! read (`readers`), callers only queue and wait. `docs/embedded-log.md` says which store is underneath and why, and
 //! what happens when the disk fails.
 
 mod committer;

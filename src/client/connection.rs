@@ -46,7 +46,7 @@ pub enum JoinError {
     /// Something else listens there.
     #[error("{0}")]
     NotANode(&'static str),
-    /// No first message within [`JOIN_TIME`].
+    /// No first message within `JOIN_TIME`.
     #[error("the node did not answer in time")]
     TimedOut,
     /// The connection ended before the first message.
