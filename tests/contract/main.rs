@@ -4,7 +4,6 @@
 mod crash;
 mod embedded;
 mod full_disk;
-mod measure;
 mod model;
 mod promises;
 mod support;

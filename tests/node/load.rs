@@ -51,6 +51,16 @@ async fn fanout_delivers_every_event_to_every_member_once() {
 }
 
 #[tokio::test]
+async fn a_large_room_whose_records_gather_gets_every_event_once() {
+    let node = node().await;
+    // Large enough that records wait for others under way, and many under way.
+    let flags = ["--members", "300", "--events", "200", "--in-flight", "16"];
+    let figures = bench(&node, "fanout", &flags).await;
+    assert_eq!(figure(&figures, "delivered"), 60_000.0);
+    assert_eq!((figure(&figures, "lost"), figure(&figures, "doubled")), (0.0, 0.0));
+}
+
+#[tokio::test]
 async fn publish_gets_every_event_acknowledged() {
     let node = node().await;
     bench(&node, "publish", &["--connections", "3", "--events", "1500", "--in-flight", "32"]).await;

@@ -1,21 +1,54 @@
-//! Figures for `docs/embedded-log.md`, not a test: `cargo test --release --test contract -- --ignored measure --nocapture`.
+//! Figures for `docs/embedded-log.md`: the embedded log alone, without sockets or rooms. `cargo bench --bench embedded_log`.
 
 use std::{
     fs,
-    sync::Arc,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use continuum::{
     backbone::{
-        Backbone, Reply, SharedBackbone,
+        Append, Backbone, Expect, ReadBudget, Reply, Subject,
         embedded::{EmbeddedConfig, EmbeddedLog},
     },
-    model::{Position, TenantId},
+    model::{DedupeId, Position, TenantId},
 };
 use tokio::sync::mpsc;
 
-use crate::{embedded::config, support::*};
+fn config(dir: &Path) -> EmbeddedConfig {
+    EmbeddedConfig {
+        data_dir: dir.into(),
+        retention_age: None,
+        retention_bytes: None,
+        sweep_interval: Duration::from_secs(3_600),
+        commit_records: 1_024,
+        commit_bytes: 4 << 20,
+        queue_appends: 8_192,
+        feed_bytes: 8 << 20,
+    }
+}
+
+fn tenants() -> Vec<TenantId> {
+    (0..64).map(|n| format!("tenant-{n}").parse().expect("a tenant id")).collect()
+}
+
+fn event(tenant: &TenantId) -> Append {
+    let subject = Subject::Event("memory.created".parse().expect("a type"));
+    let dedupe = DedupeId(uuid::Uuid::new_v4());
+    Append { tenant: tenant.clone(), subject, dedupe, expect: Expect::Anything, body: vec![7; 256].into() }
+}
+
+async fn count(log: &EmbeddedLog, tenant: &TenantId) -> usize {
+    let (mut after, mut total) = (Position::START, 0);
+    loop {
+        let page = log.read(tenant, after, ReadBudget { records: 1_000, bytes: 1 << 20 }).await.expect("read");
+        total += page.records.len();
+        match page.records.last() {
+            Some(last) if page.more => after = last.position,
+            _ => return total,
+        }
+    }
+}
 
 /// CPU time of all threads of this process, seconds.
 fn cpu() -> f64 {
@@ -31,7 +64,7 @@ async fn run(log: &EmbeddedLog, tenants: &[TenantId], window: usize, records: us
     let mut latencies = Vec::with_capacity(records);
     let send = |sent: &mut Vec<Instant>| {
         let token = u64::try_from(sent.len()).expect("fits");
-        let append = event(&tenants[sent.len() % tenants.len()], vec![7; 256]);
+        let append = event(&tenants[sent.len() % tenants.len()]);
         sent.push(Instant::now());
         log.append(append, Reply { token, to: to.clone() });
     };
@@ -48,11 +81,9 @@ async fn run(log: &EmbeddedLog, tenants: &[TenantId], window: usize, records: us
     latencies
 }
 
-#[tokio::test]
-#[ignore = "measures; says nothing in a debug build"]
-async fn measure() {
+async fn appends_and_reads() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let tenants: Vec<_> = (0..64).map(|n| tenant(&format!("tenant-{n}"))).collect();
+    let tenants = tenants();
     let log = EmbeddedLog::open(config(dir.path())).expect("opens");
     for (window, records) in [(1, 5_000), (32, 50_000), (256, 200_000), (1_024, 500_000)] {
         let (begin, cpu_before, before) = (Instant::now(), cpu(), log.stats());
@@ -76,10 +107,10 @@ async fn measure() {
     }
     log.close().await;
     let begin = Instant::now();
-    let log: SharedBackbone = Arc::new(EmbeddedLog::open(config(dir.path())).expect("opens"));
+    let log = EmbeddedLog::open(config(dir.path())).expect("opens");
     println!("opened again in {:?}", begin.elapsed());
     let begin = Instant::now();
-    let read = all_after(&log, &tenants[0], Position::START).await.len();
+    let read = count(&log, &tenants[0]).await;
     println!("read {:.0} records/s", read as f64 / begin.elapsed().as_secs_f64());
     let begin = Instant::now();
     for _ in 0..1_000 {
@@ -89,12 +120,10 @@ async fn measure() {
 }
 
 /// How much disk a log takes that has long been trimmed by size.
-#[tokio::test]
-#[ignore = "measures; says nothing in a debug build"]
-async fn measure_retention() {
+async fn retention() {
     const HELD: u64 = 100 << 20;
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let tenants: Vec<_> = (0..64).map(|n| tenant(&format!("tenant-{n}"))).collect();
+    let tenants = tenants();
     let retention =
         EmbeddedConfig { retention_bytes: Some(HELD), sweep_interval: Duration::from_secs(1), ..config(dir.path()) };
     let log = EmbeddedLog::open(retention).expect("opens");
@@ -110,4 +139,12 @@ async fn measure_retention() {
             log.stats().disk_bytes / 1_000_000,
         );
     }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        appends_and_reads().await;
+        retention().await;
+    });
 }
