@@ -24,7 +24,11 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
-use super::{context::NodeContext, link::Link, outlet, session::Membership};
+use super::{
+    context::NodeContext,
+    link::Link,
+    session::{Membership, SharedMembership},
+};
 use crate::{
     model::roster::Farewell,
     wire::{Close, guard::FrameGuard},
@@ -88,7 +92,7 @@ pub struct Driver {
     link: Rc<Link>,
     input: Input,
     actor: ActorStream,
-    membership: Rc<RefCell<Option<Membership>>>,
+    membership: SharedMembership,
     /// `None` once the framing is broken.
     guard: Option<FrameGuard>,
     context: Arc<NodeContext>,
@@ -109,7 +113,7 @@ impl Driver {
         link: Rc<Link>,
         input: Input,
         actor: ActorStream,
-        membership: Rc<RefCell<Option<Membership>>>,
+        membership: SharedMembership,
         early: Bytes,
         context: Arc<NodeContext>,
     ) -> Self {
@@ -148,7 +152,7 @@ impl Driver {
         }
     }
 
-    /// Reads as long as the session keeps up; `true` when the peer is gone.
+    /// Reads as long as the session keeps up; fails when the peer is gone.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Farewell> {
         for _ in 0..READS_PER_POLL {
             let open = matches!(self.state, State::Open);
@@ -224,7 +228,7 @@ impl Driver {
 
     fn refill(&self) {
         if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow() {
-            outlet::Shared::refill(outlet, *key);
+            outlet.refill(*key);
         }
     }
 

@@ -155,7 +155,18 @@ impl Link {
 
     /// Whether the outlet wants to be asked for more now.
     pub(super) fn is_due_for_more(&self) -> bool {
-        self.wanted.get() == Wanted::Yes && self.waiting() <= self.context.config.limits.outbox_bytes / 2
+        self.wanted.get() == Wanted::Yes && self.is_low()
+    }
+
+    /// Whether the outbox has drained far enough for the next page of history.
+    pub(super) fn is_low(&self) -> bool {
+        self.waiting() <= self.context.config.limits.outbox_bytes / 2
+    }
+
+    /// Whether so many bytes of records may be queued. An empty outbox takes any amount, so that a single large record
+    /// passes.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.outbox.borrow().has_room(bytes, self.context.config.limits.outbox_bytes)
     }
 
     /// Bytes that wait.
@@ -169,10 +180,10 @@ impl Link {
         outbox.broken || outbox.closing.is_some()
     }
 
-    /// Offers records. An empty outbox takes any amount, so that a single large record passes.
-    pub fn offer(&self, frames: &Bytes, budget: usize) -> Offer {
+    /// Offers records, which are taken whole or not at all.
+    pub fn offer(&self, frames: &Bytes) -> Offer {
         let mut outbox = self.outbox.borrow_mut();
-        if outbox.bytes > 0 && outbox.bytes + frames.len() > budget {
+        if !outbox.has_room(frames.len(), self.context.config.limits.outbox_bytes) {
             return Offer::Full;
         }
         self.push(&mut outbox, frames);
@@ -286,6 +297,10 @@ impl Link {
 }
 
 impl Outbox {
+    fn has_room(&self, bytes: usize, budget: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= budget
+    }
+
     fn consume(&mut self, mut written: usize) {
         self.bytes -= written;
         while written > 0 {

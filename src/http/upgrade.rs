@@ -19,12 +19,11 @@ use tokio::io::AsyncWriteExt;
 
 use super::{parameters, problem};
 use crate::{
-    actors::session,
     actors::{
         context::NodeContext,
         driver::{Driver, Input},
         link::Link,
-        session::{Addresses, Session, SharedMembership},
+        session::{self, Addresses, Session, SharedMembership},
     },
     wire::{Code, Refusal},
 };

@@ -16,7 +16,7 @@ use super::{
     preview,
     record::Record,
 };
-use crate::model::{Position, RecordMeta, tally::Counted};
+use crate::model::{Position, RecordMeta};
 
 /// In which form a session receives records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -169,11 +169,6 @@ fn cut_body(body: &Bytes, limit: u32) -> Option<Bytes> {
     let _ = serde_json::to_writer((&mut out).writer(), &truncated);
     out.put_u8(b'}');
     Some(out.freeze())
-}
-
-/// Folds a record's figures into something, by position: what a room's tally needs of records before they are a batch.
-pub fn counted(records: &[Record]) -> impl Iterator<Item = (Position, Counted)> + '_ {
-    records.iter().map(|record| (record.meta.position, record.counted))
 }
 
 #[cfg(test)]

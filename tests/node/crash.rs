@@ -158,17 +158,23 @@ async fn read_from_the_beginning(node: &Node) -> Reading {
     reading
 }
 
+/// Joins the next process; `None` if that one was killed meanwhile.
+async fn come_back(drill: &mut Drill, seen: &mut Option<usize>, query: &str) -> Option<(Wire, Value)> {
+    let serving = drill.next_after(*seen).await;
+    *seen = Some(serving.incarnation);
+    let mut wire = Wire::connect(serving.address, query).await?;
+    let ready = wire.next().await?;
+    assert_eq!(ready["data"]["resume"]["outcome"], "honoured", "{ready}");
+    Some((wire, ready))
+}
+
 /// Goes on by its own cursor after each kill.
 async fn read_by_cursor(mut drill: Drill, name: &'static str, arrived: tokio::sync::mpsc::Sender<()>) -> Reading {
     let mut reading = Reading::new(name, Promise::ExactlyOnce);
     let (mut since, mut seen) = ("earliest".to_owned(), None);
     loop {
-        let serving = drill.next_after(seen).await;
-        seen = Some(serving.incarnation);
         let query = format!("tenant_id=crash&instance_id={name}&since={since}");
-        let Some(mut wire) = Wire::connect(serving.address, &query).await else { continue };
-        let Some(ready) = wire.next().await else { continue };
-        assert_eq!(ready["data"]["resume"]["outcome"], "honoured", "{ready}");
+        let Some((mut wire, ready)) = come_back(&mut drill, &mut seen, &query).await else { continue };
         let epoch = ready["data"]["epoch"].as_str().expect("an epoch").to_owned();
         reading.begin(ready["data"]["resume"]["after"].as_u64().expect("a place"));
         arrive(&arrived).await;
@@ -191,12 +197,8 @@ async fn read_by_instance(mut drill: Drill, name: &'static str, arrived: tokio::
     let mut reading = Reading::new(name, Promise::AtLeastOnce);
     let mut seen = None;
     loop {
-        let serving = drill.next_after(seen).await;
-        seen = Some(serving.incarnation);
         let query = format!("tenant_id=crash&instance_id={name}");
-        let Some(mut wire) = Wire::connect(serving.address, &query).await else { continue };
-        let Some(ready) = wire.next().await else { continue };
-        assert_eq!(ready["data"]["resume"]["outcome"], "honoured", "{ready}");
+        let Some((mut wire, ready)) = come_back(&mut drill, &mut seen, &query).await else { continue };
         reading.begin(ready["data"]["resume"]["after"].as_u64().expect("a place"));
         arrive(&arrived).await;
         loop {

@@ -182,9 +182,8 @@ impl Core {
     /// Asks the room for what follows if a member is behind and its outbox has room.
     pub(super) fn refill(&mut self, key: MemberKey) {
         let room = self.room.clone();
-        self.with(key, |member, _, context| {
-            let low_water = context.config.limits.outbox_bytes / 2;
-            if member.phase != Phase::Draining || member.link.waiting() > low_water || member.link.is_over() {
+        self.with(key, |member, _, _| {
+            if member.phase != Phase::Draining || !member.link.is_low() || member.link.is_over() {
                 return;
             }
             let fetch = Fetch { key, after: member.reader.passed };
@@ -205,7 +204,6 @@ impl Core {
             }
         }
         let records: usize = run.iter().map(|batch| batch.metas().len()).sum();
-        let budget = self.context.config.limits.outbox_bytes;
         let now = self.context.now();
         let epoch = self.context.backbone.epoch();
         let mut frames: Vec<(Variant, Bytes)> = Vec::new();
@@ -219,22 +217,17 @@ impl Core {
                 continue;
             }
             let frames = frames_of(run, member.options.variant, &mut frames);
-            if takes_whole {
-                match member.link.offer(frames, budget) {
-                    Offer::Taken => {
-                        member.reader.took(last.metas());
-                        delivered += records as u64;
-                        continue;
-                    }
-                    Offer::Full => {}
-                }
+            if takes_whole && member.link.offer(frames) == Offer::Taken {
+                member.reader.took(last.metas());
+                delivered += records as u64;
+                continue;
             }
             let voice = Voice { tenant: &self.tenant, instance: &member.instance.clone(), now, epoch };
-            if member.link.waiting() > 0 && member.link.waiting() + frames.len() > budget {
+            if member.link.has_room(frames.len()) {
+                delivered += run.iter().map(|batch| member.pass(batch, voice)).sum::<u64>();
+            } else {
                 deferred += records as u64;
                 member.lag(voice);
-            } else {
-                delivered += run.iter().map(|batch| member.pass(batch, voice)).sum::<u64>();
             }
         }
         self.context.metrics.delivered.inc_by(delivered);
@@ -258,12 +251,11 @@ impl Core {
     }
 
     fn announce(&mut self, frame: &Bytes, event_type: &str, except: Option<MemberKey>) {
-        let budget = self.context.config.limits.outbox_bytes;
         for (slot, member) in &self.members {
             let excepted = except.is_some_and(|key| key.slot == slot && key.serial == member.serial);
             if !excepted && member.phase != Phase::Waiting && member.options.filter.admits_name(event_type) {
                 // Presence is of the moment: a member whose outbox is full learns it from its next session.
-                let _ = member.link.offer(frame, budget);
+                let _ = member.link.offer(frame);
             }
         }
     }
@@ -282,19 +274,11 @@ impl Core {
 
     fn send_home(&mut self) -> Vec<(MemberKey, Duration)> {
         let spread = self.context.config.drain.spread;
-        let mut sent_home = Vec::new();
-        for (slot, member) in &self.members {
-            let delay = spread.mul_f64(random_unit());
-            let voice = Voice {
-                tenant: &self.tenant,
-                instance: &member.instance,
-                now: self.context.now(),
-                epoch: self.context.backbone.epoch(),
-            };
-            member.link.send(voice.draining(retry_after(spread)));
-            sent_home.push((MemberKey { outlet: self.id, slot, serial: member.serial }, delay));
+        let keys = self.keys();
+        for key in &keys {
+            self.with(*key, |member, voice, _| member.link.send(voice.draining(retry_after(spread))));
         }
-        sent_home
+        keys.into_iter().map(|key| (key, spread.mul_f64(random_unit()))).collect()
     }
 
     pub(super) fn close_for_restart(&mut self, key: MemberKey) {

@@ -19,7 +19,7 @@ use crate::{
     },
     wire::{
         Close, Code, Refusal,
-        outgoing::{HeartbeatReport, Instance, LimitsReport, ResumeReport, ResyncReport, SessionReady, Voice, place},
+        outgoing::{HeartbeatReport, Instance, LimitsReport, ResumeReport, ResyncReport, SessionReady, place},
         record::Record,
     },
 };
@@ -30,7 +30,6 @@ const COUNT_TO: usize = 10_000;
 const OVERLAP_MS: i64 = 2_000;
 /// Instances listed in the greeting.
 const LISTED: usize = 128;
-
 /// Newcomers whose start is looked up in the log at a time.
 const LOOKUPS: usize = 32;
 
@@ -172,8 +171,7 @@ impl Room {
     }
 
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
-        let epoch = self.context.backbone.epoch();
-        let voice = Voice { tenant: &self.tenant, instance: &join.instance, now: self.context.now(), epoch };
+        let (epoch, voice) = (self.context.backbone.epoch(), self.voice(&join.instance));
         let config = &self.context.config;
         let FoundStart { start, missed, exact } = found;
         let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
@@ -222,7 +220,7 @@ async fn look_up(
 ) -> Result<FoundStart, BackboneError> {
     let start = match join.since {
         Since::Instance => start_of_instance(context, tenant, &join.instance, head, unkept).await?,
-        ref since => find_start(context, tenant, since, head).await?,
+        ref since => find_start(context, tenant, since, log_view(context, tenant, head).await?, head).await?,
     };
     let counted = context.backbone.count_after(tenant, start.after, COUNT_TO + 1).await?;
     Ok(FoundStart { start, missed: counted.min(COUNT_TO), exact: counted <= COUNT_TO })
@@ -256,19 +254,20 @@ async fn keep_first_cursor(context: &Arc<NodeContext>, tenant: &TenantId, instan
     }
 }
 
-async fn log_view(context: &Arc<NodeContext>, tenant: &TenantId, head: Position) -> Result<LogView, BackboneError> {
+/// The log as it stands; `known` is how far the asker has read it.
+async fn log_view(context: &Arc<NodeContext>, tenant: &TenantId, known: Position) -> Result<LogView, BackboneError> {
     let extent = context.backbone.extent(tenant).await?;
     // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
-    Ok(LogView { epoch: context.backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(head) })
+    Ok(LogView { epoch: context.backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(known) })
 }
 
 async fn find_start(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     since: &Since,
+    log: LogView,
     head: Position,
 ) -> Result<Start, BackboneError> {
-    let log = log_view(context, tenant, head).await?;
     Ok(match since {
         // Without an instance there is nothing kept to go by.
         Since::Latest | Since::Instance => Start { after: head, resync: None },
@@ -307,11 +306,8 @@ pub async fn start_for_request(
     tenant: &TenantId,
     since: &Since,
 ) -> Result<Start, BackboneError> {
-    let extent = context.backbone.extent(tenant).await?;
-    let head = extent.last;
-    match since {
-        // A request has no instance: what it does not say is the beginning.
-        Since::Instance => Ok(Start { after: extent.trimmed_to, resync: None }),
-        other => find_start(context, tenant, other, head).await,
-    }
+    let log = log_view(context, tenant, Position::START).await?;
+    // A request has no instance: what it does not say is the beginning.
+    let since = if *since == Since::Instance { &Since::Earliest } else { since };
+    find_start(context, tenant, since, log, log.end).await
 }

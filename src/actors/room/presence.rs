@@ -35,7 +35,8 @@ impl Handler<Leave> for Room {
 }
 
 impl Room {
-    fn voice<'a>(&'a self, instance: &'a InstanceId) -> Voice<'a> {
+    /// What the room says to or about an instance.
+    pub(super) fn voice<'a>(&'a self, instance: &'a InstanceId) -> Voice<'a> {
         Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.context.backbone.epoch() }
     }
 

@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::within;
+use super::{until, within};
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -63,6 +63,22 @@ pub async fn get(address: SocketAddr, target: &str) -> Response {
 /// `POST` of JSON.
 pub async fn post(address: SocketAddr, target: &str, body: &[u8]) -> Response {
     send(address, "POST", target, &[("Content-Type", "application/json")], body).await
+}
+
+/// A figure of `/metrics`, summed over its labels; 0 if it is not there (yet).
+pub async fn metric(address: SocketAddr, name: &str) -> f64 {
+    let text = get(address, "/metrics").await.text();
+    let value = |line: &str| -> Option<f64> {
+        let rest = line.strip_prefix(name)?;
+        rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse().ok())?
+    };
+    text.lines().filter_map(value).sum()
+}
+
+/// Waits until a figure of `/metrics` is as wanted, and returns it.
+pub async fn until_metric(address: SocketAddr, name: &str, wanted: impl Fn(f64) -> bool) -> f64 {
+    until(&format!("{name} is as wanted"), async || Some(metric(address, name).await).filter(|value| wanted(*value)))
+        .await
 }
 
 /// Any request.

@@ -82,17 +82,14 @@ impl InProcess {
         http::post(self.address, target, body.to_string().as_bytes()).await
     }
 
-    /// A figure of `/metrics` under its whole name.
+    /// A figure of `/metrics`, summed over its labels.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").await.text();
-        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok();
-        text.lines().filter_map(value).sum()
+        http::metric(self.address, name).await
     }
 
     /// Waits until a figure of `/metrics` is as wanted.
     pub async fn until_metric(&self, name: &str, wanted: impl Fn(f64) -> bool) -> f64 {
-        until(&format!("{name} is as wanted"), async || Some(self.metric(name).await).filter(|value| wanted(*value)))
-            .await
+        http::until_metric(self.address, name, wanted).await
     }
 
     /// Lets a room panic.

@@ -162,18 +162,12 @@ impl Node {
 
     /// A figure of `/metrics`, summed over its labels; 0 if it is not there (yet).
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").await.text();
-        let value = |line: &str| -> Option<f64> {
-            let rest = line.strip_prefix(name)?;
-            rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse().ok())?
-        };
-        text.lines().filter_map(value).sum()
+        http::metric(self.address, name).await
     }
 
     /// Waits until a figure of `/metrics` is as wanted, and returns it.
     pub async fn until_metric(&self, name: &str, wanted: impl Fn(f64) -> bool) -> f64 {
-        until(&format!("{name} is as wanted"), async || Some(self.metric(name).await).filter(|value| wanted(*value)))
-            .await
+        http::until_metric(self.address, name, wanted).await
     }
 
     /// SIGKILL, and waits until the process is gone.
