@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::{gate::Gate, outlet::Outlet, room::Room};
 use crate::{
-    backbone::{Append, AppendError, Appended, BackboneError, Page},
+    backbone::{Answer, Append, AppendError, Appended, BackboneError, Page},
     model::{
-        EventId, InstanceId, Position, TenantId,
+        Epoch, EventId, InstanceId, Position, TenantId,
         resume::{Since, Start},
         roster::{Farewell, Presence},
     },
@@ -146,7 +146,7 @@ pub struct PublishFor {
     /// What; the tokens are ignored.
     pub appends: Vec<Append>,
     /// Where the answers go, each with its index in `appends`.
-    pub answers: Vec<oneshot::Sender<Result<Appended, AppendError>>>,
+    pub answers: Vec<oneshot::Sender<Result<Answer, AppendError>>>,
 }
 
 /// A member's outbox has room: send it what follows.
@@ -196,6 +196,8 @@ pub struct RoomReport {
     pub figures: RoomFigures,
     /// Its instances.
     pub instances: Vec<Instance>,
+    /// Its log.
+    pub epoch: Epoch,
     /// Its last record.
     pub position: Position,
 }
@@ -249,6 +251,8 @@ pub struct Fail;
 pub struct Orders {
     /// The room that wants it.
     pub room: Arc<Entered>,
+    /// The log that the positions in the orders are of.
+    pub epoch: Epoch,
     /// Where to say that it is done.
     pub gate: Arc<Gate>,
     /// What it wants.
@@ -300,7 +304,16 @@ pub enum Order {
         /// The publish.
         id: EventId,
         /// The answer.
-        answer: Result<Appended, Refusal>,
+        answer: Result<Answer, Refusal>,
+    },
+    /// The log has a publish that the journal had.
+    Drained {
+        /// Whose.
+        key: MemberKey,
+        /// The publish.
+        id: EventId,
+        /// Where it stands.
+        appended: Appended,
     },
     /// The room's figures for one member.
     Figures {

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, Stored},
     model::{
-        Position, TenantId, gather,
+        Epoch, Position, TenantId, gather,
         roster::{Farewell, Roster},
         tally::Tally,
     },
@@ -63,6 +63,8 @@ pub struct Room {
     directory: Addr<Directory>,
     roster: Roster<MemberKey>,
     ports: Ports,
+    /// Which log this room is of; a log made anew gets a new room.
+    epoch: Epoch,
     /// The room's last record: everything up to here was applied.
     head: Position,
     /// Records up to here may be gone from the log.
@@ -111,6 +113,7 @@ impl Room {
             context,
             directory,
             roster: Roster::default(),
+            epoch: Epoch::UNKNOWN,
             head: Position::START,
             trimmed_to: Position::START,
             tally: Tally::default(),
@@ -156,9 +159,9 @@ impl Room {
 
     fn open(&mut self, beginning: Beginning, ctx: &mut Context<Self>) {
         let Beginning { feed, head, trimmed_to, tally } = beginning;
-        (self.head, self.trimmed_to, self.tally) = (head, trimmed_to, tally);
+        (self.epoch, self.head, self.trimmed_to, self.tally) = (feed.epoch, head, trimmed_to, tally);
         self.ring.restart(head);
-        tracing::info!(tenant = %self.tenant, %head, "room opened");
+        tracing::info!(tenant = %self.tenant, epoch = %self.epoch, %head, "room opened");
         ctx.add_stream(stream::unfold(feed, |mut feed| async move {
             let item = feed.next().await;
             Some((item, feed))
@@ -229,7 +232,7 @@ impl Room {
         }
         let serial = self.serial;
         let me = self.me.get_or_insert_with(|| Arc::new(Entered { serial, room: ctx.address() }));
-        for (instance, key) in self.ports.flush(me) {
+        for (instance, key) in self.ports.flush(me, self.epoch) {
             // Their outlet has stopped. If that is because they left, their own farewell, which says how, is in the
             // mailbox already: this one goes behind it, and counts only if their thread is gone.
             let leave = Leave { key, instance, how: Farewell::Lost };
@@ -319,7 +322,7 @@ impl Handler<Report> for Room {
 
     fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
         let instances = self.roster.iter().map(|(instance, presence)| Instance::new(instance, presence)).collect();
-        actix::MessageResult(RoomReport { figures: self.figures(), instances, position: self.head })
+        actix::MessageResult(RoomReport { figures: self.figures(), instances, epoch: self.epoch, position: self.head })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         },
     },
     auth::Grant,
-    backbone::{Append, AppendError, Appended, Outcome, ReadBudget},
+    backbone::{Answer, Append, AppendError, Appended, Outcome, ReadBudget},
     model::{EventId, Position, TenantId},
     wire::{
         Batch, Code, Refusal,
@@ -39,11 +39,12 @@ const MOST: u64 = 1_000;
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ItemAnswer<'a> {
+    Queued { event_id: EventIdText, status: &'static str },
     Stored { event_id: EventIdText, seq: u64, duplicate: bool, status: &'static str, cursor: String },
     Refused { status: &'static str, error: ErrorReport<'a> },
 }
 
-type ItemResult = Result<(EventId, Appended), Refusal>;
+type ItemResult = Result<(EventId, Answer), Refusal>;
 
 /// `POST /v1/tenants/{tenant}/events`
 pub(super) async fn publish(shared: Data<Shared>, tenant: Path<String>, payload: Payload) -> HttpResponse {
@@ -86,7 +87,7 @@ async fn publish_all(
     }
     for ((index, id), answer) in ids.into_iter().zip(append_all(shared, tenant, appends).await?) {
         results[index] = Some(match answer.await {
-            Ok(Ok(appended)) => Ok((id, appended)),
+            Ok(Ok(answer)) => Ok((id, answer)),
             Ok(Err(error)) => Err(refusal(error).about(id)),
             // The room died with the append under way.
             Err(_) => Err(refusal(AppendError::Unknown("room died".into())).about(id)),
@@ -115,7 +116,7 @@ fn read_item(shared: &Shared, tenant: &TenantId, text: &str) -> Result<(EventId,
     Ok((id, append_of(&grant, publish, shared.context.now())))
 }
 
-type Answers = Vec<oneshot::Receiver<Result<Appended, AppendError>>>;
+type Answers = Vec<oneshot::Receiver<Result<Answer, AppendError>>>;
 
 async fn append_all(shared: &Shared, tenant: &TenantId, appends: Vec<Append>) -> Result<Answers, Refusal> {
     if appends.is_empty() {
@@ -134,15 +135,17 @@ async fn append_all(shared: &Shared, tenant: &TenantId, appends: Vec<Append>) ->
 
 fn status_of(result: &ItemResult) -> u16 {
     match result {
-        Ok((_, Appended { outcome: Outcome::Stored, .. })) => 201,
-        Ok((_, Appended { outcome: Outcome::Duplicate, .. })) => 200,
+        Ok((_, Answer::Appended(Appended { outcome: Outcome::Stored, .. }))) => 201,
+        Ok((_, Answer::Appended(Appended { outcome: Outcome::Duplicate, .. }))) => 200,
+        Ok((_, Answer::Queued)) => 202,
         Err(refusal) => refusal.code.status(),
     }
 }
 
 fn describe<'a>(shared: &Shared, result: &'a ItemResult) -> ItemAnswer<'a> {
     match result {
-        Ok((id, Appended { position, outcome })) => {
+        Ok((id, Answer::Queued)) => ItemAnswer::Queued { event_id: EventIdText(*id), status: "queued" },
+        Ok((id, Answer::Appended(Appended { position, outcome }))) => {
             let duplicate = *outcome == Outcome::Duplicate;
             ItemAnswer::Stored {
                 event_id: EventIdText(*id),

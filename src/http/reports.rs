@@ -48,12 +48,12 @@ pub(super) async fn instances(shared: Data<Shared>, tenant: Path<String>) -> Htt
 /// `GET /v1/tenants/{tenant}/stats`
 pub(super) async fn tenant_stats(shared: Data<Shared>, tenant: Path<String>) -> HttpResponse {
     match room_report(&shared, &tenant).await {
-        Ok(RoomReport { figures, instances, position }) => HttpResponse::Ok().json(json!({
+        Ok(RoomReport { figures, instances, epoch, position }) => HttpResponse::Ok().json(json!({
             "tenant_id": &*tenant,
             "state": figures,
             "total_connections": instances.len(),
             "position": position.0,
-            "cursor": place(shared.context.backbone.epoch(), position),
+            "cursor": place(epoch, position),
         })),
         Err(refusal) => problem::respond(&refusal),
     }

@@ -41,6 +41,8 @@ pub enum Code {
     LogFull,
     /// Perhaps stored.
     Unknown,
+    /// The log cannot be reached, and nothing was kept.
+    Unavailable,
     /// The node goes away.
     Draining,
     /// No such path.
@@ -73,6 +75,7 @@ impl Code {
         Self::Busy,
         Self::LogFull,
         Self::Unknown,
+        Self::Unavailable,
         Self::Draining,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -109,6 +112,7 @@ impl Code {
             Self::Busy => ("busy", 503),
             Self::LogFull => ("log_full", 503),
             Self::Unknown => ("unknown", 503),
+            Self::Unavailable => ("unavailable", 503),
             Self::Draining => ("draining", 503),
             Self::NotFound => ("not_found", 404),
             Self::MethodNotAllowed => ("method_not_allowed", 405),

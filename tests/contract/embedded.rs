@@ -123,7 +123,7 @@ async fn dropping_the_log_finishes_what_waits() {
     let log = EmbeddedLog::open(config(dir.path())).expect("opens");
     let (to, mut from) = mpsc::channel(100);
     for token in 0..100 {
-        log.append(event(&acme, "x"), Reply { token, to: to.clone() });
+        log.append(event(&acme, "x"), Reply { token, to: to.clone(), keeper: None });
     }
     drop((log, to));
     let mut answers = 0;

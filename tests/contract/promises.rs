@@ -216,7 +216,7 @@ pub async fn close_answers_what_waits<B: Backend>() {
     let (mut backend, acme) = one::<B>().await;
     let (to, mut from) = mpsc::channel(500);
     for token in 0..500 {
-        backend.log().append(event(&acme, format!("{token}")), Reply { token, to: to.clone() });
+        backend.log().append(event(&acme, format!("{token}")), Reply { token, to: to.clone(), keeper: None });
     }
     drop(to);
     backend.log().close().await;

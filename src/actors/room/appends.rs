@@ -11,13 +11,13 @@ use super::Room;
 use crate::{
     actors::messages::{Gone, MemberKey, Order, Publish, PublishFor},
     auth::Grant,
-    backbone::{Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
+    backbone::{Answer, Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
     model::{DedupeId, EventId, Timestamp},
     wire::{Code, Refusal, record},
 };
 
-/// An append's answer, under the room's own mark.
-pub(super) type Answer = (u64, Result<Appended, AppendError>);
+/// How an append ended, under the room's own mark.
+pub(super) type Ended = (u64, Result<Answer, AppendError>);
 
 /// Answers handled in one go.
 const ANSWERS: usize = 1024;
@@ -25,7 +25,7 @@ const ANSWERS: usize = 1024;
 #[derive(Debug)]
 enum Publisher {
     Member { key: MemberKey, token: u64, id: EventId },
-    Request(oneshot::Sender<Result<Appended, AppendError>>),
+    Request(oneshot::Sender<Result<Answer, AppendError>>),
 }
 
 /// What is under way; never more than the channel for the answers holds, so an answer always finds a place.
@@ -33,9 +33,9 @@ enum Publisher {
 pub(super) struct Appends {
     pending: HashMap<u64, (Publisher, Duration)>,
     next: u64,
-    to: mpsc::Sender<Answer>,
+    to: mpsc::Sender<Ended>,
     /// Read by the stream, and by whoever knows that answers must be here.
-    answers: Rc<RefCell<mpsc::Receiver<Answer>>>,
+    answers: Rc<RefCell<mpsc::Receiver<Ended>>>,
 }
 
 impl Appends {
@@ -45,7 +45,7 @@ impl Appends {
     }
 
     /// The answers as a stream of bundles.
-    pub(super) fn answers(&self) -> impl Stream<Item = Vec<Answer>> + use<> {
+    pub(super) fn answers(&self) -> impl Stream<Item = Vec<Ended>> + use<> {
         let answers = self.answers.clone();
         stream::poll_fn(move |cx| {
             let mut bundle = Vec::new();
@@ -54,7 +54,7 @@ impl Appends {
         })
     }
 
-    fn ready_answer(&self) -> Option<Answer> {
+    fn ready_answer(&self) -> Option<Ended> {
         self.answers.borrow_mut().try_recv().ok()
     }
 
@@ -69,7 +69,7 @@ impl Appends {
         }
         self.next += 1;
         self.pending.insert(self.next, (publisher, now));
-        Ok(Reply { token: self.next, to: self.to.clone() })
+        Ok(Reply { token: self.next, to: self.to.clone(), keeper: None })
     }
 }
 
@@ -88,7 +88,7 @@ impl Room {
         }
     }
 
-    fn answered(&mut self, (mark, result): Answer) {
+    fn answered(&mut self, (mark, result): Ended) {
         if let Some((publisher, started)) = self.appends.pending.remove(&mark) {
             let taken = self.context.uptime().saturating_sub(started);
             self.context.metrics.append_latency.observe(taken.as_secs_f64());
@@ -96,10 +96,11 @@ impl Room {
         }
     }
 
-    fn answer(&mut self, publisher: Publisher, result: Result<Appended, AppendError>) {
+    fn answer(&mut self, publisher: Publisher, result: Result<Answer, AppendError>) {
         self.context.metrics.count_append(match &result {
-            Ok(Appended { outcome: Outcome::Stored, .. }) => "stored",
-            Ok(Appended { outcome: Outcome::Duplicate, .. }) => "duplicate",
+            Ok(Answer::Appended(Appended { outcome: Outcome::Stored, .. })) => "stored",
+            Ok(Answer::Appended(Appended { outcome: Outcome::Duplicate, .. })) => "duplicate",
+            Ok(Answer::Queued) => "queued",
             Err(AppendError::Unknown(_)) => "unknown",
             Err(_) => "refused",
         });
@@ -123,6 +124,7 @@ pub fn append_of(grant: &Grant, publish: record::Publish, now: Timestamp) -> App
         tenant: tenant.clone(),
         dedupe: DedupeId::of(tenant, instance, publish.id),
         expect: Expect::Anything,
+        first_tried: None,
         body: publish.to_body(tenant, instance, now),
         subject: Subject::Event(publish.event_type),
     }
@@ -137,6 +139,9 @@ pub fn refusal(error: AppendError) -> Refusal {
         }
         AppendError::Closed => {
             Refusal::new(Code::Draining, "the node is going away; repeat with the same id").after(wait)
+        }
+        AppendError::Unavailable(cause) => {
+            with_cause(Code::Unavailable, "the log cannot be reached; nothing was stored", &cause).after(wait)
         }
         AppendError::Full(cause) => with_cause(Code::LogFull, "the log takes no more; nothing was stored", &cause),
         AppendError::Unknown(cause) => with_cause(Code::Unknown, "perhaps stored; repeat with the same id", &cause),
@@ -177,8 +182,8 @@ impl Handler<PublishFor> for Room {
     }
 }
 
-impl StreamHandler<Vec<Answer>> for Room {
-    fn handle(&mut self, bundle: Vec<Answer>, ctx: &mut Context<Self>) {
+impl StreamHandler<Vec<Ended>> for Room {
+    fn handle(&mut self, bundle: Vec<Ended>, ctx: &mut Context<Self>) {
         bundle.into_iter().for_each(|answer| self.answered(answer));
         self.flush(ctx);
     }

@@ -77,7 +77,7 @@ impl Room {
     fn give(&mut self, after: Position, page: Page, prev: Position, waiting: Vec<MemberKey>) {
         self.trimmed_to = self.trimmed_to.max(page.trimmed_to);
         if page.trimmed_to > after {
-            let (start, epoch) = (page.trimmed_to, self.context.backbone.epoch());
+            let (start, epoch) = (page.trimmed_to, self.epoch);
             let mut report = ResyncReport::new(ResyncReason::Trimmed, place(epoch, after), epoch, start);
             report.state = Some(self.figures());
             for key in waiting {

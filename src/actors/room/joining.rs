@@ -13,7 +13,7 @@ use crate::{
     },
     backbone::{BackboneError, CursorUpdate, ReadBudget},
     model::{
-        Cursor, Fingerprint, InstanceId, Position, TenantId,
+        Cursor, Epoch, Fingerprint, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
         roster::Joined,
     },
@@ -104,7 +104,7 @@ impl Handler<StartFound> for Room {
 
 impl Room {
     fn log_view(&self) -> LogView {
-        LogView { epoch: self.context.backbone.epoch(), trimmed_to: self.trimmed_to, end: self.head }
+        LogView { epoch: self.epoch, trimmed_to: self.trimmed_to, end: self.head }
     }
 
     /// Where a reader starts, if the room knows without asking the log.
@@ -112,7 +112,7 @@ impl Room {
         let at = |after| Start { after, resync: None };
         let start = match join.since {
             Since::Latest => at(self.head),
-            Since::Cursor(cursor) if join.kind == JoinKind::Again => at(cursor.position),
+            Since::Cursor(cursor) if join.kind == JoinKind::Again && cursor.epoch == self.epoch => at(cursor.position),
             Since::Cursor(cursor) => self.start_in_ring(cursor)?,
             Since::Earliest | Since::Time(_) | Since::Instance => return None,
         };
@@ -144,10 +144,10 @@ impl Room {
                 return;
             };
             self.lookups.running += 1;
-            let (context, tenant, head, room) = (self.context.clone(), self.tenant.clone(), self.head, ctx.address());
-            let unkept = self.cursors.of(&join.instance);
+            let (context, tenant, room) = (self.context.clone(), self.tenant.clone(), ctx.address());
+            let (epoch, head, unkept) = (self.epoch, self.head, self.cursors.of(&join.instance));
             actix_rt::spawn(async move {
-                let found = look_up(&context, &tenant, &join, head, unkept).await;
+                let found = look_up(&context, &tenant, &join, (epoch, head), unkept).await;
                 // A room that is gone is replaced, and the session joins again.
                 let _ = room.send(StartFound { join, found }).await;
             });
@@ -159,6 +159,11 @@ impl Room {
             return; // it left or was replaced meanwhile
         }
         let after = found.start.after;
+        if let (JoinKind::Again, Some(reason)) = (join.kind, found.start.resync) {
+            let mut report = ResyncReport::new(reason, join.requested, self.epoch, after);
+            report.state = Some(self.figures());
+            return self.ports.post(join.key.outlet, Order::Resync { key: join.key, report, after });
+        }
         let greeting = match join.kind {
             JoinKind::Again => Bytes::new(),
             JoinKind::Fresh => self.greeting(&join, found),
@@ -171,7 +176,7 @@ impl Room {
     }
 
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
-        let (epoch, voice) = (self.context.backbone.epoch(), self.voice(&join.instance));
+        let (epoch, voice) = (self.epoch, self.voice(&join.instance));
         let config = &self.context.config;
         let FoundStart { start, missed, exact } = found;
         let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
@@ -215,11 +220,11 @@ async fn look_up(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     join: &Join,
-    head: Position,
+    (epoch, head): (Epoch, Position),
     unkept: Option<Position>,
 ) -> Result<FoundStart, BackboneError> {
     let start = match join.since {
-        Since::Instance => start_of_instance(context, tenant, &join.instance, head, unkept).await?,
+        Since::Instance => start_of_instance(context, tenant, &join.instance, (epoch, head), unkept).await?,
         ref since => find_start(context, tenant, since, log_view(context, tenant, head).await?, head).await?,
     };
     let counted = context.backbone.count_after(tenant, start.after, COUNT_TO + 1).await?;
@@ -231,23 +236,27 @@ async fn start_of_instance(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     instance: &InstanceId,
-    head: Position,
+    (epoch, head): (Epoch, Position),
     unkept: Option<Position>,
 ) -> Result<Start, BackboneError> {
-    // Neither moves backwards: the later one holds.
-    match context.backbone.cursor(tenant, instance).await?.max(unkept) {
-        Some(kept) => Ok(resume::from_kept(kept, log_view(context, tenant, head).await?)),
-        None => {
-            keep_first_cursor(context, tenant, instance, head).await;
-            Ok(Start { after: head, resync: None })
-        }
+    let unkept = unkept.map(|position| Cursor { epoch, position, fingerprint: None });
+    let kept = match (context.backbone.cursor(tenant, instance).await?, unkept) {
+        // Neither moves backwards within one log: the later one holds.
+        (Some(kept), Some(unkept)) if kept.epoch == unkept.epoch && kept.position > unkept.position => Some(kept),
+        (kept, unkept) => unkept.or(kept),
+    };
+    if let Some(kept) = kept {
+        return Ok(resume::from_cursor(kept, None, log_view(context, tenant, head).await?));
     }
+    let update = CursorUpdate { tenant: tenant.clone(), instance: instance.clone(), epoch, position: head };
+    keep_first_cursor(context, update).await;
+    Ok(Start { after: head, resync: None })
 }
 
 /// Keeps the place of an instance that relies on the node's cursor, before it is greeted: it gets what it misses even if
 /// the node is killed a moment later.
-async fn keep_first_cursor(context: &Arc<NodeContext>, tenant: &TenantId, instance: &InstanceId, head: Position) {
-    let update = CursorUpdate { tenant: tenant.clone(), instance: instance.clone(), position: head };
+async fn keep_first_cursor(context: &Arc<NodeContext>, update: CursorUpdate) {
+    let tenant = update.tenant.clone();
     if let Err(error) = context.backbone.keep_cursors(vec![update]).await {
         // A log that takes nothing more can still be read: the instance is let in.
         tracing::warn!(%tenant, %error, "a first cursor was not kept");

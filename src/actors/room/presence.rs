@@ -37,7 +37,7 @@ impl Handler<Leave> for Room {
 impl Room {
     /// What the room says to or about an instance.
     pub(super) fn voice<'a>(&'a self, instance: &'a InstanceId) -> Voice<'a> {
-        Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.context.backbone.epoch() }
+        Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.epoch }
     }
 
     fn is_large(&self) -> bool {

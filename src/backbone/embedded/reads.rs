@@ -11,7 +11,7 @@ use super::{
     store::{Fault, Store},
 };
 use crate::{
-    backbone::{EntityPage, Extent, Page, ReadBudget, Stored},
+    backbone::{EntityMark, EntityPage, Extent, Page, ReadBudget, Stored},
     model::{EntityKey, InstanceId, Position, TenantId, Timestamp},
 };
 
@@ -156,19 +156,25 @@ pub fn entity(store: &Store, tenant: &TenantId, key: &EntityKey) -> Result<Optio
     row.map(|row| view.entity(&room, &row)).transpose()
 }
 
-/// See [`crate::backbone::Backbone::entities`].
+/// See [`crate::backbone::Backbone::entities`]. Entities come by rising key. A mark holds where the log stood when the first
+/// page was read, in eight bytes, and the row after which to go on.
 pub fn entities(
     store: &Store,
     tenant: &TenantId,
-    after: Option<&EntityKey>,
+    from: Option<EntityMark>,
     budget: ReadBudget,
 ) -> Result<EntityPage, Fault> {
     let view = View::new(store, tenant)?;
-    let mut page = EntityPage { as_of: Position(view.tail()?.end), ..EntityPage::default() };
+    let (as_of, after) = match from.as_ref().map(|EntityMark(mark)| mark.split_first_chunk::<8>()) {
+        Some(Some((as_of, after))) => (Position(u64::from_be_bytes(*as_of)), Some(after)),
+        Some(None) => return Err(Damaged("mark").into()),
+        None => (Position(view.tail()?.end), None),
+    };
+    let mut page = EntityPage { as_of, ..EntityPage::default() };
     let Some(room) = view.room else { return Ok(page) };
     let prefix = room.room.to_be_bytes();
     let low = match after {
-        Some(key) => Bound::Excluded(rows::entity_key(room.room, key)),
+        Some(row) => Bound::Excluded(row.to_vec()),
         None => Bound::Included(prefix.to_vec()),
     };
     // UTF-8 never holds 0xff, so this lies behind every key of the room and before the next room's.
@@ -178,7 +184,8 @@ pub fn entities(
         let (key, value) = row.into_inner()?;
         let record = view.entity(&room, &value)?;
         if !spent.takes(record.body.len()) {
-            page.more = true;
+            let last = page.entities.last().map(|(key, _)| rows::entity_key(room.room, key));
+            page.next = last.map(|last| EntityMark([&as_of.0.to_be_bytes()[..], &last].concat().into()));
             break;
         }
         page.entities.push((rows::entity_in(&key)?, record));
