@@ -2,7 +2,12 @@
 //!
 //! Owns: what is started in which order and stopped in the reverse. Must not know: what any part does inside.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, Addr, Arbiter};
 use actix_server::ServerHandle;
@@ -18,7 +23,7 @@ use crate::{
     actors::{
         context::NodeContext,
         directory::Directory,
-        heartbeat::HeartbeatSupervisor,
+        heartbeat::{HeartbeatSupervisor, SayFarewell},
         messages::{AllRooms, Drain},
         metrics::Metrics,
         session::Addresses,
@@ -91,6 +96,16 @@ impl Node {
             tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
         }
         let backbone = open_backbone(&config)?;
+        Self::start_on(listener, config, backbone)
+    }
+
+    /// The same on a log that is open already; it is closed with the node.
+    ///
+    /// # Errors
+    ///
+    /// When the listener cannot be used.
+    pub fn start_on(listener: TcpListener, config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
+        let address = listener.local_addr().context("the listener has no address")?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
@@ -140,6 +155,8 @@ impl Node {
         }
         // Gracefully: answers that are ready are still written.
         server.stop(true).await;
+        // It ends only with the process.
+        let _ = addresses.supervisor.send(SayFarewell).await;
         context.backbone.close().await;
         tracing::info!("stopped");
     }
@@ -164,12 +181,12 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     // On a thread of their own: neither the accept loop nor a busy room delays deadlines or the way to a room.
     let arbiter = Arbiter::new();
     let (of_directory, of_supervisor) = (context.clone(), context.clone());
-    Arc::new(Addresses {
-        directory: Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory)),
-        supervisor: HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
-            HeartbeatSupervisor::new(of_supervisor)
-        }),
-    })
+    let directory = Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory));
+    let told = directory.clone();
+    let supervisor = HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
+        HeartbeatSupervisor::new(of_supervisor, told)
+    });
+    Arc::new(Addresses { directory, supervisor })
 }
 
 fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {

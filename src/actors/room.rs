@@ -1,4 +1,4 @@
-//! A tenant's room on this node: the roster, the place in the log, the recent records, the appends under way.
+//! A tenant's room on this node: the roster of all nodes, the place in the log, the recent records, the appends under way.
 //!
 //! Owns: invariant **one path** (a record reaches members only after the log has it, and only through here) and
 //! invariant **seam** (what a reader is given and what is delivered afterwards meet without gap or repeat, because both
@@ -9,6 +9,7 @@ mod cursors;
 mod history;
 mod housekeeping;
 pub mod joining;
+pub mod neighbours;
 mod ports;
 mod presence;
 mod ring;
@@ -22,7 +23,13 @@ use actix::{
 use futures_util::stream;
 
 use self::{
-    appends::Appends, cursors::Cursors, history::History, joining::Lookups, ports::Ports, presence::Announcements,
+    appends::Appends,
+    cursors::Cursors,
+    history::History,
+    joining::Lookups,
+    neighbours::{Heard, Talk, ask_around, most_instances},
+    ports::Ports,
+    presence::Announcements,
     ring::Ring,
 };
 use super::{
@@ -32,9 +39,10 @@ use super::{
     metrics::Held,
 };
 use crate::{
-    backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, Stored},
+    backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, SignalItem, Signals, Stored},
     model::{
         Epoch, Position, TenantId, gather,
+        neighbours::Neighbours,
         roster::{Farewell, Roster},
         tally::Tally,
     },
@@ -62,6 +70,8 @@ pub struct Room {
     context: Arc<NodeContext>,
     directory: Addr<Directory>,
     roster: Roster<MemberKey>,
+    neighbours: Neighbours,
+    talk: Talk,
     ports: Ports,
     /// Which log this room is of; a log made anew gets a new room.
     epoch: Epoch,
@@ -79,8 +89,8 @@ pub struct Room {
     announcements: Announcements,
     /// Runs while records wait for others under way.
     gathering: Option<SpawnHandle>,
-    /// Whether a tick is due.
-    ticking: bool,
+    /// When a tick is due, on the node's clock.
+    tick_due: Option<Duration>,
     /// Set when the directory was asked to let this room go: nobody comes in any more.
     retiring: bool,
     /// When somebody last needed the room, on the node's clock.
@@ -94,11 +104,14 @@ struct Beginning {
     head: Position,
     trimmed_to: Position,
     tally: Tally,
+    signals: Signals,
+    heard: Heard,
 }
 
 impl Room {
     /// A room that will find its place in the log when it starts.
     pub fn new(serial: u64, tenant: TenantId, context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
+        let (me, most) = (context.nodes.me(), most_instances(&context));
         Self {
             serial,
             me: None,
@@ -112,7 +125,9 @@ impl Room {
             tenant,
             context,
             directory,
-            roster: Roster::default(),
+            roster: Roster::new(me),
+            neighbours: Neighbours::new(me, most),
+            talk: Talk::default(),
             epoch: Epoch::UNKNOWN,
             head: Position::START,
             trimmed_to: Position::START,
@@ -121,7 +136,7 @@ impl Room {
             cursors: Cursors::default(),
             announcements: Announcements::default(),
             gathering: None,
-            ticking: false,
+            tick_due: None,
             retiring: false,
         }
     }
@@ -132,8 +147,9 @@ impl Room {
 
     /// Finds the place in the log; until that is done, the mailbox waits.
     fn begin(&mut self, ctx: &mut Context<Self>) {
-        let (backbone, tenant, budget) = (self.context.backbone.clone(), self.tenant.clone(), self.page_budget());
+        let (context, tenant, budget) = (self.context.clone(), self.tenant.clone(), self.page_budget());
         let beginning = async move {
+            let backbone = &context.backbone;
             let feed = backbone.follow(&tenant).await?;
             let head = backbone.last_at(&tenant, feed.after).await?;
             let trimmed_to = backbone.extent(&tenant).await?.trimmed_to;
@@ -146,7 +162,8 @@ impl Room {
                 records.iter().for_each(|record| tally.apply(record.meta.position, record.counted));
                 tally.through = tally.through.max(last);
             }
-            Ok::<_, BackboneError>(Beginning { feed, head, trimmed_to, tally })
+            let (signals, heard) = ask_around(&context, &tenant).await?;
+            Ok::<_, BackboneError>(Beginning { feed, head, trimmed_to, tally, signals, heard })
         };
         ctx.wait(beginning.into_actor(self).map(|beginning, room, ctx| match beginning {
             Ok(beginning) => room.open(beginning, ctx),
@@ -158,7 +175,7 @@ impl Room {
     }
 
     fn open(&mut self, beginning: Beginning, ctx: &mut Context<Self>) {
-        let Beginning { feed, head, trimmed_to, tally } = beginning;
+        let Beginning { feed, head, trimmed_to, tally, signals, heard } = beginning;
         (self.epoch, self.head, self.trimmed_to, self.tally) = (feed.epoch, head, trimmed_to, tally);
         self.ring.restart(head);
         tracing::info!(tenant = %self.tenant, epoch = %self.epoch, %head, "room opened");
@@ -167,6 +184,11 @@ impl Room {
             Some((item, feed))
         }));
         ctx.add_stream(self.appends.answers());
+        ctx.add_stream(stream::unfold(signals, |mut signals| async move {
+            let item = signals.next().await;
+            (item != SignalItem::Ended).then_some((item, signals))
+        }));
+        self.meet(heard, ctx);
         self.tick_later(ctx);
     }
 
@@ -211,7 +233,7 @@ impl Room {
     fn gather(&mut self, ctx: &mut Context<Self>) {
         if self.gathering.is_none()
             && !self.appends.is_idle()
-            && let Some(patience) = gather::patience(self.roster.connected(), self.context.config.rooms.gather)
+            && let Some(patience) = gather::patience(self.roster.connected_here(), self.context.config.rooms.gather)
         {
             self.gathering = Some(ctx.run_later(patience, |room, ctx| {
                 room.gathering = None;
