@@ -2,8 +2,8 @@
 //! missed something.
 //!
 //! Every node tells its own members only, numbered, so that a hole shows; whoever finds one asks, and the answer names
-//! everyone. What is lost without a trace is mended by a **digest**: everyone named anew now and then. A neighbour of whom
-//! nothing comes for several digests has nobody here any more.
+//! everyone. What is lost without a trace is mended by a **digest**: everyone, or nobody, named anew now and then. A
+//! neighbour from which nothing comes for several digests has nobody any more.
 //!
 //! Owns: the numbering, the size of a message, the bound on what others can make a room hold. Must not know: JSON.
 
@@ -117,8 +117,6 @@ pub struct Neighbours {
     me: NodeId,
     /// The run and number of the last news told.
     told: (Run, u64),
-    /// Whether the others may think that somebody is here.
-    owes_a_digest: bool,
     sources: BTreeMap<NodeId, Source>,
     /// Instances beyond this many are not taken from others.
     most: usize,
@@ -127,8 +125,7 @@ pub struct Neighbours {
 impl Neighbours {
     /// None known yet. `most` bounds the roster.
     pub fn new(me: NodeId, most: usize) -> Self {
-        // The room before this one may have ended without a word.
-        Self { me, told: (Run::default(), 0), owes_a_digest: true, sources: BTreeMap::new(), most }
+        Self { me, told: (Run::default(), 0), sources: BTreeMap::new(), most }
     }
 
     /// Numbers news for the others.
@@ -136,13 +133,6 @@ impl Neighbours {
         let (last_run, last) = self.told;
         let number = if run == last_run { last + 1 } else { 1 };
         self.told = (run, number);
-        match &news {
-            News::Joined(_) => self.owes_a_digest = true,
-            News::Present { claims, part } => {
-                self.owes_a_digest = !claims.is_empty() || (self.owes_a_digest && !part.first);
-            }
-            News::Missed(_) | News::Left(..) => {}
-        }
         Said::News { room: run.room, number, news }
     }
 
@@ -166,11 +156,6 @@ impl Neighbours {
         let part =
             |(index, claims)| News::Present { claims, part: Part { first: index == 0, last: index + 1 == count } };
         parts.into_iter().enumerate().map(part).collect()
-    }
-
-    /// Whether the others have to be reminded of who is here, or told once that nobody is any more.
-    pub fn is_digest_due<M: Copy + PartialEq>(&self, roster: &Roster<M>) -> bool {
-        self.owes_a_digest || !roster.has_nobody_here()
     }
 
     /// Takes in what another node said.

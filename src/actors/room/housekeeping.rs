@@ -57,7 +57,8 @@ impl Room {
             return self.tick_after(timeout - idle_for, ctx);
         }
         self.retiring = true;
-        self.tell_the_end();
+        // Nobody is here any more, in case the others missed it.
+        self.list();
         let asked = self.directory.send(Retire { tenant: self.tenant.clone(), serial: self.serial });
         ctx.wait(asked.into_actor(self).map(|_, room, ctx| {
             // Whoever finds this room from now on is told that it is gone, and asks the directory again.

@@ -34,7 +34,7 @@ const BREATH: Duration = Duration::from_millis(20);
 /// What a room has in hand towards its neighbours.
 #[derive(Debug, Default)]
 pub(super) struct Talk {
-    /// Runs towards the next digest, while there is anything to say or to expect.
+    /// Runs towards the next digest, while there are others.
     digest: Option<SpawnHandle>,
     /// When everyone was listed last.
     listed_at: Duration,
@@ -137,8 +137,11 @@ impl Room {
         }
     }
 
-    /// Tells the others everyone who is here.
-    fn list(&mut self) {
+    /// Tells the others everyone who is here, be it nobody.
+    pub(super) fn list(&mut self) {
+        if !self.context.nodes.any() {
+            return;
+        }
         self.talk.listed_at = self.context.uptime();
         Neighbours::list(&self.roster).into_iter().for_each(|news| self.tell(news));
     }
@@ -153,13 +156,6 @@ impl Room {
                 room.talk.listing = false;
                 room.list();
             });
-        }
-    }
-
-    /// A room that ends has nobody here, and says so if the others may think otherwise.
-    pub(super) fn tell_the_end(&mut self) {
-        if self.neighbours.is_digest_due(&self.roster) {
-            self.list();
         }
     }
 
@@ -189,10 +185,9 @@ impl Room {
         }
     }
 
-    /// Makes sure that a digest comes, if there is anything to say to the others or to expect of them.
+    /// Makes sure that a digest comes, if there are others.
     fn digest_later(&mut self, ctx: &mut Context<Self>) {
-        let wanted = self.neighbours.any() || (self.context.nodes.any() && self.neighbours.is_digest_due(&self.roster));
-        if self.talk.digest.is_none() && wanted {
+        if self.talk.digest.is_none() && (self.neighbours.any() || self.context.nodes.any()) {
             // Rooms that opened together do not speak together.
             let jitter = 0.8 + 0.4 * fastrand::f64();
             self.talk.digest = Some(ctx.run_later(DIGEST.mul_f64(jitter), Self::digest));
@@ -207,18 +202,14 @@ impl Room {
         } else {
             self.neighbours.excuse();
         }
-        if self.neighbours.is_digest_due(&self.roster) {
-            self.list();
-        }
+        self.list();
         self.digest_later(ctx);
         self.flush(ctx);
     }
 
     /// Something may have been lost in either direction: everyone is told and asked anew.
     fn start_anew(&mut self, of: Option<NodeId>, ctx: &mut Context<Self>) {
-        if self.neighbours.is_digest_due(&self.roster) {
-            self.list_soon(ctx);
-        }
+        self.list_soon(ctx);
         self.ask(of);
         self.digest_later(ctx);
     }
