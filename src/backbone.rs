@@ -5,6 +5,7 @@
 
 pub mod embedded;
 mod feed;
+pub mod nats;
 mod signals;
 
 use std::{fmt::Debug, sync::Arc};
@@ -80,6 +81,12 @@ pub enum AppendError {
     Conflict {
         /// Where the entity's last record stands now.
         current: Position,
+    },
+    /// The body is larger than the log takes; nothing was appended.
+    #[error("the record is larger than {limit} bytes")]
+    TooLarge {
+        /// The largest body that the log takes, in bytes.
+        limit: usize,
     },
     /// Too many appends are waiting; nothing was appended.
     #[error("too many appends are waiting")]
@@ -279,9 +286,9 @@ pub enum Health {
 /// **Bounds.** Appends that wait are bounded ([`AppendError::Busy`]); a feed that is not drained drops its content and
 /// says [`FeedItem::Lagged`], it never holds up the log or another feed.
 pub trait Backbone: Send + Sync + Debug + 'static {
-    /// Proves which log this is; cursors of another epoch mean nothing here. [`Epoch::UNKNOWN`] until a log that cannot be
+    /// Proves which log the tenant's records are in; cursors of another epoch mean nothing here. [`Epoch::UNKNOWN`] until a log that cannot be
     /// reached yet was reached once.
-    fn epoch(&self) -> Epoch;
+    fn epoch(&self, tenant: &TenantId) -> Epoch;
 
     /// How the log serves now. Cheap.
     fn health(&self) -> Health;

@@ -105,7 +105,7 @@ impl Node {
             }
         });
         actix_rt::spawn(keep_house(context.clone()));
-        tracing::info!(%address, epoch = %context.backbone.epoch(), "ready");
+        tracing::info!(%address, "ready");
         Ok(Self { address, context, addresses, server })
     }
 

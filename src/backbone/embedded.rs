@@ -254,7 +254,7 @@ fn stored(append: &Append, position: Position, stored_at: Timestamp) -> Stored {
 }
 
 impl Backbone for EmbeddedLog {
-    fn epoch(&self) -> Epoch {
+    fn epoch(&self, _: &TenantId) -> Epoch {
         self.shared.epoch
     }
 

@@ -143,6 +143,9 @@ pub fn refusal(error: AppendError) -> Refusal {
         AppendError::Unavailable(cause) => {
             with_cause(Code::Unavailable, "the log cannot be reached; nothing was stored", &cause).after(wait)
         }
+        AppendError::TooLarge { limit } => {
+            Refusal::new(Code::TooLarge, format!("the log takes records of at most {limit} bytes"))
+        }
         AppendError::Full(cause) => with_cause(Code::LogFull, "the log takes no more; nothing was stored", &cause),
         AppendError::Unknown(cause) => with_cause(Code::Unknown, "perhaps stored; repeat with the same id", &cause),
         AppendError::Conflict { current } => {

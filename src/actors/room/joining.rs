@@ -112,7 +112,7 @@ impl Room {
         let at = |after| Start { after, resync: None };
         let start = match join.since {
             Since::Latest => at(self.head),
-            Since::Cursor(cursor) if join.kind == JoinKind::Again && cursor.epoch == self.epoch => at(cursor.position),
+            Since::Cursor(cursor) if join.kind == JoinKind::Again && self.leads_on(cursor) => at(cursor.position),
             Since::Cursor(cursor) => self.start_in_ring(cursor)?,
             Since::Earliest | Since::Time(_) | Since::Instance => return None,
         };
@@ -121,6 +121,11 @@ impl Room {
             JoinKind::Fresh => self.ring.count_after(start.after)?,
         };
         Some(FoundStart { start, missed: missed.min(COUNT_TO), exact: missed <= COUNT_TO })
+    }
+
+    /// Whether a member of a room before this one stands in this one's log.
+    fn leads_on(&self, cursor: Cursor) -> bool {
+        cursor.epoch == self.epoch && cursor.position <= self.head
     }
 
     fn start_in_ring(&self, cursor: Cursor) -> Option<Start> {
@@ -267,7 +272,7 @@ async fn keep_first_cursor(context: &Arc<NodeContext>, update: CursorUpdate) {
 async fn log_view(context: &Arc<NodeContext>, tenant: &TenantId, known: Position) -> Result<LogView, BackboneError> {
     let extent = context.backbone.extent(tenant).await?;
     // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
-    Ok(LogView { epoch: context.backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(known) })
+    Ok(LogView { epoch: context.backbone.epoch(tenant), trimmed_to: extent.trimmed_to, end: extent.last.max(known) })
 }
 
 async fn find_start(
