@@ -2,7 +2,7 @@
 //!
 //! Owns: what is started in which order and stopped in the reverse. Must not know: what any part does inside.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Arbiter};
 use actix_server::ServerHandle;
@@ -26,6 +26,7 @@ use crate::{
     backbone::{
         SharedBackbone,
         embedded::{EmbeddedConfig, EmbeddedLog},
+        nats::{Credentials, NatsConfig, NatsLog, Tls},
     },
     config::{AuthMode, BackboneKind, Config},
     http::{
@@ -40,6 +41,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How often the node looks whether a crowd has come or gone.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Messages that may wait in one subscription to NATS.
+const SUBSCRIPTION: usize = 65_536;
 /// Connections made or ended that make a crowd.
 const CROWD: u64 = 256;
 
@@ -90,7 +93,7 @@ impl Node {
         if config.auth.mode == AuthMode::None {
             tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
         }
-        let backbone = open_backbone(&config)?;
+        let backbone = open_backbone(&config).await?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
@@ -172,7 +175,7 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     })
 }
 
-fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
+async fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
     match config.backbone.kind {
         BackboneKind::Embedded => {
             let log = &config.log;
@@ -188,7 +191,30 @@ fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
             });
             Ok(Arc::new(opened.with_context(|| format!("cannot open the log in {}", config.data_dir.display()))?))
         }
-        // The configuration refuses it before it comes here.
-        BackboneKind::Nats => anyhow::bail!("backbone.kind = \"nats\" is not served by this build"),
+        BackboneKind::Nats => Ok(Arc::new(NatsLog::open(nats_config(config)).await?)),
+    }
+}
+
+fn nats_config(config: &Config) -> NatsConfig {
+    let (nats, log) = (&config.nats, &config.log);
+    let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+    NatsConfig {
+        urls: nats.urls.clone(),
+        credentials: file(&nats.credentials).map_or(Credentials::None, Credentials::File),
+        tls: Tls {
+            required: nats.tls,
+            ca: file(&nats.tls_ca),
+            identity: file(&nats.tls_certificate).zip(file(&nats.tls_key)),
+        },
+        prefix: nats.prefix.clone(),
+        shards: nats.shards,
+        replicas: nats.replicas,
+        retention_age: (!log.retention_age.is_zero()).then_some(log.retention_age),
+        retention_bytes: (log.retention_bytes > 0).then_some(log.retention_bytes),
+        queue_appends: log.queue_appends,
+        window: nats.window,
+        feed_bytes: log.feed_bytes,
+        largest_body: config.limits.max_message_bytes,
+        subscription_capacity: SUBSCRIPTION,
     }
 }

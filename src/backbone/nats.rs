@@ -222,18 +222,25 @@ impl Shared {
                 Ok((logs, warning)) => {
                     self.stand_on(&logs, warning);
                     tokio::select! {
-                        () = self.look_again.notified() => {}
-                        _ = connections.changed() => {
-                            *self.up_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-                            self.hub.miss_all();
-                        }
+                        // Not more often than that, whatever goes wrong.
+                        () = self.look_again.notified() => sleep(LOOK_AGAIN).await,
+                        _ = connections.changed() => self.line_is_new(),
                     }
+                    continue;
                 }
                 Err(SetupError::Wrong(why)) => self.stand_aside(Standing::Wrong(why)),
                 Err(SetupError::Away(why)) => self.stand_aside(Standing::Waiting(why)),
             }
-            sleep(LOOK_AGAIN).await;
+            tokio::select! {
+                () = sleep(LOOK_AGAIN) => {}
+                _ = connections.changed() => self.line_is_new(),
+            }
         }
+    }
+
+    fn line_is_new(&self) {
+        *self.up_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.hub.miss_all();
     }
 
     fn stand_on(&self, logs: &[setup::LogStart], warning: Option<setup::Warning>) {
