@@ -24,6 +24,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("log.commit_bytes", 1, GIB),
     ("log.queue_appends", 1, MILLION),
     ("log.feed_bytes", 1, GIB),
+    ("journal.max_bytes", KIB * KIB, i64::MAX),
     ("rooms.threads", 1, 1024),
     ("rooms.ring_bytes", 1, GIB),
     ("rooms.announce_limit", 0, MILLION),
