@@ -30,9 +30,10 @@ use crate::{
     },
     config::{AuthMode, BackboneKind, Config},
     http::{
-        ProcessFigures,
+        JournalFigures, ProcessFigures,
         server::{self, Shared},
     },
+    journal::{Journal, JournalConfig},
     memory,
 };
 
@@ -94,10 +95,14 @@ impl Node {
             tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
         }
         let backbone = open_backbone(&config).await?;
+        let journal = open_journal(&config, &backbone).await?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
-        let context = NodeContext::new(config, backbone, metrics);
+        if let Some(journal) = &journal {
+            registry.register_collector(Box::new(JournalFigures::new(journal.clone())));
+        }
+        let context = NodeContext::new(config, backbone, journal, metrics);
         let addresses = start_actors(&context);
         let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process };
         let running = server::serve(listener, shared).context("cannot serve")?;
@@ -141,9 +146,19 @@ impl Node {
         if left > 0 {
             tracing::warn!(left, "drain.timeout is over: closing the rest");
         }
+        if let Some(journal) = &context.journal {
+            let entries = journal.settle(deadline).await;
+            if entries > 0 {
+                tracing::warn!(entries, "publishes stay in the journal; they are stored when this node runs again");
+            }
+        }
         // Gracefully: answers that are ready are still written.
         server.stop(true).await;
         context.backbone.close().await;
+        if let Some(journal) = &context.journal {
+            // Behind the log: what that gave up at its end is kept.
+            journal.close().await;
+        }
         tracing::info!("stopped");
     }
 }
@@ -173,6 +188,23 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
             HeartbeatSupervisor::new(of_supervisor)
         }),
     })
+}
+
+/// A journal in front of a log that can be out of reach; one on this machine's own disk needs none.
+async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Option<Arc<Journal>>> {
+    if config.backbone.kind != BackboneKind::Nats {
+        return Ok(None);
+    }
+    let dir = config.data_dir.join("journal");
+    let opening = JournalConfig {
+        dir: dir.clone(),
+        max_bytes: config.journal.max_bytes,
+        commit_records: config.log.commit_records,
+        commit_bytes: config.log.commit_bytes,
+        queue_appends: config.log.queue_appends,
+    };
+    let journal = Journal::open(opening, backbone.clone()).await;
+    Ok(Some(journal.with_context(|| format!("cannot open the journal in {}", dir.display()))?))
 }
 
 async fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::metrics::{Count, Metrics};
-use crate::{backbone::SharedBackbone, config::Config, model::Timestamp};
+use crate::{backbone::SharedBackbone, config::Config, journal::Journal, model::Timestamp};
 
 /// Shared by every actor of one node.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct NodeContext {
     pub config: Config,
     /// The log.
     pub backbone: SharedBackbone,
+    /// What keeps publishes while the log is out of reach; a log on this machine's own disk needs none.
+    pub journal: Option<Arc<Journal>>,
     /// The figures.
     pub metrics: Metrics,
     /// Open connections, for the limit per node.
@@ -31,10 +33,11 @@ pub struct NodeContext {
 
 impl NodeContext {
     /// Puts it together; the node's own clock starts now.
-    pub fn new(config: Config, backbone: SharedBackbone, metrics: Metrics) -> Arc<Self> {
+    pub fn new(config: Config, backbone: SharedBackbone, journal: Option<Arc<Journal>>, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             config,
             backbone,
+            journal,
             metrics,
             connections: Count::default(),
             requests: Count::default(),

@@ -26,6 +26,8 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     /// The embedded log.
     pub log: Log,
+    /// What waits for a log that is out of reach.
+    pub journal: Journal,
     /// The rooms.
     pub rooms: Rooms,
     /// What clients may do and take.
@@ -159,6 +161,14 @@ pub struct Log {
     pub queue_appends: usize,
     /// Bytes that may wait in one feed; at least 1.
     pub feed_bytes: usize,
+}
+
+/// `[journal]`, for [`BackboneKind::Nats`]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// Greatest number of bytes that wait on disk; at least 1 MiB.
+    pub max_bytes: u64,
 }
 
 /// `[rooms]`

@@ -157,6 +157,11 @@ impl<M: Copy + PartialEq> Roster<M> {
         self.stays.get(instance).is_some_and(|stay| stay.member == Some(member))
     }
 
+    /// The instance's present connection.
+    pub fn member_of(&self, instance: &InstanceId) -> Option<M> {
+        self.stays.get(instance)?.member
+    }
+
     /// The instances by name.
     pub fn iter(&self) -> impl Iterator<Item = (&InstanceId, &Presence)> {
         self.stays.iter().map(|(instance, stay)| (instance, &stay.presence))

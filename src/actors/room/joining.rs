@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
 
-use super::Room;
+use super::{RETRY, Room};
 use crate::{
     actors::{
         context::NodeContext,
@@ -47,6 +47,7 @@ impl Handler<Join> for Room {
         self.is_open()?;
         self.used_at = self.context.uptime();
         self.ports.enter(join.key, join.instance.clone(), &join.outlet);
+        let Some(join) = self.unless_early(join) else { return Ok(()) };
         if self.roster.is_member(&join.instance, join.key) {
             return Ok(()); // after a room's end both the session and its outlet may ask
         }
@@ -93,9 +94,14 @@ impl Handler<StartFound> for Room {
                 self.tick_later(ctx);
             }
             Err(error) => {
-                tracing::warn!(tenant = %self.tenant, %error, "a session could not be placed in the log");
-                let order = Order::Dismiss { key: join.key, refusal: None, why: Close::Internal };
-                self.ports.post(join.key.outlet, order);
+                tracing::debug!(tenant = %self.tenant, %error, "a session could not be placed in the log; trying again");
+                ctx.run_later(RETRY, |room, ctx| {
+                    // Whoever left meanwhile is not looked for any more.
+                    if room.roster.is_member(&join.instance, join.key) {
+                        room.lookups.queue.push_back(join);
+                        room.look_up_more(ctx);
+                    }
+                });
             }
         }
         self.flush(ctx);
