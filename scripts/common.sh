@@ -27,3 +27,13 @@ need_python() {
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         die "python3 is $(python3 --version 2>&1), the scripts need Python 3.11 or later"
 }
+
+# The oldest nats-server that the node works with; tests/nats_support/program.rs has the same.
+readonly nats_floor=2.12.7
+
+# good_nats_server PROGRAM: whether it runs and is recent enough.
+good_nats_server() {
+    local version
+    version=$("$1" --version 2>/dev/null | sed -n 's/^nats-server: v\([0-9.]*\).*/\1/p') || return 1
+    [[ -n $version && $(printf '%s\n' "$nats_floor" "$version" | sort -V | head -n 1) == "$nats_floor" ]]
+}

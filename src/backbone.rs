@@ -5,6 +5,7 @@
 
 pub mod embedded;
 mod feed;
+pub mod nats;
 mod signals;
 
 use std::{fmt::Debug, sync::Arc};
@@ -81,6 +82,12 @@ pub enum AppendError {
         /// Where the entity's last record stands now.
         current: Position,
     },
+    /// The body is larger than the log takes; nothing was appended.
+    #[error("the record is larger than {limit} bytes")]
+    TooLarge {
+        /// The largest body that the log takes, in bytes.
+        limit: usize,
+    },
     /// Too many appends are waiting; nothing was appended.
     #[error("too many appends are waiting")]
     Busy,
@@ -90,6 +97,13 @@ pub enum AppendError {
     /// The log takes no more (disk full, limits); nothing was appended.
     #[error("the log takes no more: {0}")]
     Full(String),
+    /// The log will never take this record (larger than its server allows, for one); nothing was appended.
+    #[error("the log does not take this record: {0}")]
+    Refused(String),
+    /// The log is out of reach and the node's journal takes no more; nothing was appended. Said by the journal, never by
+    /// a log.
+    #[error("the journal takes no more: {0}")]
+    JournalFull(String),
     /// Nobody can tell whether the record was appended; repeating with the same dedupe id is safe.
     #[error("it is unknown whether the record was stored: {0}")]
     Unknown(String),
@@ -181,8 +195,9 @@ pub enum Answer {
 
 /// Who takes an append that the log could not take, so that its asker need not hear of it.
 pub trait Keeper: Send + Sync + Debug {
-    /// Takes it, and answers. `error` is what the log would have said: [`AppendError::Unavailable`] (nothing was appended)
-    /// or [`AppendError::Unknown`]; `append.first_tried` is set.
+    /// Takes it, and answers. `error` is what the log would have said: [`AppendError::Unavailable`], [`AppendError::Full`]
+    /// (nothing was appended) or [`AppendError::Unknown`]; `append.first_tried` is set. A tenant's appends are given up in
+    /// the order in which they were made: the keeper keeps this order. Blocks for no I/O.
     fn keep(&self, append: Append, error: AppendError, reply: Reply);
 }
 
@@ -279,9 +294,9 @@ pub enum Health {
 /// **Bounds.** Appends that wait are bounded ([`AppendError::Busy`]); a feed that is not drained drops its content and
 /// says [`FeedItem::Lagged`], it never holds up the log or another feed.
 pub trait Backbone: Send + Sync + Debug + 'static {
-    /// Proves which log this is; cursors of another epoch mean nothing here. [`Epoch::UNKNOWN`] until a log that cannot be
+    /// Proves which log the tenant's records are in; cursors of another epoch mean nothing here. [`Epoch::UNKNOWN`] until a log that cannot be
     /// reached yet was reached once.
-    fn epoch(&self) -> Epoch;
+    fn epoch(&self, tenant: &TenantId) -> Epoch;
 
     /// How the log serves now. Cheap.
     fn health(&self) -> Health;

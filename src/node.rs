@@ -4,6 +4,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -31,12 +32,14 @@ use crate::{
     backbone::{
         SharedBackbone,
         embedded::{EmbeddedConfig, EmbeddedLog},
+        nats::{Credentials, NatsConfig, NatsLog, Tls},
     },
     config::{AuthMode, BackboneKind, Config},
     http::{
-        ProcessFigures,
+        JournalFigures, ProcessFigures,
         server::{self, Shared},
     },
+    journal::{Journal, JournalConfig},
     memory,
 };
 
@@ -45,6 +48,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How often the node looks whether a crowd has come or gone.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Messages that may wait in one subscription to NATS.
+const SUBSCRIPTION: usize = 65_536;
 /// Connections made or ended that make a crowd.
 const CROWD: u64 = 256;
 
@@ -95,21 +100,25 @@ impl Node {
         if config.auth.mode == AuthMode::None {
             tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
         }
-        let backbone = open_backbone(&config)?;
-        Self::start_on(listener, config, backbone)
+        let backbone = open_backbone(&config).await?;
+        Self::start_on(listener, config, backbone).await
     }
 
     /// The same on a log that is open already; it is closed with the node.
     ///
     /// # Errors
     ///
-    /// When the listener cannot be used.
-    pub fn start_on(listener: TcpListener, config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
+    /// When the journal does not open or the listener cannot be used.
+    pub async fn start_on(listener: TcpListener, config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("the listener has no address")?;
+        let journal = open_journal(&config, &backbone).await?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
-        let context = NodeContext::new(config, backbone, metrics);
+        if let Some(journal) = &journal {
+            registry.register_collector(Box::new(JournalFigures::new(journal.clone())));
+        }
+        let context = NodeContext::new(config, backbone, journal, metrics);
         let addresses = start_actors(&context);
         let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process };
         let running = server::serve(listener, shared).context("cannot serve")?;
@@ -120,7 +129,7 @@ impl Node {
             }
         });
         actix_rt::spawn(keep_house(context.clone()));
-        tracing::info!(%address, epoch = %context.backbone.epoch(), "ready");
+        tracing::info!(%address, "ready");
         Ok(Self { address, context, addresses, server })
     }
 
@@ -153,11 +162,21 @@ impl Node {
         if left > 0 {
             tracing::warn!(left, "drain.timeout is over: closing the rest");
         }
+        if let Some(journal) = &context.journal {
+            let entries = journal.settle(deadline).await;
+            if entries > 0 {
+                tracing::warn!(entries, "publishes stay in the journal; they are stored when this node runs again");
+            }
+        }
         // Gracefully: answers that are ready are still written.
         server.stop(true).await;
         // It ends only with the process.
         let _ = addresses.supervisor.send(SayFarewell).await;
         context.backbone.close().await;
+        if let Some(journal) = &context.journal {
+            // Behind the log: what that gave up at its end is kept.
+            journal.close().await;
+        }
         tracing::info!("stopped");
     }
 }
@@ -189,7 +208,24 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     Arc::new(Addresses { directory, supervisor })
 }
 
-fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
+/// A journal in front of a log that can be out of reach; one on this machine's own disk needs none.
+async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Option<Arc<Journal>>> {
+    if config.backbone.kind != BackboneKind::Nats {
+        return Ok(None);
+    }
+    let dir = config.data_dir.join("journal");
+    let opening = JournalConfig {
+        dir: dir.clone(),
+        max_bytes: config.journal.max_bytes,
+        commit_records: config.log.commit_records,
+        commit_bytes: config.log.commit_bytes,
+        queue_appends: config.log.queue_appends,
+    };
+    let journal = Journal::open(opening, backbone.clone()).await;
+    Ok(Some(journal.with_context(|| format!("cannot open the journal in {}", dir.display()))?))
+}
+
+async fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
     match config.backbone.kind {
         BackboneKind::Embedded => {
             let log = &config.log;
@@ -205,7 +241,30 @@ fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
             });
             Ok(Arc::new(opened.with_context(|| format!("cannot open the log in {}", config.data_dir.display()))?))
         }
-        // The configuration refuses it before it comes here.
-        BackboneKind::Nats => anyhow::bail!("backbone.kind = \"nats\" is not served by this build"),
+        BackboneKind::Nats => Ok(Arc::new(NatsLog::open(nats_config(config)).await?)),
+    }
+}
+
+fn nats_config(config: &Config) -> NatsConfig {
+    let (nats, log) = (&config.nats, &config.log);
+    let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+    NatsConfig {
+        urls: nats.urls.clone(),
+        credentials: file(&nats.credentials).map_or(Credentials::None, Credentials::File),
+        tls: Tls {
+            required: nats.tls,
+            ca: file(&nats.tls_ca),
+            identity: file(&nats.tls_certificate).zip(file(&nats.tls_key)),
+        },
+        prefix: nats.prefix.clone(),
+        shards: nats.shards,
+        replicas: nats.replicas,
+        retention_age: (!log.retention_age.is_zero()).then_some(log.retention_age),
+        retention_bytes: (log.retention_bytes > 0).then_some(log.retention_bytes),
+        queue_appends: log.queue_appends,
+        window: nats.window,
+        feed_bytes: log.feed_bytes,
+        largest_body: config.limits.max_message_bytes,
+        subscription_capacity: SUBSCRIPTION,
     }
 }

@@ -12,7 +12,7 @@ use super::{
     metrics::{Count, Metrics},
     nodes::Nodes,
 };
-use crate::{backbone::SharedBackbone, config::Config, model::Timestamp};
+use crate::{backbone::SharedBackbone, config::Config, journal::Journal, model::Timestamp};
 
 /// Shared by every actor of one node.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct NodeContext {
     pub config: Config,
     /// The log.
     pub backbone: SharedBackbone,
+    /// What keeps publishes while the log is out of reach; a log on this machine's own disk needs none.
+    pub journal: Option<Arc<Journal>>,
     /// The figures.
     pub metrics: Metrics,
     /// This node and the others.
@@ -36,10 +38,11 @@ pub struct NodeContext {
 
 impl NodeContext {
     /// Puts it together; the node's own clock starts now.
-    pub fn new(config: Config, backbone: SharedBackbone, metrics: Metrics) -> Arc<Self> {
+    pub fn new(config: Config, backbone: SharedBackbone, journal: Option<Arc<Journal>>, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             config,
             backbone,
+            journal,
             metrics,
             nodes: Nodes::default(),
             connections: Count::default(),

@@ -321,14 +321,14 @@ pub enum Order {
         /// The answer.
         answer: Result<Answer, Refusal>,
     },
-    /// The log has a publish that the journal had.
+    /// A publish has left the journal.
     Drained {
         /// Whose.
         key: MemberKey,
         /// The publish.
         id: EventId,
-        /// Where it stands.
-        appended: Appended,
+        /// Where it stands, or why the log will never take it.
+        ended: Result<Appended, Refusal>,
     },
     /// The room's figures for one member.
     Figures {

@@ -10,47 +10,44 @@ mod history;
 mod housekeeping;
 pub mod joining;
 pub mod neighbours;
+mod opening;
 mod ports;
 mod presence;
+mod queued;
 mod ring;
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, StreamHandler, WrapFuture,
-    dev::SendError,
-};
-use futures_util::stream;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, StreamHandler, dev::SendError};
+use tokio::sync::watch;
 
 use self::{
     appends::Appends,
     cursors::Cursors,
     history::History,
     joining::Lookups,
-    neighbours::{Heard, Talk, ask_around, most_instances},
+    neighbours::{Talk, most_instances},
+    opening::Opening,
     ports::Ports,
     presence::Announcements,
+    queued::Queued,
     ring::Ring,
 };
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
-    messages::{CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures},
+    messages::{CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, TellFigures},
     metrics::Held,
 };
 use crate::{
-    backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, SignalItem, Signals, Stored},
+    backbone::{FeedItem, ReadBudget, Stored},
     model::{
         Epoch, Position, TenantId, gather,
         neighbours::Neighbours,
         roster::{Farewell, Roster},
         tally::Tally,
     },
-    wire::{
-        Batch,
-        outgoing::{Instance, RoomFigures},
-        record::Record,
-    },
+    wire::{Batch, outgoing::RoomFigures, record::Record},
 };
 
 /// Records in one page of the log.
@@ -73,6 +70,8 @@ pub struct Room {
     neighbours: Neighbours,
     talk: Talk,
     ports: Ports,
+    /// What waits until the room has found its place in the log; `None` from then on.
+    opening: Option<Opening>,
     /// Which log this room is of; a log made anew gets a new room.
     epoch: Epoch,
     /// The room's last record: everything up to here was applied.
@@ -83,6 +82,9 @@ pub struct Room {
     history: History,
     lookups: Lookups,
     appends: Appends,
+    queued: Queued,
+    /// Set while the feed waits until what it could not hold was read from the log.
+    feed_pause: watch::Sender<bool>,
     tally: Tally,
     tally_kept: u64,
     cursors: Cursors,
@@ -98,16 +100,6 @@ pub struct Room {
     _counted: Held,
 }
 
-/// What a room begins with.
-struct Beginning {
-    feed: Feed,
-    head: Position,
-    trimmed_to: Position,
-    tally: Tally,
-    signals: Signals,
-    heard: Heard,
-}
-
 impl Room {
     /// A room that will find its place in the log when it starts.
     pub fn new(serial: u64, tenant: TenantId, context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
@@ -119,6 +111,9 @@ impl Room {
             history: History::default(),
             lookups: Lookups::default(),
             appends: Appends::new(context.config.log.queue_appends),
+            queued: Queued::default(),
+            feed_pause: watch::Sender::new(false),
+            opening: Some(Opening::default()),
             ports: Ports::new(context.config.rooms.ring_bytes),
             used_at: context.uptime(),
             _counted: Held::one(&context.metrics.rooms),
@@ -145,53 +140,6 @@ impl Room {
         ReadBudget { records: PAGE_RECORDS, bytes: self.context.config.rooms.page_bytes }
     }
 
-    /// Finds the place in the log; until that is done, the mailbox waits.
-    fn begin(&mut self, ctx: &mut Context<Self>) {
-        let (context, tenant, budget) = (self.context.clone(), self.tenant.clone(), self.page_budget());
-        let beginning = async move {
-            let backbone = &context.backbone;
-            let feed = backbone.follow(&tenant).await?;
-            let head = backbone.last_at(&tenant, feed.after).await?;
-            let trimmed_to = backbone.extent(&tenant).await?.trimmed_to;
-            let mut tally = backbone.tally(&tenant).await?.and_then(Tally::from_bytes).unwrap_or_default();
-            // What a crash kept from being counted.
-            while tally.through < head {
-                let page = backbone.read(&tenant, tally.through, budget).await?;
-                let Some(last) = page.records.last().map(|record| record.position) else { break };
-                let records = read_records(&tenant, tally.through, page.records, |_| {});
-                records.iter().for_each(|record| tally.apply(record.meta.position, record.counted));
-                tally.through = tally.through.max(last);
-            }
-            let (signals, heard) = ask_around(&context, &tenant).await?;
-            Ok::<_, BackboneError>(Beginning { feed, head, trimmed_to, tally, signals, heard })
-        };
-        ctx.wait(beginning.into_actor(self).map(|beginning, room, ctx| match beginning {
-            Ok(beginning) => room.open(beginning, ctx),
-            Err(error) => {
-                tracing::warn!(tenant = %room.tenant, %error, "room cannot read the log yet; trying again");
-                ctx.wait(tokio::time::sleep(RETRY).into_actor(room).map(|(), room, ctx| room.begin(ctx)));
-            }
-        }));
-    }
-
-    fn open(&mut self, beginning: Beginning, ctx: &mut Context<Self>) {
-        let Beginning { feed, head, trimmed_to, tally, signals, heard } = beginning;
-        (self.epoch, self.head, self.trimmed_to, self.tally) = (feed.epoch, head, trimmed_to, tally);
-        self.ring.restart(head);
-        tracing::info!(tenant = %self.tenant, epoch = %self.epoch, %head, "room opened");
-        ctx.add_stream(stream::unfold(feed, |mut feed| async move {
-            let item = feed.next().await;
-            Some((item, feed))
-        }));
-        ctx.add_stream(self.appends.answers());
-        ctx.add_stream(stream::unfold(signals, |mut signals| async move {
-            let item = signals.next().await;
-            (item != SignalItem::Ended).then_some((item, signals))
-        }));
-        self.meet(heard, ctx);
-        self.tick_later(ctx);
-    }
-
     /// Applies records from the log, in order; those already applied are skipped.
     fn apply(&mut self, records: Vec<Stored>) {
         let head = self.head;
@@ -208,25 +156,6 @@ impl Room {
             self.ring.push(batch.clone());
             self.ports.post_all(|_| Order::Deliver(batch.clone()));
         }
-    }
-
-    /// Reads from the log what the feed could not hold; until that is done, the mailbox waits.
-    fn recover(&mut self, ctx: &mut Context<Self>) {
-        let read = self.context.backbone.read(&self.tenant, self.head, self.page_budget());
-        ctx.wait(read.into_actor(self).map(|page, room, ctx| match page {
-            Ok(Page { records, more, trimmed_to }) => {
-                room.trimmed_to = room.trimmed_to.max(trimmed_to);
-                room.apply(records);
-                room.flush(ctx);
-                if more {
-                    room.recover(ctx);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(tenant = %room.tenant, %error, "room cannot read the log; trying again");
-                ctx.wait(tokio::time::sleep(RETRY).into_actor(room).map(|(), room, ctx| room.recover(ctx)));
-            }
-        }));
     }
 
     /// Lets new records wait a moment for those under way, if that is worth it.
@@ -297,6 +226,8 @@ impl Actor for Room {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(8192);
+        ctx.add_stream(self.appends.answers());
+        self.listen_to_journal(ctx);
         self.begin(ctx);
     }
 }
@@ -333,18 +264,11 @@ impl Handler<TellFigures> for Room {
     type Result = ();
 
     fn handle(&mut self, TellFigures { key }: TellFigures, ctx: &mut Self::Context) {
-        let figures = self.figures();
-        self.ports.post(key.outlet, Order::Figures { key, figures });
-        self.flush(ctx);
-    }
-}
-
-impl Handler<Report> for Room {
-    type Result = actix::MessageResult<Report>;
-
-    fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
-        let instances = self.roster.iter().map(|(instance, presence)| Instance::new(instance, presence)).collect();
-        actix::MessageResult(RoomReport { figures: self.figures(), instances, epoch: self.epoch, position: self.head })
+        if let Some(TellFigures { key }) = self.unless_early(TellFigures { key }) {
+            let figures = self.figures();
+            self.ports.post(key.outlet, Order::Figures { key, figures });
+            self.flush(ctx);
+        }
     }
 }
 

@@ -209,6 +209,16 @@ impl EmbeddedLog {
         self.ask(|done| Task::Trim(Trim::To(position), done))
     }
 
+    /// Takes out single records, wherever they stand; returns when they are durably gone. For a log that is used as a
+    /// queue: whoever follows or resumes learns nothing of it. Each call is one commit.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or the log is closed; all of the records are still there.
+    pub fn remove(&self, positions: Vec<Position>) -> BoxFuture<'static, Result<(), BackboneError>> {
+        self.ask(|done| Task::Remove(positions, done))
+    }
+
     /// The figures now. Cheap, but asks the file system for the journal's size.
     pub fn stats(&self) -> EmbeddedStats {
         let counters = &self.shared.counters;
@@ -254,7 +264,7 @@ fn stored(append: &Append, position: Position, stored_at: Timestamp) -> Stored {
 }
 
 impl Backbone for EmbeddedLog {
-    fn epoch(&self) -> Epoch {
+    fn epoch(&self, _: &TenantId) -> Epoch {
         self.shared.epoch
     }
 

@@ -23,7 +23,7 @@ use crate::{
     },
     auth::Grant,
     backbone::{Answer, Append, AppendError, Appended, Outcome, ReadBudget},
-    model::{EventId, Position, TenantId},
+    model::{Epoch, EventId, Position, TenantId},
     wire::{
         Batch, Code, Refusal,
         incoming::{self, Shape},
@@ -53,9 +53,11 @@ pub(super) async fn publish(shared: Data<Shared>, tenant: Path<String>, payload:
         Err(refusal) => return problem::respond(&refusal),
     };
     let _counted = shared.context.requests.hold();
-    match publish_all(&shared, &tenant, payload).await {
-        Ok((results, Shape::One)) => answer_one(&shared, results),
-        Ok((results, Shape::List)) => answer_list(&shared, &results),
+    let published = publish_all(&shared, &tenant, payload).await;
+    let epoch = shared.context.backbone.epoch(&tenant);
+    match published {
+        Ok((results, Shape::One)) => answer_one(epoch, results),
+        Ok((results, Shape::List)) => answer_list(epoch, &results),
         Err(refusal) => problem::respond(&refusal),
     }
 }
@@ -142,7 +144,7 @@ fn status_of(result: &ItemResult) -> u16 {
     }
 }
 
-fn describe<'a>(shared: &Shared, result: &'a ItemResult) -> ItemAnswer<'a> {
+fn describe(epoch: Epoch, result: &ItemResult) -> ItemAnswer<'_> {
     match result {
         Ok((id, Answer::Queued)) => ItemAnswer::Queued { event_id: EventIdText(*id), status: "queued" },
         Ok((id, Answer::Appended(Appended { position, outcome }))) => {
@@ -152,29 +154,29 @@ fn describe<'a>(shared: &Shared, result: &'a ItemResult) -> ItemAnswer<'a> {
                 seq: position.0,
                 duplicate,
                 status: if duplicate { "duplicate" } else { "stored" },
-                cursor: place_of(shared.context.backbone.epoch(), *position, *id),
+                cursor: place_of(epoch, *position, *id),
             }
         }
         Err(refusal) => ItemAnswer::Refused { status: "refused", error: ErrorReport::new(refusal) },
     }
 }
 
-fn answer_one(shared: &Shared, results: Vec<ItemResult>) -> HttpResponse {
+fn answer_one(epoch: Epoch, results: Vec<ItemResult>) -> HttpResponse {
     match results.into_iter().next() {
         Some(Err(refusal)) => problem::respond(&refusal),
-        Some(result) => HttpResponse::build(status(status_of(&result))).json(describe(shared, &result)),
+        Some(result) => HttpResponse::build(status(status_of(&result))).json(describe(epoch, &result)),
         None => problem::respond(&Refusal::new(Code::InvalidJson, "the body is empty")),
     }
 }
 
-fn answer_list(shared: &Shared, results: &[ItemResult]) -> HttpResponse {
+fn answer_list(epoch: Epoch, results: &[ItemResult]) -> HttpResponse {
     #[derive(Serialize)]
     struct Results<'a> {
         results: Vec<ItemAnswer<'a>>,
     }
     let first = results.first().map_or(200, status_of);
     let same = results.iter().all(|result| status_of(result) == first);
-    let results = results.iter().map(|result| describe(shared, result)).collect();
+    let results = results.iter().map(|result| describe(epoch, result)).collect();
     HttpResponse::build(status(if same { first } else { 207 })).json(Results { results })
 }
 
@@ -196,7 +198,7 @@ async fn read_history(shared: &Shared, tenant: &str, query: &str) -> Result<Vec<
     let limit = parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize;
     let since = parameters.since("after")?;
     let (context, failed) = (&shared.context, |error| problem::log_unavailable(&error));
-    let (backbone, epoch) = (&context.backbone, context.backbone.epoch());
+    let (backbone, epoch) = (&context.backbone, context.backbone.epoch(&tenant));
     let start = start_for_request(context, &tenant, &since).await.map_err(failed)?;
     let prev = backbone.last_at(&tenant, start.after).await.map_err(failed)?;
     let budget = ReadBudget { records: limit, bytes: context.config.limits.http_body_bytes };
@@ -221,7 +223,7 @@ fn history_page(
     reached: Position,
     more: bool,
     resync: Option<&ResyncReport>,
-    epoch: crate::model::Epoch,
+    epoch: Epoch,
 ) -> Vec<u8> {
     let mut body = b"{\"events\":[".to_vec();
     let metas = batch.as_ref().map(Batch::metas).unwrap_or_default();

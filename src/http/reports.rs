@@ -97,7 +97,6 @@ pub(super) async fn node_stats(shared: Data<Shared>) -> HttpResponse {
     });
     HttpResponse::Ok().json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "epoch": shared.context.backbone.epoch().to_string(),
         "uptime_seconds": shared.context.uptime().as_secs(),
         "total_connections": shared.context.connections.taken(),
         "total_rooms": metrics.rooms.get(),

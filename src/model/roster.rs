@@ -304,6 +304,14 @@ impl<M: Copy + PartialEq> Roster<M> {
         self.stays.get(instance).map(|stay| &stay.presence)
     }
 
+    /// The instance's present connection, if it is here.
+    pub fn member_of(&self, instance: &InstanceId) -> Option<M> {
+        match self.stays.get(instance)?.place {
+            Place::Here(member) => Some(member),
+            _ => None,
+        }
+    }
+
     /// The instances by name.
     pub fn iter(&self) -> impl Iterator<Item = (&InstanceId, &Presence)> {
         self.stays.iter().map(|(instance, stay)| (instance, &stay.presence))

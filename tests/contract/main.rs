@@ -5,6 +5,9 @@ mod crash;
 mod embedded;
 mod full_disk;
 mod model;
+mod nats;
+#[path = "../nats_support/mod.rs"]
+mod nats_support;
 mod promises;
 mod support;
 mod torn;
@@ -55,3 +58,4 @@ macro_rules! suite {
 }
 
 suite!(embedded_log, crate::embedded::Embedded);
+suite!(nats_log, crate::nats::Nats);

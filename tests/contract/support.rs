@@ -146,13 +146,13 @@ pub async fn follow_to(log: &SharedBackbone, of: &TenantId, feed: &mut Feed, las
 
 /// A cursor to keep.
 pub fn cursor_at(log: &SharedBackbone, of: &TenantId, who: &InstanceId, position: u64) -> CursorUpdate {
-    CursorUpdate { tenant: of.clone(), instance: who.clone(), epoch: log.epoch(), position: Position(position) }
+    CursorUpdate { tenant: of.clone(), instance: who.clone(), epoch: log.epoch(of), position: Position(position) }
 }
 
 /// Where the kept cursor stands.
 pub async fn kept(log: &SharedBackbone, of: &TenantId, who: &InstanceId) -> Option<u64> {
     let cursor = log.cursor(of, who).await.expect("read")?;
-    assert_eq!((cursor.epoch, cursor.fingerprint), (log.epoch(), None));
+    assert_eq!((cursor.epoch, cursor.fingerprint), (log.epoch(of), None));
     Some(cursor.position.0)
 }
 

@@ -102,7 +102,10 @@ impl Core {
 
     /// Does what the room wants, in order. Returns who is to be sent home, and when.
     pub(super) fn carry_out(&mut self, epoch: Epoch, orders: Vec<Order>) -> Vec<(MemberKey, Duration)> {
-        self.epoch = epoch;
+        // A room that has not found its place in the log yet knows no epoch, and says nothing that has to do with one.
+        if epoch != Epoch::UNKNOWN {
+            self.epoch = epoch;
+        }
         let mut sent_home = Vec::new();
         let mut run: Vec<Arc<Batch>> = Vec::new();
         for order in orders {
@@ -127,8 +130,8 @@ impl Core {
                 Order::Settled { key, token, id, answer } => {
                     self.with(key, |member, voice, _| member.settle(voice, token, id, answer));
                 }
-                Order::Drained { key, id, appended } => {
-                    self.with(key, |member, voice, _| member.drained(voice, id, appended));
+                Order::Drained { key, id, ended } => {
+                    self.with(key, |member, voice, _| member.drained(voice, id, ended));
                 }
                 Order::Figures { key, figures } => self.with(key, |member, voice, _| {
                     member.link.send(voice.sync_response(&figures, member.reader.passed));

@@ -154,11 +154,16 @@ impl Member {
         self.answered();
     }
 
-    /// A publish that had been queued is in the log.
-    pub(super) fn drained(&mut self, voice: Voice<'_>, id: EventId, Appended { position, outcome }: Appended) {
-        let stored = voice.stored(id, position, Duplicate(outcome == Outcome::Duplicate));
-        self.acks.hold(position, stored);
-        self.release();
+    /// A publish that had been queued is in the log, or will never be.
+    pub(super) fn drained(&mut self, voice: Voice<'_>, id: EventId, ended: Result<Appended, Refusal>) {
+        match ended {
+            Ok(Appended { position, outcome }) => {
+                let stored = voice.stored(id, position, Duplicate(outcome == Outcome::Duplicate));
+                self.acks.hold(position, stored);
+                self.release();
+            }
+            Err(refusal) => self.link.send(voice.error(&refusal)),
+        }
         self.answered();
     }
 

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::Room;
 use crate::{
-    actors::messages::{Gone, MemberKey, Order, Publish, PublishFor},
+    actors::messages::{Gone, MemberKey, Order, Publication, Publish, PublishFor},
     auth::Grant,
     backbone::{Answer, Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
+    journal::Ahead,
     model::{DedupeId, EventId, Timestamp},
     wire::{Code, Refusal, record},
 };
@@ -24,7 +25,7 @@ const ANSWERS: usize = 1024;
 
 #[derive(Debug)]
 enum Publisher {
-    Member { key: MemberKey, token: u64, id: EventId },
+    Member { key: MemberKey, token: u64, id: EventId, dedupe: DedupeId },
     Request(oneshot::Sender<Result<Answer, AppendError>>),
 }
 
@@ -75,8 +76,12 @@ impl Appends {
 
 impl Room {
     fn append(&mut self, publisher: Publisher, append: Append) {
+        let ahead = if self.appends.is_idle() { Ahead::Nothing } else { Ahead::Unanswered };
         match self.appends.start(publisher, self.context.uptime()) {
-            Ok(reply) => self.context.backbone.append(append, reply),
+            Ok(reply) => match &self.context.journal {
+                Some(journal) => journal.append(append, reply, ahead),
+                None => self.context.backbone.append(append, reply),
+            },
             Err(publisher) => self.answer(publisher, Err(AppendError::Busy)),
         }
     }
@@ -105,9 +110,12 @@ impl Room {
             Err(_) => "refused",
         });
         match publisher {
-            Publisher::Member { key, token, id } => {
+            Publisher::Member { key, token, id, dedupe } => {
+                if result == Ok(Answer::Queued) {
+                    self.expect_drained(key, id, dedupe);
+                }
                 let answer = result.map_err(|error| refusal(error).about(id));
-                self.ports.post(key.outlet, Order::Settled { key, token, id, answer });
+                self.post_settled(key, Order::Settled { key, token, id, answer });
             }
             Publisher::Request(to) => {
                 // Fails only when the client hung up: nobody is left to hear.
@@ -143,7 +151,18 @@ pub fn refusal(error: AppendError) -> Refusal {
         AppendError::Unavailable(cause) => {
             with_cause(Code::Unavailable, "the log cannot be reached; nothing was stored", &cause).after(wait)
         }
+        AppendError::TooLarge { limit } => {
+            Refusal::new(Code::TooLarge, format!("the log takes records of at most {limit} bytes"))
+        }
         AppendError::Full(cause) => with_cause(Code::LogFull, "the log takes no more; nothing was stored", &cause),
+        AppendError::Refused(cause) => {
+            with_cause(Code::NotStorable, "the log will never take this; do not repeat it", &cause)
+        }
+        AppendError::JournalFull(cause) => {
+            let message =
+                "the log is out of reach and the journal is full; nothing was stored, repeat with the same id";
+            with_cause(Code::JournalFull, message, &cause).after(Duration::from_secs(5))
+        }
         AppendError::Unknown(cause) => with_cause(Code::Unknown, "perhaps stored; repeat with the same id", &cause),
         AppendError::Conflict { current } => {
             with_cause(Code::Internal, "internal error", &format!("unasked condition failed at {current}"))
@@ -163,8 +182,9 @@ impl Handler<Publish> for Room {
     type Result = ();
 
     fn handle(&mut self, Publish { key, publication }: Publish, ctx: &mut Context<Self>) {
-        let publisher = Publisher::Member { key, token: publication.token, id: publication.id };
-        self.append(publisher, publication.append);
+        let Publication { token, id, append } = publication;
+        let publisher = Publisher::Member { key, token, id, dedupe: append.dedupe };
+        self.append(publisher, append);
         self.flush(ctx); // sends a refusal at once; usually there is nothing
     }
 }

@@ -114,8 +114,10 @@ impl Handler<Fetch> for Room {
     type Result = ();
 
     fn handle(&mut self, Fetch { key, after }: Fetch, ctx: &mut Context<Self>) {
-        self.fetch(key, after, ctx);
-        self.flush(ctx);
+        if let Some(Fetch { key, after }) = self.unless_early(Fetch { key, after }) {
+            self.fetch(key, after, ctx);
+            self.flush(ctx);
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Room {
             self.keep_tally();
         }
         self.flush(ctx);
-        let idle = self.roster.has_nobody_here() && self.appends.is_idle();
+        let idle = self.roster.has_nobody_here() && self.appends.is_idle() && !self.has_early();
         if !idle {
             self.used_at = self.context.uptime();
         }

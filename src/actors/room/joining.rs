@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
 
-use super::Room;
+use super::{RETRY, Room};
 use crate::{
     actors::{
         context::NodeContext,
@@ -47,6 +47,7 @@ impl Handler<Join> for Room {
         self.is_open()?;
         self.used_at = self.context.uptime();
         self.ports.enter(join.key, join.instance.clone(), &join.outlet);
+        let Some(join) = self.unless_early(join) else { return Ok(()) };
         if self.roster.is_member(&join.instance, join.key) {
             return Ok(()); // after a room's end both the session and its outlet may ask
         }
@@ -88,9 +89,14 @@ impl Handler<StartFound> for Room {
                 self.tick_later(ctx);
             }
             Err(error) => {
-                tracing::warn!(tenant = %self.tenant, %error, "a session could not be placed in the log");
-                let order = Order::Dismiss { key: join.key, refusal: None, why: Close::Internal };
-                self.ports.post(join.key.outlet, order);
+                tracing::debug!(tenant = %self.tenant, %error, "a session could not be placed in the log; trying again");
+                ctx.run_later(RETRY, |room, ctx| {
+                    // Whoever left meanwhile is not looked for any more.
+                    if room.roster.is_member(&join.instance, join.key) {
+                        room.lookups.queue.push_back(join);
+                        room.look_up_more(ctx);
+                    }
+                });
             }
         }
         self.flush(ctx);
@@ -132,7 +138,7 @@ impl Room {
         let at = |after| Start { after, resync: None };
         let start = match join.since {
             Since::Latest => at(self.head),
-            Since::Cursor(cursor) if join.kind == JoinKind::Again && cursor.epoch == self.epoch => at(cursor.position),
+            Since::Cursor(cursor) if join.kind == JoinKind::Again && self.leads_on(cursor) => at(cursor.position),
             Since::Cursor(cursor) => self.start_in_ring(cursor)?,
             Since::Earliest | Since::Time(_) | Since::Instance => return None,
         };
@@ -141,6 +147,11 @@ impl Room {
             JoinKind::Fresh => self.ring.count_after(start.after)?,
         };
         Some(FoundStart { start, missed: missed.min(COUNT_TO), exact: missed <= COUNT_TO })
+    }
+
+    /// Whether a member of a room before this one stands in this one's log.
+    fn leads_on(&self, cursor: Cursor) -> bool {
+        cursor.epoch == self.epoch && cursor.position <= self.head
     }
 
     fn start_in_ring(&self, cursor: Cursor) -> Option<Start> {
@@ -287,7 +298,7 @@ async fn keep_first_cursor(context: &Arc<NodeContext>, update: CursorUpdate) {
 async fn log_view(context: &Arc<NodeContext>, tenant: &TenantId, known: Position) -> Result<LogView, BackboneError> {
     let extent = context.backbone.extent(tenant).await?;
     // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
-    Ok(LogView { epoch: context.backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(known) })
+    Ok(LogView { epoch: context.backbone.epoch(tenant), trimmed_to: extent.trimmed_to, end: extent.last.max(known) })
 }
 
 async fn find_start(

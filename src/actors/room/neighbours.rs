@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 
 use actix::{AsyncContext, Context, Handler, SpawnHandle, StreamHandler};
+use futures_util::stream;
 
 use super::Room;
 use crate::{
@@ -101,12 +102,25 @@ pub(super) fn most_instances(context: &NodeContext) -> usize {
 }
 
 impl Room {
-    /// Takes in what was heard while the room opened.
-    pub(super) fn meet(&mut self, heard: Heard, ctx: &mut Context<Self>) {
+    /// Takes in what was heard while the room opened, and listens from then on. Nobody is told: those who come in find it in
+    /// their greeting, and those who were in the room before this one know.
+    pub(super) fn listen_to_neighbours(&mut self, signals: Signals, heard: Heard, ctx: &mut Context<Self>) {
         for (from, said) in heard {
-            self.hear(from, said, ctx);
+            if self.is_listened_to(from) {
+                let effects = self.neighbours.hear(&mut self.roster, from.node, from.incarnation, said);
+                let is_talk = |effect: &Effect<_>| matches!(effect, Effect::Ask(_) | Effect::Answer);
+                self.perform(effects.into_iter().filter(is_talk).collect(), ctx);
+            }
         }
+        ctx.add_stream(stream::unfold(signals, |mut signals| async move {
+            let item = signals.next().await;
+            (item != SignalItem::Ended).then_some((item, signals))
+        }));
         self.digest_later(ctx);
+    }
+
+    fn is_listened_to(&self, from: Speaker) -> bool {
+        self.context.nodes.hear(from, self.context.uptime()) == Hearing::Listen
     }
 
     /// Tells the others about a member of this node; on a node that is alone it costs nothing.
@@ -139,17 +153,18 @@ impl Room {
 
     /// Tells the others everyone who is here, be it nobody.
     pub(super) fn list(&mut self) {
-        if !self.context.nodes.any() {
+        // A room that opens does not know yet who will be here.
+        if self.opening.is_some() || !self.context.nodes.any() {
             return;
         }
         self.talk.listed_at = self.context.uptime();
         Neighbours::list(&self.roster).into_iter().for_each(|news| self.tell(news));
     }
 
-    /// The same for several who ask at once.
+    /// The same for several who ask at once, and once the members of the room before this one had time to come in.
     fn list_soon(&mut self, ctx: &mut Context<Self>) {
         let since = self.context.uptime().saturating_sub(self.talk.listed_at);
-        if since >= BREATH {
+        if since >= BREATH && self.opening.is_none() {
             self.list();
         } else if !mem::replace(&mut self.talk.listing, true) {
             ctx.run_later(BREATH, |room, _| {
@@ -160,7 +175,7 @@ impl Room {
     }
 
     fn hear(&mut self, from: Speaker, said: Said, ctx: &mut Context<Self>) {
-        if self.context.nodes.hear(from, self.context.uptime()) == Hearing::Listen {
+        if self.is_listened_to(from) {
             let effects = self.neighbours.hear(&mut self.roster, from.node, from.incarnation, said);
             self.perform(effects, ctx);
             self.digest_later(ctx);

@@ -60,6 +60,11 @@ impl Ports {
         }
     }
 
+    /// Who a member is.
+    pub(super) fn instance_of(&self, key: MemberKey) -> Option<&InstanceId> {
+        self.ports.get(&key.outlet)?.members.get(&key)
+    }
+
     /// Puts an order behind the others for one outlet.
     pub(super) fn post(&mut self, outlet: u64, order: Order) {
         if let Some(port) = self.ports.get_mut(&outlet) {

@@ -74,6 +74,7 @@ impl Room {
         ctx: &mut Context<Self>,
     ) {
         self.ports.leave(key);
+        self.forget_early(key);
         let now = self.context.uptime();
         match self.roster.leave(instance, key, how, now + self.context.config.heartbeat.timeout) {
             Left::Gone => {

@@ -130,19 +130,25 @@ pub fn count_after(store: &Store, tenant: &TenantId, after: Position, at_most: u
     Ok(count)
 }
 
-/// See [`crate::backbone::Backbone::position_at`]. Positions have no holes in the order table, so the first record whose
-/// `high` reaches the time is found by halving; every record stored at the time or later stands there or behind.
+/// See [`crate::backbone::Backbone::position_at`]. `high` never falls, so the first record whose `high` reaches the time is
+/// found by halving; every record stored at the time or later stands there or behind.
 pub fn position_at(store: &Store, tenant: &TenantId, time: Timestamp) -> Result<Position, Fault> {
     let view = View::new(store, tenant)?;
     let tail = view.tail()?;
     let (mut before, mut reached) = (tail.trimmed, tail.end + 1);
     while before + 1 < reached {
         let middle = before + (reached - before) / 2;
-        let row = view.at.get(&view.store.order, middle.to_be_bytes())?.ok_or(Damaged("order"))?;
+        // A record that was taken out leaves a hole; the next one stands for it.
+        let range = (Bound::Included(middle.to_be_bytes()), Bound::Excluded(reached.to_be_bytes()));
+        let Some(row) = view.at.range(&view.store.order, range).next() else {
+            reached = middle;
+            continue;
+        };
+        let (key, row) = row.into_inner()?;
         if OrderRow::decode(&row)?.high >= time {
             reached = middle;
         } else {
-            before = middle;
+            before = rows::read_u64(&key, "order")?;
         }
     }
     Ok(Position(before))
