@@ -2,13 +2,7 @@
 //!
 //! Owns: what is started in which order and stopped in the reverse. Must not know: what any part does inside.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Arbiter};
 use actix_server::ServerHandle;
@@ -101,16 +95,6 @@ impl Node {
             tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
         }
         let backbone = open_backbone(&config).await?;
-        Self::start_on(listener, config, backbone).await
-    }
-
-    /// The same on a log that is open already; it is closed with the node.
-    ///
-    /// # Errors
-    ///
-    /// When the journal does not open or the listener cannot be used.
-    pub async fn start_on(listener: TcpListener, config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
-        let address = listener.local_addr().context("the listener has no address")?;
         let journal = open_journal(&config, &backbone).await?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);

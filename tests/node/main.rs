@@ -1,6 +1,7 @@
 //! A real node, asked through real sockets: the protocol document held to its word, bad input, sessions, resume, HTTP.
 
 mod bad_input;
+mod cluster_presence;
 mod crash;
 mod document;
 mod drain;
@@ -8,6 +9,8 @@ mod flush;
 mod handshake;
 mod lifecycle;
 mod load;
+#[path = "../nats_support/mod.rs"]
+mod nats_support;
 mod over_http;
 mod rebuild;
 mod resume;
