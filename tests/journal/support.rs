@@ -10,7 +10,7 @@ use std::{
 
 use continuum::{
     backbone::{
-        Answer, Append, AppendError, Backbone, Expect, Outcome, ReadBudget, Reply, SharedBackbone, Subject,
+        Answer, Append, AppendError, Expect, Outcome, ReadBudget, Reply, SharedBackbone, Subject,
         embedded::{EmbeddedConfig, EmbeddedLog},
     },
     journal::{Ahead, Journal, JournalConfig},

@@ -1,11 +1,13 @@
 //! A real log that can be made unreachable, and that has no memory of its own for repeats.
 
+#![allow(dead_code, reason = "test binaries share this module and each uses a part of it")]
+
 use std::{
     collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
 };
 
@@ -26,7 +28,7 @@ use uuid::Uuid;
 pub enum Way {
     /// It reaches the log, and the answer comes back.
     Open,
-    /// It does not reach the log.
+    /// It does not reach the log, and nothing can be read either.
     CutBefore,
     /// It reaches the log, but the answer does not come back.
     CutAfter,
@@ -56,7 +58,9 @@ pub struct Switch {
     known: Arc<Mutex<HashMap<DedupeId, Vec<Position>>>>,
     /// Called when the log has an append and nobody was told yet.
     hook: Arc<Mutex<Option<Hook>>>,
+    /// Appends that did not reach the log.
     pub cut: AtomicUsize,
+    refusing: AtomicBool,
 }
 
 impl fmt::Debug for Switch {
@@ -75,6 +79,7 @@ impl Switch {
             known: Arc::default(),
             hook: Arc::default(),
             cut: AtomicUsize::new(0),
+            refusing: AtomicBool::new(false),
         })
     }
 
@@ -91,6 +96,11 @@ impl Switch {
         *self.hook.lock().expect("sound") = Some(Box::new(hook));
     }
 
+    /// From here on the log refuses every append for good.
+    pub fn refuse_for_good(&self) {
+        self.refusing.store(true, SeqCst);
+    }
+
     fn way_of(&self, tenant: &TenantId) -> Way {
         let way = self.way.lock().expect("sound").0;
         self.ways_of.lock().expect("sound").get(tenant).copied().unwrap_or(way)
@@ -98,6 +108,17 @@ impl Switch {
 
     fn says(&self) -> Says {
         self.way.lock().expect("sound").1
+    }
+
+    /// Asks the log, if it can be reached.
+    fn ask<T: Send + 'static>(
+        &self,
+        answer: BoxFuture<'static, Result<T, BackboneError>>,
+    ) -> BoxFuture<'static, Result<T, BackboneError>> {
+        if self.way.lock().expect("sound").0 == Way::CutBefore {
+            return Box::pin(async { Err(BackboneError::Unavailable("cut off".into())) });
+        }
+        answer
     }
 
     /// A copy that the search finds: only behind the position that the append names.
@@ -133,7 +154,7 @@ impl Backbone for Switch {
             append.first_tried = Some(first_tried);
             return reply.give_up(append, AppendError::Unavailable("cut off".into()));
         }
-        if append.body.starts_with(b"poison") {
+        if self.refusing.load(SeqCst) || append.body.starts_with(b"poison") {
             return reply.send(Err(AppendError::Refused("poison".into())));
         }
         if let Some(position) = self.find(&append) {
@@ -163,7 +184,7 @@ impl Backbone for Switch {
     }
 
     fn follow(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Feed, BackboneError>> {
-        self.log.follow(tenant)
+        self.ask(self.log.follow(tenant))
     }
 
     fn read(
@@ -172,15 +193,15 @@ impl Backbone for Switch {
         after: Position,
         budget: ReadBudget,
     ) -> BoxFuture<'static, Result<Page, BackboneError>> {
-        self.log.read(tenant, after, budget)
+        self.ask(self.log.read(tenant, after, budget))
     }
 
     fn extent(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Extent, BackboneError>> {
-        self.log.extent(tenant)
+        self.ask(self.log.extent(tenant))
     }
 
     fn last_at(&self, tenant: &TenantId, at: Position) -> BoxFuture<'static, Result<Position, BackboneError>> {
-        self.log.last_at(tenant, at)
+        self.ask(self.log.last_at(tenant, at))
     }
 
     fn count_after(
@@ -189,15 +210,15 @@ impl Backbone for Switch {
         after: Position,
         at_most: usize,
     ) -> BoxFuture<'static, Result<usize, BackboneError>> {
-        self.log.count_after(tenant, after, at_most)
+        self.ask(self.log.count_after(tenant, after, at_most))
     }
 
     fn position_at(&self, tenant: &TenantId, time: Timestamp) -> BoxFuture<'static, Result<Position, BackboneError>> {
-        self.log.position_at(tenant, time)
+        self.ask(self.log.position_at(tenant, time))
     }
 
     fn entity(&self, tenant: &TenantId, key: &EntityKey) -> BoxFuture<'static, Result<Option<Stored>, BackboneError>> {
-        self.log.entity(tenant, key)
+        self.ask(self.log.entity(tenant, key))
     }
 
     fn entities(
@@ -206,7 +227,7 @@ impl Backbone for Switch {
         from: Option<EntityMark>,
         budget: ReadBudget,
     ) -> BoxFuture<'static, Result<EntityPage, BackboneError>> {
-        self.log.entities(tenant, from, budget)
+        self.ask(self.log.entities(tenant, from, budget))
     }
 
     fn cursor(
@@ -214,19 +235,19 @@ impl Backbone for Switch {
         tenant: &TenantId,
         instance: &InstanceId,
     ) -> BoxFuture<'static, Result<Option<Cursor>, BackboneError>> {
-        self.log.cursor(tenant, instance)
+        self.ask(self.log.cursor(tenant, instance))
     }
 
     fn keep_cursors(&self, updates: Vec<CursorUpdate>) -> BoxFuture<'static, Result<(), BackboneError>> {
-        self.log.keep_cursors(updates)
+        self.ask(self.log.keep_cursors(updates))
     }
 
     fn tally(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Option<Bytes>, BackboneError>> {
-        self.log.tally(tenant)
+        self.ask(self.log.tally(tenant))
     }
 
     fn keep_tally(&self, tenant: &TenantId, tally: Bytes) -> BoxFuture<'static, Result<(), BackboneError>> {
-        self.log.keep_tally(tenant, tally)
+        self.ask(self.log.keep_tally(tenant, tally))
     }
 
     fn signal(&self, channel: &Channel, body: Bytes) {
