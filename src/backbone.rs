@@ -337,10 +337,10 @@ pub trait Backbone: Send + Sync + Debug + 'static {
     /// a few earlier ones).
     fn position_at(&self, tenant: &TenantId, time: Timestamp) -> BoxFuture<'static, Result<Position, BackboneError>>;
 
-    /// An entity's last record, also when the log has trimmed it.
+    /// An entity's last record, also when the log has trimmed it; its `stored_at` may then be a little later than it was.
     fn entity(&self, tenant: &TenantId, key: &EntityKey) -> BoxFuture<'static, Result<Option<Stored>, BackboneError>>;
 
-    /// A tenant's entities from a mark on (from the first when `None`).
+    /// A tenant's entities from a mark on (from the first when `None`); `stored_at` as in [`Backbone::entity`].
     fn entities(
         &self,
         tenant: &TenantId,

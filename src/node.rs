@@ -2,7 +2,13 @@
 //!
 //! Owns: what is started in which order and stopped in the reverse. Must not know: what any part does inside.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, Addr, Arbiter};
 use actix_server::ServerHandle;
@@ -86,16 +92,41 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When the log does not open or the address cannot be bound.
+    /// When the log or the journal does not open or the address cannot be bound.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         // Before the log is opened: whoever cannot listen should not take the lock.
-        let listener = server::bind(&config.server.host, config.server.port, config.server.backlog)?;
+        let listener = bind(&config)?;
+        let backbone = open_backbone(&config).await?;
+        // A log on this machine's own disk is never out of reach.
+        let journal = match config.backbone.kind {
+            BackboneKind::Embedded => None,
+            BackboneKind::Nats => Some(open_journal(&config, &backbone).await?),
+        };
+        Self::serve(config, listener, backbone, journal)
+    }
+
+    /// Starts a node on a log that the caller has opened and that may be out of reach: with a journal, whatever the
+    /// configuration says of the log.
+    ///
+    /// # Errors
+    ///
+    /// When the journal does not open or the address cannot be bound.
+    pub async fn start_on(config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
+        let listener = bind(&config)?;
+        let journal = open_journal(&config, &backbone).await?;
+        Self::serve(config, listener, backbone, Some(journal))
+    }
+
+    fn serve(
+        config: Config,
+        listener: TcpListener,
+        backbone: SharedBackbone,
+        journal: Option<Arc<Journal>>,
+    ) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("the listener has no address")?;
         if config.auth.mode == AuthMode::None {
             tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
         }
-        let backbone = open_backbone(&config).await?;
-        let journal = open_journal(&config, &backbone).await?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
@@ -192,11 +223,11 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     Arc::new(Addresses { directory, supervisor })
 }
 
-/// A journal in front of a log that can be out of reach; one on this machine's own disk needs none.
-async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Option<Arc<Journal>>> {
-    if config.backbone.kind != BackboneKind::Nats {
-        return Ok(None);
-    }
+fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    Ok(server::bind(&config.server.host, config.server.port, config.server.backlog)?)
+}
+
+async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Arc<Journal>> {
     let dir = config.data_dir.join("journal");
     let opening = JournalConfig {
         dir: dir.clone(),
@@ -206,7 +237,7 @@ async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Res
         queue_appends: config.log.queue_appends,
     };
     let journal = Journal::open(opening, backbone.clone()).await;
-    Ok(Some(journal.with_context(|| format!("cannot open the journal in {}", dir.display()))?))
+    journal.with_context(|| format!("cannot open the journal in {}", dir.display()))
 }
 
 async fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {

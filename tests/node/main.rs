@@ -1,5 +1,6 @@
 //! A real node, asked through real sockets: the protocol document held to its word, bad input, sessions, resume, HTTP.
 
+mod away;
 mod bad_input;
 mod cluster_presence;
 mod crash;
@@ -18,4 +19,6 @@ mod seed;
 mod sessions;
 mod stall;
 mod support;
+#[path = "../journal/switch.rs"]
+mod switch;
 mod tenants;

@@ -117,7 +117,7 @@ pub async fn get(
     client.publish_with_reply(api.clone(), inbox, body).await.map_err(|error| lost(&error))?;
     let mut batch = Batch::default();
     loop {
-        let Ok(Some(message)) = timeout(ANSWER, answers.next()).await else {
+        let Ok(Some(message)) = line.unless_cut(timeout(ANSWER, answers.next())).await? else {
             if batch.messages.is_empty() {
                 let why = line.complaint().unwrap_or_else(|| format!("no answer to {api} within {ANSWER:?}"));
                 return Err(AskError::Away(why));

@@ -207,11 +207,22 @@ impl Line {
             .map_err(|error| AskError::Away(format!("{api} was answered strangely: {error}")))
     }
 
+    /// Waits for something that a new connection cannot bring any more.
+    pub async fn unless_cut<T>(&self, waiting: impl Future<Output = T>) -> Result<T, AskError> {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        tokio::select! {
+            answer = waiting => Ok(answer),
+            _ = connections.changed() => Err(AskError::Away("the connection to NATS was lost".into())),
+        }
+    }
+
     async fn request(&self, subject: String, body: Bytes) -> Result<Bytes, AskError> {
         if !self.is_up() {
             return Err(AskError::Away("no connection to NATS".into()));
         }
-        match self.client.request(subject.clone(), body).await {
+        let answer = self.unless_cut(self.client.request(subject.clone(), body)).await?;
+        match answer {
             Ok(message) => Ok(message.payload),
             Err(error) => Err(AskError::Away(match (self.complaint(), error.kind()) {
                 (Some(complaint), _) => complaint,

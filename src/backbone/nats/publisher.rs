@@ -41,6 +41,8 @@ const CHUNK: usize = 1_024;
 
 /// JetStream's codes for a lost condition: with one replica, and with several.
 const LOST: [u64; 2] = [10_071, 10_164];
+/// Its code for a repeat of what is being stored at this moment.
+const BEING_STORED: u64 = 10_158;
 /// Its codes for "no room": resources, storage, memory, messages, bytes.
 const NO_ROOM: [u64; 5] = [10_023, 10_028, 10_047, 10_077, 10_120];
 
@@ -87,9 +89,9 @@ impl Job {
         self.reply.give_up(self.append, error);
     }
 
-    /// Ends it in the log. Only a repeat that nobody here made is one.
+    /// Ends it in the log. What an earlier try of this very append may have stored is no repeat.
     pub(super) fn appended(self, seq: u64, duplicate: bool) {
-        let outcome = if duplicate && self.tries <= 1 { Outcome::Duplicate } else { Outcome::Stored };
+        let outcome = if duplicate && !self.uncertain { Outcome::Duplicate } else { Outcome::Stored };
         self.shard.know(Position(seq));
         self.reply.send(Ok(Appended { position: Position(seq), outcome }));
     }
@@ -260,6 +262,9 @@ impl Publisher {
             }
             Some(AckError { err_code, .. }) if LOST.contains(&err_code) => {
                 conditions::settle(self.shared.clone(), self.pending.remove(key).job);
+            }
+            Some(AckError { err_code: BEING_STORED, .. }) => {
+                self.pending[key].again = Some(Instant::now() + PAUSE);
             }
             Some(AckError { err_code, description }) => {
                 let why = format!("{description} ({err_code})");

@@ -164,7 +164,10 @@ fn explained(error: AskError) -> SetupError {
         AskError::Refused { code, description } if NO_JETSTREAM.contains(&code) => SetupError::Wrong(format!(
             "NATS has no JetStream for this account: {description} ({code}); enable it for the account"
         )),
-        AskError::Refused { code: 10_008, description } => SetupError::Away(description),
+        // No leader, no servers enough: a cluster that is coming up, or one smaller than nats.replicas.
+        AskError::Refused { code: 10_005 | 10_008, description } => SetupError::Away(format!(
+            "{description}; if this lasts: are there as many servers as nats.replicas, and do they reach each other?"
+        )),
         AskError::Refused { code, description } => {
             SetupError::Wrong(format!("JetStream refuses: {description} ({code}); see the server's log"))
         }
