@@ -14,7 +14,9 @@ use crate::{
 const PROMISE: Duration = Duration::from_secs(15);
 
 fn on<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let mut settings = vec![("backbone.kind", "nats"), ("nats.urls", url), ("rooms.cursor_flush", "20ms")];
+    // A server of a test does not have the room that the default reserves.
+    let space = ("log.retention_bytes", "0");
+    let mut settings = vec![("backbone.kind", "nats"), ("nats.urls", url), ("rooms.cursor_flush", "20ms"), space];
     settings.extend_from_slice(more);
     settings
 }
@@ -240,7 +242,7 @@ async fn when_a_node_is_drained_only_those_who_do_not_come_back_are_missed() {
     }
     let _returned = b.join("t", "returns").await;
     assert_eq!(a.ended().await.code(), Some(0));
-    until_others(&b, 0).await;
+    b.logs("a node said farewell").await;
     let drained = Instant::now();
     let left = watcher.expect("instance_left").await;
     assert_eq!(left["data"], json!({"instance_id": "stays-away", "reason": "lost"}));
