@@ -15,7 +15,7 @@ use bytes::Bytes;
 use continuum::{
     backbone::{
         Answer, Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage,
-        Extent, Feed, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals, Stored,
+        Extent, Feed, Figure, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals, Stored,
     },
     model::{Cursor, DedupeId, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp},
 };
@@ -140,6 +140,10 @@ impl Backbone for Switch {
             Says::Degraded => Health::Degraded("the switch is off".into()),
             Says::NeverReached => Health::Down("the switch was never on".into()),
         }
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.log.figures()
     }
 
     fn known_end(&self, tenant: &TenantId) -> Position {
