@@ -248,6 +248,26 @@ pub struct CursorUpdate {
     pub position: Position,
 }
 
+/// One of a log's own figures, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figure {
+    /// Its name behind `continuum_`.
+    pub name: &'static str,
+    /// What it says, with its unit.
+    pub help: &'static str,
+    /// Its value now.
+    pub value: FigureValue,
+}
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FigureValue {
+    /// Only ever more.
+    Counter(f64),
+    /// More or less.
+    Gauge(f64),
+}
+
 /// How a log serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -300,6 +320,9 @@ pub trait Backbone: Send + Sync + Debug + 'static {
 
     /// How the log serves now. Cheap.
     fn health(&self) -> Health;
+
+    /// The log's own figures now, always the same ones.
+    fn figures(&self) -> Vec<Figure>;
 
     /// The end of the tenant's log as far as this node knows it without asking: what an append that is tried now lies
     /// behind.

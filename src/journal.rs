@@ -15,7 +15,14 @@ mod index;
 mod pace;
 mod store;
 
-use std::{io, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -151,7 +158,12 @@ impl Journal {
         let drained = desk.clone();
         // Of its own: no actor's and no request's work delays what waits for the log.
         thread::Builder::new().name("journal".into()).spawn(move || {
-            runtime.block_on(drain::run(drained, answers));
+            let working = AssertUnwindSafe(|| runtime.block_on(drain::run(drained.clone(), answers)));
+            // Whatever happens, nobody may wait for ever for a thread that is gone.
+            if panic::catch_unwind(working).is_err() {
+                tracing::error!("the journal panicked and is closed; what it holds is read again at the next start");
+            }
+            drained.abandon();
             closing.send_replace(true);
         })?;
         Ok(Arc::new(Self { desk, closed }))

@@ -36,7 +36,7 @@ use crate::{
     },
     config::{AuthMode, BackboneKind, Config},
     http::{
-        JournalFigures, ProcessFigures,
+        JournalFigures, LogFigures, ProcessFigures,
         server::{self, Shared},
     },
     journal::{Journal, JournalConfig},
@@ -130,6 +130,7 @@ impl Node {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
+        registry.register_collector(Box::new(LogFigures::new(backbone.clone())));
         if let Some(journal) = &journal {
             registry.register_collector(Box::new(JournalFigures::new(journal.clone())));
         }

@@ -40,14 +40,18 @@ use super::{
     metrics::Held,
 };
 use crate::{
-    backbone::{FeedItem, ReadBudget, Stored},
+    backbone::{FeedItem, ReadBudget, Stored, Subject},
     model::{
         Epoch, Position, TenantId, gather,
         neighbours::Neighbours,
         roster::{Farewell, Roster},
         tally::Tally,
     },
-    wire::{Batch, outgoing::RoomFigures, record::Record},
+    wire::{
+        Batch,
+        outgoing::RoomFigures,
+        record::{DamagedRecord, Record},
+    },
 };
 
 /// Records in one page of the log.
@@ -206,19 +210,28 @@ impl Room {
 /// Turns stored records into records, chained behind `prev`; what is no record of this room is reported and left out.
 fn read_records(tenant: &TenantId, mut prev: Position, stored: Vec<Stored>, damaged: impl Fn(&Stored)) -> Vec<Record> {
     let mut records = Vec::with_capacity(stored.len());
-    for record in stored {
-        match Record::read(tenant, record.position, prev, record.body.clone()) {
-            Ok(read) => {
-                prev = record.position;
-                records.push(read);
+    for stored in stored {
+        match read_record(tenant, prev, &stored) {
+            Ok(record) => {
+                prev = stored.position;
+                records.push(record);
             }
             Err(error) => {
-                tracing::error!(%tenant, position = %record.position, %error, "left out of the room");
-                damaged(&record);
+                tracing::error!(%tenant, position = %stored.position, %error, "left out of the room");
+                damaged(&stored);
             }
         }
     }
     records
+}
+
+/// Reads one stored record, which must say of itself what its subject says of it.
+pub fn read_record(tenant: &TenantId, prev: Position, stored: &Stored) -> Result<Record, DamagedRecord> {
+    let record = Record::read(tenant, stored.position, prev, stored.body.clone())?;
+    match &stored.subject {
+        Subject::Event(event_type) if *event_type != record.meta.event_type => Err(DamagedRecord::Foreign),
+        Subject::Event(_) | Subject::Entity(_) => Ok(record),
+    }
 }
 
 impl Actor for Room {

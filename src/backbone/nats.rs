@@ -45,7 +45,7 @@ use self::{
 };
 use super::{
     Append, AppendError, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Expect, Extent, Feed,
-    Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
+    Figure, FigureValue, Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
@@ -437,6 +437,16 @@ impl Backbone for NatsLog {
 
     fn health(&self) -> Health {
         self.shared.health()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let NatsStats { foreign, tails_remade, connections } = self.stats();
+        let counter = |name, help, value: u64| Figure { name, help, value: FigureValue::Counter(value as f64) };
+        vec![
+            counter("nats_foreign_messages", "Messages under subjects that are no record's, dropped", foreign),
+            counter("nats_tails_remade", "Times that a shard's consumer was made anew", tails_remade),
+            counter("nats_connections", "Connections made to NATS", connections),
+        ]
     }
 
     fn known_end(&self, tenant: &TenantId) -> Position {

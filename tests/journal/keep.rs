@@ -70,13 +70,15 @@ async fn later_publishes_of_a_room_queue_behind_and_other_rooms_do_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publish_does_not_overtake_one_that_still_waits_for_the_logs_answer() {
     let (bench, acme) = (Bench::new().await, tenant("acme"));
-    bench.switch.set(Way::CutAfter, Says::Serving);
+    bench.switch.set(Way::Held, Says::Serving);
     let (to, mut answers) = mpsc::channel(2);
     let reply = |token| Reply { token, to: to.clone(), keeper: None };
     bench.journal.append(event(&acme, "0"), reply(0), Ahead::Nothing);
-    // Now the log says that it is away, and its answer to the first is not here yet.
-    bench.switch.set(Way::CutBefore, Says::Degraded);
+    // Now the log says that it is away, and it has not answered the first.
+    bench.switch.set(Way::Held, Says::Degraded);
     bench.journal.append(event(&acme, "1"), reply(1), Ahead::Unanswered);
+    bench.switch.set(Way::CutBefore, Says::Degraded);
+    bench.switch.give_up();
     for _ in 0..2 {
         assert_eq!(outcome(&in_time(answers.recv()).await.expect("an answer").1), "queued");
     }

@@ -2,7 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use continuum::{backbone::Backbone, journal::Standing};
+use continuum::{
+    backbone::{Backbone, append_one},
+    journal::Standing,
+    model::Position,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -58,15 +62,21 @@ async fn a_kill_between_the_logs_answer_and_the_removal_stores_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_made_anew_gets_everything_once() {
     let (bench, acme) = (Bench::new().await, tenant("acme"));
-    assert_eq!(outcome(&bench.put(event(&acme, "of the old log")).await), "stored");
+    for _ in 0..9 {
+        assert_eq!(outcome(&bench.put(event(&acme, "of the old log")).await), "stored");
+    }
     bench.switch.set(Way::CutBefore, Says::Degraded);
-    for body in ["0", "1"] {
-        assert_eq!(outcome(&bench.put(event(&acme, body)).await), "queued");
+    let appends = ["0", "1"].map(|body| event(&acme, body));
+    for append in &appends {
+        assert_eq!(outcome(&bench.put(append.clone()).await), "queued");
     }
     bench.journal.close().await;
+    // The new log has the first already, through another node, at a position that was behind in the old one.
     let log = open_log(&bench.beside("another log"));
     let switch = Switch::over(log.clone());
     assert_ne!(switch.epoch(&acme), bench.switch.epoch(&acme));
+    let position = append_one(switch.as_ref(), appends[0].clone()).await.expect("appended").position;
+    assert_eq!(position, Position(1));
     let journal = open_journal(&bench.journal_dir(), 1 << 30, switch).await;
     until("it is drained", || journal.figures().bytes == 0).await;
     assert_eq!(stored(&log, &acme).await, numbered(2));

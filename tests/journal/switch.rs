@@ -15,7 +15,7 @@ use bytes::Bytes;
 use continuum::{
     backbone::{
         Answer, Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage,
-        Extent, Feed, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals, Stored,
+        Extent, Feed, Figure, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals, Stored,
     },
     model::{Cursor, DedupeId, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp},
 };
@@ -32,6 +32,8 @@ pub enum Way {
     CutBefore,
     /// It reaches the log, but the answer does not come back.
     CutAfter,
+    /// It is under way until [`Switch::give_up`].
+    Held,
 }
 
 /// What the log says of itself.
@@ -58,6 +60,7 @@ pub struct Switch {
     known: Arc<Mutex<HashMap<DedupeId, Vec<Position>>>>,
     /// Called when the log has an append and nobody was told yet.
     hook: Arc<Mutex<Option<Hook>>>,
+    held: Mutex<Vec<(Append, Reply)>>,
     /// Appends that did not reach the log.
     pub cut: AtomicUsize,
     refusing: AtomicBool,
@@ -78,6 +81,7 @@ impl Switch {
             ways_of: Mutex::default(),
             known: Arc::default(),
             hook: Arc::default(),
+            held: Mutex::default(),
             cut: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
         })
@@ -99,6 +103,13 @@ impl Switch {
     /// From here on the log refuses every append for good.
     pub fn refuse_for_good(&self) {
         self.refusing.store(true, SeqCst);
+    }
+
+    /// Gives up what is held, in the order in which it came.
+    pub fn give_up(&self) {
+        for (append, reply) in std::mem::take(&mut *self.held.lock().expect("sound")) {
+            reply.give_up(append, AppendError::Unavailable("held and given up".into()));
+        }
     }
 
     fn way_of(&self, tenant: &TenantId) -> Way {
@@ -142,6 +153,10 @@ impl Backbone for Switch {
         }
     }
 
+    fn figures(&self) -> Vec<Figure> {
+        self.log.figures()
+    }
+
     fn known_end(&self, tenant: &TenantId) -> Position {
         if self.says() == Says::NeverReached { Position::START } else { self.log.known_end(tenant) }
     }
@@ -153,6 +168,10 @@ impl Backbone for Switch {
             self.cut.fetch_add(1, SeqCst);
             append.first_tried = Some(first_tried);
             return reply.give_up(append, AppendError::Unavailable("cut off".into()));
+        }
+        if way == Way::Held {
+            append.first_tried = Some(first_tried);
+            return self.held.lock().expect("sound").push((append, reply));
         }
         if self.refusing.load(SeqCst) || append.body.starts_with(b"poison") {
             return reply.send(Err(AppendError::Refused("poison".into())));

@@ -1,11 +1,11 @@
 //! Coming in: who may, where its reading starts, and the greeting.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
 
-use super::{RETRY, Room};
+use super::Room;
 use crate::{
     actors::{
         context::NodeContext,
@@ -32,6 +32,8 @@ const OVERLAP_MS: i64 = 2_000;
 const LISTED: usize = 128;
 /// Newcomers whose start is looked up in the log at a time.
 const LOOKUPS: usize = 32;
+/// How long to wait before a start is looked up again after the log could not tell it.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 
 /// Newcomers whose start the log has to tell; as many wait as have joined.
 #[derive(Debug, Default)]
@@ -90,7 +92,7 @@ impl Handler<StartFound> for Room {
             }
             Err(error) => {
                 tracing::debug!(tenant = %self.tenant, %error, "a session could not be placed in the log; trying again");
-                ctx.run_later(RETRY, |room, ctx| {
+                ctx.run_later(LOOK_UP_AGAIN, |room, ctx| {
                     // Whoever left meanwhile is not looked for any more.
                     if room.roster.is_member(&join.instance, join.key) {
                         room.lookups.queue.push_back(join);
