@@ -320,3 +320,30 @@ async fn a_room_that_dies_on_one_node_is_not_noticed_on_the_others() {
     assert_eq!(told(&mut members[0]).await, ["+second"]);
     assert_eq!(told(&mut members[1]).await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_crowd_on_another_node_is_in_the_greeting_and_goes_with_its_node() {
+    const CROWD: usize = 200;
+    let server = NatsServer::start().await;
+    let [mut a, b] = nodes(&server, &[("limits.connections_per_tenant", "1000")]).await;
+    // So much to say about each that it takes many messages to name them all.
+    let words = vec!["capability".repeat(6); 32].join(",");
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        crowd.push(a.join_with("t", &format!("guest-{number:03}"), &format!("capabilities={words}")).await);
+    }
+    let mut watcher = b.join("t", "watcher").await;
+    let ready = &watcher.ready()["data"];
+    assert_eq!(
+        (&ready["instances_total"], ready["instances"].as_array().map(Vec::len)),
+        (&json!(CROWD + 1), Some(128))
+    );
+    assert_eq!(ready["instances"][7]["capabilities"].as_array().map(Vec::len), Some(32));
+    assert_eq!(roster(&b).await.len(), CROWD + 1);
+    let killed = Instant::now();
+    a.kill9().await;
+    let changed = watcher.find(|message| message["data"]["left"] != 0 && message["data"]["joined"] == 0).await;
+    assert_eq!(changed["data"], json!({"instances_total": 1, "joined": 0, "left": CROWD}));
+    assert!(killed.elapsed() < PROMISE, "{:?}", killed.elapsed());
+    assert_eq!(roster(&b).await, ["watcher"]);
+}
