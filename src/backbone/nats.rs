@@ -53,6 +53,8 @@ pub use line::{Credentials, Tls};
 
 /// Threads of the runtime that the connection lives on.
 const THREADS: usize = 2;
+/// How often it is noted where the logs stand, and their streams are looked at.
+const REMEMBER: Duration = Duration::from_secs(10);
 /// How long opening waits for NATS before it goes on without.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// Pause between two looks at a NATS that cannot be stood on.
@@ -222,6 +224,7 @@ impl Shared {
                 Ok((logs, warning)) => {
                     self.stand_on(&logs, warning);
                     tokio::select! {
+                        () = sleep(REMEMBER) => {}
                         // Not more often than that, whatever goes wrong.
                         () = self.look_again.notified() => sleep(LOOK_AGAIN).await,
                         _ = connections.changed() => self.line_is_new(),
@@ -231,8 +234,10 @@ impl Shared {
                 Err(SetupError::Wrong(why)) => self.stand_aside(Standing::Wrong(why)),
                 Err(SetupError::Away(why)) => self.stand_aside(Standing::Waiting(why)),
             }
+            let is_ready = matches!(&*self.standing.borrow(), Standing::Ready);
             tokio::select! {
-                () = sleep(LOOK_AGAIN) => {}
+                () = sleep(if is_ready { REMEMBER } else { LOOK_AGAIN }) => {}
+                () = self.look_again.notified() => sleep(LOOK_AGAIN).await,
                 _ = connections.changed() => self.line_is_new(),
             }
         }
@@ -248,6 +253,7 @@ impl Shared {
             if shard.found(log.epoch, log.end) == Found::Another {
                 tracing::warn!(stream = shard.log, epoch = %log.epoch, "the log was made anew: every reader starts over");
             }
+            shard.remember(log.settled);
         }
         let was_ready = matches!(self.standing.send_replace(Standing::Ready), Standing::Ready);
         if !was_ready {
@@ -260,8 +266,10 @@ impl Shared {
     fn stand_aside(&self, standing: Standing) {
         self.standing.send_modify(|before| {
             match (&*before, &standing) {
-                // Once it was good, only a wrong setting unmakes that; being away is the line's business.
-                (Standing::Ready, Standing::Waiting(_)) => return,
+                // Once it was good it is not unmade: being away is the line's business, and a stream that an operator has
+                // changed under us is said, again and again, but still a log.
+                (Standing::Ready, Standing::Waiting(why)) => return tracing::debug!("cannot look at NATS: {why}"),
+                (Standing::Ready, Standing::Wrong(why)) => return tracing::error!("NATS has changed: {why}"),
                 (Standing::Wrong(before), Standing::Wrong(why)) if before == why => {}
                 (_, Standing::Wrong(why)) => tracing::error!("NATS cannot be used: {why}"),
                 (Standing::Waiting(before), Standing::Waiting(why)) if before == why => {}
@@ -450,7 +458,7 @@ impl Backbone for NatsLog {
     }
 
     fn known_end(&self, tenant: &TenantId) -> Position {
-        self.shared.shard_of(tenant).end()
+        self.shared.shard_of(tenant).settled_end()
     }
 
     fn append(&self, append: Append, reply: Reply) {

@@ -209,6 +209,19 @@ async fn a_repeat_past_the_dedupe_window_is_found_in_the_log() {
 }
 
 #[tokio::test]
+async fn what_is_given_up_is_searched_from_before_the_first_try_that_a_client_may_have_made() {
+    let server = NatsServer::start().await;
+    let acme = tenant("acme");
+    let (_, log) = open(usual(&server)).await;
+    let append = event(&acme, "once");
+    let first = put(&log, append).await;
+    assert!(log.known_end(&acme) < first, "its client may not know yet, and repeat it");
+    // Another node that starts now reckons with that too.
+    let (_, other) = open(usual(&server)).await;
+    assert!(other.known_end(&acme) < first);
+}
+
+#[tokio::test]
 async fn the_same_id_twenty_times_over_two_nodes_makes_one_record() {
     let server = NatsServer::start().await;
     let ((_, one), (_, two)) = (open(usual(&server)).await, open(usual(&server)).await);

@@ -246,3 +246,15 @@ async fn a_node_that_is_stopped_with_its_log_away_keeps_what_it_queued() {
     away.node.until_metric("continuum_journal_bytes", |bytes| bytes == 0.0).await;
     assert_eq!(away.numbers("t").await, [0, 1, 2]);
 }
+
+#[tokio::test]
+async fn a_room_whose_feed_holds_nothing_delivers_everything_from_the_log() {
+    let node = InProcess::start(&[("log.feed_bytes", "1")]).await;
+    let mut writer = node.join_with("t", "writer", "since=latest").await;
+    let mut reader = node.join_with("t", "reader", "since=latest").await;
+    for number in 0..200 {
+        send(&mut writer, number).await;
+    }
+    let seen: Vec<_> = reader.take(200).await.iter().map(|record| record["data"]["number"].clone()).collect();
+    assert_eq!(seen, (0..200).map(|number| json!(number)).collect::<Vec<_>>());
+}

@@ -5,9 +5,11 @@ use uuid::Uuid;
 use super::{
     api::{Message, StreamInfo, Which},
     definition::{Definition, EPOCH, Shape},
+    direct::{self, From},
     line::{AskError, Line},
+    shard::WINDOW,
 };
-use crate::model::{Epoch, Position};
+use crate::model::{Epoch, Position, Timestamp};
 
 /// Servers before this drop settings that they do not know, silently.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 12, 7);
@@ -34,6 +36,8 @@ pub struct LogStart {
     pub epoch: Epoch,
     /// Its end.
     pub end: Position,
+    /// Where it stood a dedupe window ago.
+    pub settled: Position,
 }
 
 /// Something that is no reason to refuse.
@@ -100,7 +104,26 @@ async fn shard_streams(line: &Line, shape: &Shape, shard: u16, known: Position) 
         )));
     };
     ensure(line, &Definition::state(shape, shard), None, None).await?;
-    Ok(LogStart { epoch, end: Position(info.state.last_seq) })
+    let end = Position(info.state.last_seq);
+    Ok(LogStart { epoch, end, settled: settled(line, shape, shard, &info).await? })
+}
+
+/// Where a log stood a dedupe window ago, by the server's clock.
+async fn settled(line: &Line, shape: &Shape, shard: u16, info: &StreamInfo) -> Result<Position, SetupError> {
+    let now = info.ts.as_deref().and_then(Timestamp::parse);
+    let Some(now) = now.filter(|_| info.state.messages > 0) else { return Ok(info.trimmed_to()) };
+    let since = now.earlier_by(i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX));
+    let subjects = shape.names.log_subjects(shard);
+    let stream = shape.names.log_stream(shard);
+    let first = direct::get(line, &stream, From::Time(since), &subjects, (1, 1)).await.map_err(explained)?;
+    if let Some(first) = first.messages.first() {
+        return Ok(Position(first.seq - 1));
+    }
+    // A replica that is behind finds nothing either; the leader's last message tells.
+    match Message::get(line, &stream, Which::At(info.state.last_seq)).await.map_err(explained)? {
+        Some(last) if last.time >= since => Err(SetupError::Away(format!("a replica of {stream} is behind"))),
+        _ => Ok(Position(info.state.last_seq)),
+    }
 }
 
 /// The highest position that a STATE stream has taken from its log.
