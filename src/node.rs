@@ -24,7 +24,7 @@ use crate::{
     actors::{
         context::NodeContext,
         directory::Directory,
-        heartbeat::HeartbeatSupervisor,
+        heartbeat::{HeartbeatSupervisor, SayFarewell},
         messages::{AllRooms, Drain},
         metrics::Metrics,
         session::Addresses,
@@ -186,6 +186,8 @@ impl Node {
         }
         // Gracefully: answers that are ready are still written.
         server.stop(true).await;
+        // It ends only with the process.
+        let _ = addresses.supervisor.send(SayFarewell).await;
         context.backbone.close().await;
         if let Some(journal) = &context.journal {
             // Behind the log: what that gave up at its end is kept.
@@ -214,12 +216,12 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     // On a thread of their own: neither the accept loop nor a busy room delays deadlines or the way to a room.
     let arbiter = Arbiter::new();
     let (of_directory, of_supervisor) = (context.clone(), context.clone());
-    Arc::new(Addresses {
-        directory: Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory)),
-        supervisor: HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
-            HeartbeatSupervisor::new(of_supervisor)
-        }),
-    })
+    let directory = Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory));
+    let told = directory.clone();
+    let supervisor = HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
+        HeartbeatSupervisor::new(of_supervisor, told)
+    });
+    Arc::new(Addresses { directory, supervisor })
 }
 
 fn bind(config: &Config) -> anyhow::Result<TcpListener> {

@@ -1,4 +1,4 @@
-//! A tenant's room on this node: the roster, the place in the log, the recent records, the appends under way.
+//! A tenant's room on this node: the roster of all nodes, the place in the log, the recent records, the appends under way.
 //!
 //! Owns: invariant **one path** (a record reaches members only after the log has it, and only through here) and
 //! invariant **seam** (what a reader is given and what is delivered afterwards meet without gap or repeat, because both
@@ -9,6 +9,7 @@ mod cursors;
 mod history;
 mod housekeeping;
 pub mod joining;
+pub mod neighbours;
 mod opening;
 mod ports;
 mod presence;
@@ -21,8 +22,16 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHand
 use tokio::sync::watch;
 
 use self::{
-    appends::Appends, cursors::Cursors, history::History, joining::Lookups, opening::Opening, ports::Ports,
-    presence::Announcements, queued::Queued, ring::Ring,
+    appends::Appends,
+    cursors::Cursors,
+    history::History,
+    joining::Lookups,
+    neighbours::{Talk, most_instances},
+    opening::Opening,
+    ports::Ports,
+    presence::Announcements,
+    queued::Queued,
+    ring::Ring,
 };
 use super::{
     context::NodeContext,
@@ -34,6 +43,7 @@ use crate::{
     backbone::{FeedItem, ReadBudget, Stored, Subject},
     model::{
         Epoch, Position, TenantId, gather,
+        neighbours::Neighbours,
         roster::{Farewell, Roster},
         tally::Tally,
     },
@@ -61,6 +71,8 @@ pub struct Room {
     context: Arc<NodeContext>,
     directory: Addr<Directory>,
     roster: Roster<MemberKey>,
+    neighbours: Neighbours,
+    talk: Talk,
     ports: Ports,
     /// What waits until the room has found its place in the log; `None` from then on.
     opening: Option<Opening>,
@@ -83,8 +95,8 @@ pub struct Room {
     announcements: Announcements,
     /// Runs while records wait for others under way.
     gathering: Option<SpawnHandle>,
-    /// Whether a tick is due.
-    ticking: bool,
+    /// When a tick is due, on the node's clock.
+    tick_due: Option<Duration>,
     /// Set when the directory was asked to let this room go: nobody comes in any more.
     retiring: bool,
     /// When somebody last needed the room, on the node's clock.
@@ -95,6 +107,7 @@ pub struct Room {
 impl Room {
     /// A room that will find its place in the log when it starts.
     pub fn new(serial: u64, tenant: TenantId, context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
+        let (me, most) = (context.nodes.me(), most_instances(&context));
         Self {
             serial,
             me: None,
@@ -111,7 +124,9 @@ impl Room {
             tenant,
             context,
             directory,
-            roster: Roster::default(),
+            roster: Roster::new(me),
+            neighbours: Neighbours::new(me, most),
+            talk: Talk::default(),
             epoch: Epoch::UNKNOWN,
             head: Position::START,
             trimmed_to: Position::START,
@@ -120,7 +135,7 @@ impl Room {
             cursors: Cursors::default(),
             announcements: Announcements::default(),
             gathering: None,
-            ticking: false,
+            tick_due: None,
             retiring: false,
         }
     }
@@ -151,7 +166,7 @@ impl Room {
     fn gather(&mut self, ctx: &mut Context<Self>) {
         if self.gathering.is_none()
             && !self.appends.is_idle()
-            && let Some(patience) = gather::patience(self.roster.connected(), self.context.config.rooms.gather)
+            && let Some(patience) = gather::patience(self.roster.connected_here(), self.context.config.rooms.gather)
         {
             self.gathering = Some(ctx.run_later(patience, |room, ctx| {
                 room.gathering = None;

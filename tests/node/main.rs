@@ -2,6 +2,7 @@
 
 mod away;
 mod bad_input;
+mod cluster_presence;
 mod crash;
 mod document;
 mod drain;
@@ -9,6 +10,8 @@ mod flush;
 mod handshake;
 mod lifecycle;
 mod load;
+#[path = "../nats_support/mod.rs"]
+mod nats_support;
 mod over_http;
 mod rebuild;
 mod resume;

@@ -15,7 +15,7 @@ use crate::{
     model::{
         Cursor, Epoch, Fingerprint, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
-        roster::Joined,
+        roster::{Arrival, Joined},
     },
     wire::{
         Close, Code, Refusal,
@@ -61,14 +61,9 @@ impl Handler<Join> for Room {
             self.flush(ctx);
             return Ok(());
         }
-        let joined = self.roster.join(join.instance.clone(), join.key, join.presence.clone());
-        match (joined, join.kind) {
-            (Joined::Replaces(older), _) => {
-                let why = Close::Replaced;
-                self.ports.post(older.outlet, Order::Dismiss { key: older, refusal: None, why });
-            }
-            (Joined::New, JoinKind::Fresh) => self.announce_joined(&join),
-            (Joined::New, JoinKind::Again) | (Joined::Back, _) => {}
+        if !self.let_in(&join, ctx) {
+            self.flush(ctx);
+            return Ok(());
         }
         match self.start_of(&join) {
             Some(found) => self.welcome(join, found),
@@ -111,6 +106,31 @@ impl Handler<StartFound> for Room {
 }
 
 impl Room {
+    /// Puts a newcomer into the roster; `false` if a newer connection of its instance is elsewhere.
+    fn let_in(&mut self, join: &Join, ctx: &mut Context<Self>) -> bool {
+        let arrival = match join.kind {
+            JoinKind::Fresh => Arrival::Fresh,
+            JoinKind::Again => Arrival::Again,
+        };
+        let joined = self.roster.join(join.instance.clone(), join.key, join.presence.clone(), arrival);
+        let gives_way = match joined {
+            Joined::Replaces(older) => Some(older),
+            Joined::Superseded => Some(join.key),
+            Joined::New | Joined::Back => None,
+        };
+        if let Some(key) = gives_way {
+            self.ports.post(key.outlet, Order::Dismiss { key, refusal: None, why: Close::Replaced });
+        }
+        if (&joined, join.kind) == (&Joined::New, JoinKind::Fresh) {
+            self.announce_joined(&join.instance, Some(join.key));
+        }
+        if joined == Joined::Superseded {
+            return false;
+        }
+        self.tell_joined(&join.instance, ctx);
+        true
+    }
+
     fn log_view(&self) -> LogView {
         LogView { epoch: self.epoch, trimmed_to: self.trimmed_to, end: self.head }
     }
