@@ -35,7 +35,14 @@ fn tenants() -> Vec<TenantId> {
 fn event(tenant: &TenantId) -> Append {
     let subject = Subject::Event("memory.created".parse().expect("a type"));
     let dedupe = DedupeId(uuid::Uuid::new_v4());
-    Append { tenant: tenant.clone(), subject, dedupe, expect: Expect::Anything, body: vec![7; 256].into() }
+    Append {
+        tenant: tenant.clone(),
+        subject,
+        dedupe,
+        expect: Expect::Anything,
+        first_tried: None,
+        body: vec![7; 256].into(),
+    }
 }
 
 async fn count(log: &EmbeddedLog, tenant: &TenantId) -> usize {
@@ -66,7 +73,7 @@ async fn run(log: &EmbeddedLog, tenants: &[TenantId], window: usize, records: us
         let token = u64::try_from(sent.len()).expect("fits");
         let append = event(&tenants[sent.len() % tenants.len()]);
         sent.push(Instant::now());
-        log.append(append, Reply { token, to: to.clone() });
+        log.append(append, Reply { token, to: to.clone(), keeper: None });
     };
     (0..window).for_each(|_| send(&mut sent));
     while latencies.len() < records {

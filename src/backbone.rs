@@ -5,6 +5,8 @@
 
 pub mod embedded;
 mod feed;
+pub mod nats;
+mod signals;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -12,9 +14,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::model::{DedupeId, EntityKey, Epoch, EventType, InstanceId, Position, TenantId, Timestamp};
+use crate::model::{Cursor, DedupeId, EntityKey, Epoch, EventType, InstanceId, Position, TenantId, Timestamp};
 
 pub use feed::{Feed, FeedItem, FeedSender, feed};
+pub use signals::{Channel, Hub, SignalItem, Signals};
 
 /// What a record is about; with the tenant, its address in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +48,9 @@ pub struct Append {
     pub dedupe: DedupeId,
     /// The condition; a duplicate is answered as such before the condition is looked at.
     pub expect: Expect,
+    /// Set on a repeat: the first try began when the log stood here. Whatever the dedupe window, the log is searched from
+    /// here on before anything is appended.
+    pub first_tried: Option<Position>,
     /// The record, opaque here.
     pub body: Bytes,
 }
@@ -76,12 +82,28 @@ pub enum AppendError {
         /// Where the entity's last record stands now.
         current: Position,
     },
+    /// The body is larger than the log takes; nothing was appended.
+    #[error("the record is larger than {limit} bytes")]
+    TooLarge {
+        /// The largest body that the log takes, in bytes.
+        limit: usize,
+    },
     /// Too many appends are waiting; nothing was appended.
     #[error("too many appends are waiting")]
     Busy,
+    /// The log cannot be reached now; nothing was appended.
+    #[error("the log cannot be reached: {0}")]
+    Unavailable(String),
     /// The log takes no more (disk full, limits); nothing was appended.
     #[error("the log takes no more: {0}")]
     Full(String),
+    /// The log will never take this record (larger than its server allows, for one); nothing was appended.
+    #[error("the log does not take this record: {0}")]
+    Refused(String),
+    /// The log is out of reach and the node's journal takes no more; nothing was appended. Said by the journal, never by
+    /// a log.
+    #[error("the journal takes no more: {0}")]
+    JournalFull(String),
     /// Nobody can tell whether the record was appended; repeating with the same dedupe id is safe.
     #[error("it is unknown whether the record was stored: {0}")]
     Unknown(String),
@@ -119,7 +141,8 @@ pub struct Stored {
 pub struct Extent {
     /// The tenant's records up to here may have been trimmed; a cursor at or after this misses nothing.
     pub trimmed_to: Position,
-    /// The tenant's last record, [`Position::START`] if it never had one. Never lowered by trimming.
+    /// The tenant's last record, [`Position::START`] if it never had one. Once trimming took it, perhaps a later position,
+    /// but none behind `trimmed_to`.
     pub last: Position,
     /// The end of the whole log (of the tenant's shard); at or after `last`.
     pub end: Position,
@@ -145,34 +168,70 @@ pub struct Page {
     pub more: bool,
 }
 
-/// Some of a tenant's entities, as they stood while this was read.
+/// Some of a tenant's entities. All pages together with the log behind the last page's `as_of` make the state.
 #[derive(Clone, Debug, Default)]
 pub struct EntityPage {
-    /// The last record of each entity, by rising key. An entity whose last record is a deletion is here too: what a
-    /// body means is not known at this layer.
+    /// The last record of some entities. One that changes while the pages are read may come twice: the later record
+    /// holds. An entity whose last record is a deletion is here too: what a body means is not known at this layer.
     pub entities: Vec<(EntityKey, Stored)>,
-    /// Every record up to here is reflected in this page; later ones may be. A snapshot's tail starts at its first
-    /// page's position.
+    /// Every record up to here is reflected in the pages up to this one, if this is the last; later ones may be.
     pub as_of: Position,
-    /// Whether more entities follow behind the last key.
-    pub more: bool,
+    /// Where the next page begins; `None` on the last page.
+    pub next: Option<EntityMark>,
+}
+
+/// A place between two pages of entities; good only in calls to the log that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityMark(pub Bytes);
+
+/// An append's good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The log has it.
+    Appended(Appended),
+    /// This node's journal has it on disk, on its way to the log. Said by the journal, never by a log.
+    Queued,
+}
+
+/// Who takes an append that the log could not take, so that its asker need not hear of it.
+pub trait Keeper: Send + Sync + Debug {
+    /// Takes it, and answers. `error` is what the log would have said: [`AppendError::Unavailable`], [`AppendError::Full`]
+    /// (nothing was appended) or [`AppendError::Unknown`]; `append.first_tried` is set. A tenant's appends are given up in
+    /// the order in which they were made: the keeper keeps this order. Blocks for no I/O.
+    fn keep(&self, append: Append, error: AppendError, reply: Reply);
 }
 
 /// Where one append's answer goes. The receiver must have room for every append that it has under way, so an answer
 /// never waits and never gets lost.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reply {
     /// The caller's own mark.
     pub token: u64,
     /// Where to.
-    pub to: mpsc::Sender<(u64, Result<Appended, AppendError>)>,
+    pub to: mpsc::Sender<(u64, Result<Answer, AppendError>)>,
+    /// Who takes what the log could not take; `None` if the asker wants to hear it.
+    pub keeper: Option<Arc<dyn Keeper>>,
 }
 
 impl Reply {
-    /// Answers.
+    /// Says how it ended.
     pub fn send(self, result: Result<Appended, AppendError>) {
         // Fails only when the asker is gone (nobody is left to hear) or broke its promise to have room.
-        let _ = self.to.try_send((self.token, result));
+        let _ = self.to.try_send((self.token, result.map(Answer::Appended)));
+    }
+
+    /// Says that the journal has it.
+    pub fn queued(self) {
+        // As above.
+        let _ = self.to.try_send((self.token, Ok(Answer::Queued)));
+    }
+
+    /// Ends an append whose log is out of reach: its keeper takes it, or its asker hears the error.
+    pub fn give_up(mut self, append: Append, error: AppendError) {
+        match self.keeper.take() {
+            Some(keeper) => keeper.keep(append, error, self),
+            None => self.send(Err(error)),
+        }
     }
 }
 
@@ -183,8 +242,41 @@ pub struct CursorUpdate {
     pub tenant: TenantId,
     /// Which instance.
     pub instance: InstanceId,
+    /// The log that the position is of; a cursor of another log than the present one is dropped.
+    pub epoch: Epoch,
     /// Everything up to here has reached the instance.
     pub position: Position,
+}
+
+/// One of a log's own figures, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figure {
+    /// Its name behind `continuum_`.
+    pub name: &'static str,
+    /// What it says, with its unit.
+    pub help: &'static str,
+    /// Its value now.
+    pub value: FigureValue,
+}
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FigureValue {
+    /// Only ever more.
+    Counter(f64),
+    /// More or less.
+    Gauge(f64),
+}
+
+/// How a log serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// All is well.
+    Serving,
+    /// Something is away: rooms stay, appends are kept in the node's journal. Says what.
+    Degraded(String),
+    /// Nothing can be served: not started yet, or no room in the journal. Says why.
+    Down(String),
 }
 
 /// The log of all rooms.
@@ -213,11 +305,28 @@ pub struct CursorUpdate {
 ///
 /// **Tenants.** Nothing of one tenant is ever visible through another's name.
 ///
+/// **Epochs.** A log that was made anew has another epoch. Its feeds end, and whoever follows again finds the new epoch
+/// in its feed; cursors of the old one are answered with their own epoch.
+///
+/// **Signals** reach every listener of their channel on every node that can be reached at that moment, those of this node
+/// too, in the order in which one node sent them, at most once, and are never stored.
+///
 /// **Bounds.** Appends that wait are bounded ([`AppendError::Busy`]); a feed that is not drained drops its content and
 /// says [`FeedItem::Lagged`], it never holds up the log or another feed.
 pub trait Backbone: Send + Sync + Debug + 'static {
-    /// Proves which log this is; cursors of another epoch mean nothing here.
-    fn epoch(&self) -> Epoch;
+    /// Proves which log the tenant's records are in; cursors of another epoch mean nothing here. [`Epoch::UNKNOWN`] until a log that cannot be
+    /// reached yet was reached once.
+    fn epoch(&self, tenant: &TenantId) -> Epoch;
+
+    /// How the log serves now. Cheap.
+    fn health(&self) -> Health;
+
+    /// The log's own figures now, always the same ones.
+    fn figures(&self) -> Vec<Figure>;
+
+    /// The end of the tenant's log as far as this node knows it without asking: what an append that is tried now lies
+    /// behind.
+    fn known_end(&self, tenant: &TenantId) -> Position;
 
     /// Appends one record; the answer goes to `reply`. Returns at once. Appends of one caller keep their order.
     fn append(&self, append: Append, reply: Reply);
@@ -251,23 +360,23 @@ pub trait Backbone: Send + Sync + Debug + 'static {
     /// a few earlier ones).
     fn position_at(&self, tenant: &TenantId, time: Timestamp) -> BoxFuture<'static, Result<Position, BackboneError>>;
 
-    /// An entity's last record, also when the log has trimmed it.
+    /// An entity's last record, also when the log has trimmed it; its `stored_at` may then be a little later than it was.
     fn entity(&self, tenant: &TenantId, key: &EntityKey) -> BoxFuture<'static, Result<Option<Stored>, BackboneError>>;
 
-    /// A tenant's entities behind `after` (from the first when `None`), by rising key.
+    /// A tenant's entities from a mark on (from the first when `None`); `stored_at` as in [`Backbone::entity`].
     fn entities(
         &self,
         tenant: &TenantId,
-        after: Option<EntityKey>,
+        from: Option<EntityMark>,
         budget: ReadBudget,
     ) -> BoxFuture<'static, Result<EntityPage, BackboneError>>;
 
-    /// The cursor kept for an instance; `None` if it never had one.
+    /// The cursor kept for an instance, without fingerprint; `None` if it never had one.
     fn cursor(
         &self,
         tenant: &TenantId,
         instance: &InstanceId,
-    ) -> BoxFuture<'static, Result<Option<Position>, BackboneError>>;
+    ) -> BoxFuture<'static, Result<Option<Cursor>, BackboneError>>;
 
     /// Keeps cursors; one that lies before the kept one changes nothing. Durable when it returns.
     fn keep_cursors(&self, updates: Vec<CursorUpdate>) -> BoxFuture<'static, Result<(), BackboneError>>;
@@ -277,6 +386,12 @@ pub trait Backbone: Send + Sync + Debug + 'static {
 
     /// Keeps a tenant's tally. It may be lost in a crash (it is derived), but never torn.
     fn keep_tally(&self, tenant: &TenantId, tally: Bytes) -> BoxFuture<'static, Result<(), BackboneError>>;
+
+    /// Sends a signal. Returns at once; a signal that cannot be sent now is lost.
+    fn signal(&self, channel: &Channel, body: Bytes);
+
+    /// Listens to a channel: every signal sent after this returned.
+    fn listen(&self, channel: Channel) -> BoxFuture<'static, Result<Signals, BackboneError>>;
 
     /// Finishes the appends that wait, then closes; later calls answer `Closed` or `Unavailable`.
     fn close(&self) -> BoxFuture<'static, ()>;
@@ -288,9 +403,12 @@ pub type SharedBackbone = Arc<dyn Backbone>;
 /// Appends one record and waits for the answer.
 pub async fn append_one(backbone: &dyn Backbone, append: Append) -> Result<Appended, AppendError> {
     let (to, mut answer) = mpsc::channel(1);
-    backbone.append(append, Reply { token: 0, to });
-    match answer.recv().await {
-        Some((_, result)) => result,
-        None => Err(AppendError::Unknown("the log went away before it answered".into())),
+    backbone.append(append, Reply { token: 0, to, keeper: None });
+    if let Some((_, result)) = answer.recv().await {
+        return match result? {
+            Answer::Appended(appended) => Ok(appended),
+            Answer::Queued => Err(AppendError::Unavailable("it waits in the journal".into())),
+        };
     }
+    Err(AppendError::Unknown("the log went away before it answered".into()))
 }

@@ -198,7 +198,7 @@ fn merge(keys: &Keys, layers: Vec<Vec<Setting>>, sources: Vec<Origin>) -> Result
         .and_then(config::Config::try_deserialize)
         .expect("every value has its key's kind and range, and the keys of default.toml are the fields of Config");
 
-    let collision = rules::collision(&config, |key| last.get(key).map(|setting| setting.value.clone()));
+    let collision = rules::collision(&config);
     if let Some(collision) = collision {
         let origin = |key: &&str| last.get(*key).map(|setting| format!("{key} is set in {}", setting.origin));
         let origins: Vec<_> = collision.keys.iter().filter_map(origin).collect();

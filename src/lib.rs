@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`model`] | pure values and decisions: ids, positions, records, rosters, tallies |
 //! | [`wire`], [`auth`], [`backbone`] | JSON and frames; who may do what; the log behind one trait |
+//! | [`journal`] | publishes that wait on this disk while the log is out of reach |
 //! | [`actors`] | sessions, outlets, rooms, the directory and the heartbeat supervisor |
 //! | [`http`] | the HTTP side and the WebSocket upgrade |
 //! | [`node`] | the composition root: config in, running node out, drain |
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod http;
+pub mod journal;
 pub mod memory;
 pub mod model;
 pub mod node;

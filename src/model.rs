@@ -5,6 +5,8 @@ pub mod delivery;
 pub mod filter;
 pub mod gather;
 pub mod ids;
+pub mod neighbours;
+pub mod peers;
 pub mod rate;
 pub mod record;
 pub mod resume;

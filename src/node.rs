@@ -2,7 +2,13 @@
 //!
 //! Owns: what is started in which order and stopped in the reverse. Must not know: what any part does inside.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, Addr, Arbiter};
 use actix_server::ServerHandle;
@@ -18,7 +24,7 @@ use crate::{
     actors::{
         context::NodeContext,
         directory::Directory,
-        heartbeat::HeartbeatSupervisor,
+        heartbeat::{HeartbeatSupervisor, SayFarewell},
         messages::{AllRooms, Drain},
         metrics::Metrics,
         session::Addresses,
@@ -26,12 +32,14 @@ use crate::{
     backbone::{
         SharedBackbone,
         embedded::{EmbeddedConfig, EmbeddedLog},
+        nats::{Credentials, NatsConfig, NatsLog, Tls},
     },
     config::{AuthMode, BackboneKind, Config},
     http::{
-        ProcessFigures,
+        JournalFigures, LogFigures, ProcessFigures,
         server::{self, Shared},
     },
+    journal::{Journal, JournalConfig},
     memory,
 };
 
@@ -40,6 +48,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How often the node looks whether a crowd has come or gone.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Messages that may wait in one subscription to NATS.
+const SUBSCRIPTION: usize = 65_536;
 /// Connections made or ended that make a crowd.
 const CROWD: u64 = 256;
 
@@ -82,19 +92,49 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When the log does not open or the address cannot be bound.
+    /// When the log or the journal does not open or the address cannot be bound.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         // Before the log is opened: whoever cannot listen should not take the lock.
-        let listener = server::bind(&config.server.host, config.server.port, config.server.backlog)?;
+        let listener = bind(&config)?;
+        let backbone = open_backbone(&config).await?;
+        // A log on this machine's own disk is never out of reach.
+        let journal = match config.backbone.kind {
+            BackboneKind::Embedded => None,
+            BackboneKind::Nats => Some(open_journal(&config, &backbone).await?),
+        };
+        Self::serve(config, listener, backbone, journal)
+    }
+
+    /// Starts a node on a log that the caller has opened and that may be out of reach: with a journal, whatever the
+    /// configuration says of the log.
+    ///
+    /// # Errors
+    ///
+    /// When the journal does not open or the address cannot be bound.
+    pub async fn start_on(config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
+        let listener = bind(&config)?;
+        let journal = open_journal(&config, &backbone).await?;
+        Self::serve(config, listener, backbone, Some(journal))
+    }
+
+    fn serve(
+        config: Config,
+        listener: TcpListener,
+        backbone: SharedBackbone,
+        journal: Option<Arc<Journal>>,
+    ) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("the listener has no address")?;
         if config.auth.mode == AuthMode::None {
             tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
         }
-        let backbone = open_backbone(&config)?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
-        let context = NodeContext::new(config, backbone, metrics);
+        registry.register_collector(Box::new(LogFigures::new(backbone.clone())));
+        if let Some(journal) = &journal {
+            registry.register_collector(Box::new(JournalFigures::new(journal.clone())));
+        }
+        let context = NodeContext::new(config, backbone, journal, metrics);
         let addresses = start_actors(&context);
         let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process };
         let running = server::serve(listener, shared).context("cannot serve")?;
@@ -105,7 +145,7 @@ impl Node {
             }
         });
         actix_rt::spawn(keep_house(context.clone()));
-        tracing::info!(%address, epoch = %context.backbone.epoch(), "ready");
+        tracing::info!(%address, "ready");
         Ok(Self { address, context, addresses, server })
     }
 
@@ -138,9 +178,21 @@ impl Node {
         if left > 0 {
             tracing::warn!(left, "drain.timeout is over: closing the rest");
         }
+        if let Some(journal) = &context.journal {
+            let entries = journal.settle(deadline).await;
+            if entries > 0 {
+                tracing::warn!(entries, "publishes stay in the journal; they are stored when this node runs again");
+            }
+        }
         // Gracefully: answers that are ready are still written.
         server.stop(true).await;
+        // It ends only with the process.
+        let _ = addresses.supervisor.send(SayFarewell).await;
         context.backbone.close().await;
+        if let Some(journal) = &context.journal {
+            // Behind the log: what that gave up at its end is kept.
+            journal.close().await;
+        }
         tracing::info!("stopped");
     }
 }
@@ -164,15 +216,32 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     // On a thread of their own: neither the accept loop nor a busy room delays deadlines or the way to a room.
     let arbiter = Arbiter::new();
     let (of_directory, of_supervisor) = (context.clone(), context.clone());
-    Arc::new(Addresses {
-        directory: Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory)),
-        supervisor: HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
-            HeartbeatSupervisor::new(of_supervisor)
-        }),
-    })
+    let directory = Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory));
+    let told = directory.clone();
+    let supervisor = HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
+        HeartbeatSupervisor::new(of_supervisor, told)
+    });
+    Arc::new(Addresses { directory, supervisor })
 }
 
-fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
+fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    Ok(server::bind(&config.server.host, config.server.port, config.server.backlog)?)
+}
+
+async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Arc<Journal>> {
+    let dir = config.data_dir.join("journal");
+    let opening = JournalConfig {
+        dir: dir.clone(),
+        max_bytes: config.journal.max_bytes,
+        commit_records: config.log.commit_records,
+        commit_bytes: config.log.commit_bytes,
+        queue_appends: config.log.queue_appends,
+    };
+    let journal = Journal::open(opening, backbone.clone()).await;
+    journal.with_context(|| format!("cannot open the journal in {}", dir.display()))
+}
+
+async fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
     match config.backbone.kind {
         BackboneKind::Embedded => {
             let log = &config.log;
@@ -188,7 +257,30 @@ fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
             });
             Ok(Arc::new(opened.with_context(|| format!("cannot open the log in {}", config.data_dir.display()))?))
         }
-        // The configuration refuses it before it comes here.
-        BackboneKind::Nats => anyhow::bail!("backbone.kind = \"nats\" is not served by this build"),
+        BackboneKind::Nats => Ok(Arc::new(NatsLog::open(nats_config(config)).await?)),
+    }
+}
+
+fn nats_config(config: &Config) -> NatsConfig {
+    let (nats, log) = (&config.nats, &config.log);
+    let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+    NatsConfig {
+        urls: nats.urls.clone(),
+        credentials: file(&nats.credentials).map_or(Credentials::None, Credentials::File),
+        tls: Tls {
+            required: nats.tls,
+            ca: file(&nats.tls_ca),
+            identity: file(&nats.tls_certificate).zip(file(&nats.tls_key)),
+        },
+        prefix: nats.prefix.clone(),
+        shards: nats.shards,
+        replicas: nats.replicas,
+        retention_age: (!log.retention_age.is_zero()).then_some(log.retention_age),
+        retention_bytes: (log.retention_bytes > 0).then_some(log.retention_bytes),
+        queue_appends: log.queue_appends,
+        window: nats.window,
+        feed_bytes: log.feed_bytes,
+        largest_body: config.limits.max_message_bytes,
+        subscription_capacity: SUBSCRIPTION,
     }
 }

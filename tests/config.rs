@@ -234,6 +234,7 @@ fn a_value_out_of_range_and_a_zero_without_meaning_are_refused() {
     for (key, value) in [
         ("server.port", "65536"),
         ("server.port", "-1"),
+        ("journal.max_bytes", "1000"),
         ("rooms.threads", "0"),
         ("limits.json_depth", "121"),
         ("limits.max_message_bytes", "0"),
@@ -281,12 +282,16 @@ fn trusting_everybody_beyond_loopback_must_be_asked_for() {
 }
 
 #[test]
-fn a_backbone_that_this_build_lacks_is_refused() {
-    let refusal = refusal(&flags(&[("backbone.kind", "nats")]));
-    assert!(
-        refusal.starts_with("config: backbone.kind = \"nats\" is not served by this build; use \"embedded\""),
-        "{refusal}"
-    );
+fn what_nats_needs_is_checked() {
+    let nats = |key: &'static str, value: &'static str| flags(&[("backbone.kind", "nats"), (key, value)]);
+    assert!(refusal(&nats("nats.replicas", "2")).contains("1, 3 or 5"));
+    for bad in ["Sync", "a.b", "", "a b", ">"] {
+        assert!(refusal(&nats("nats.prefix", bad)).contains("1 to 32 of a-z 0-9 _ -"), "{bad:?}");
+    }
+    assert!(refusal(&nats("nats.tls_key", "k.pem")).contains("go together"));
+    let config = load(&nats("nats.replicas", "3")).config;
+    assert_eq!((config.backbone.kind, config.nats.replicas, config.nats.shards), (BackboneKind::Nats, 3, 1));
+    assert_eq!((config.nats.prefix.as_str(), config.nats.credentials.as_os_str().len()), ("sync", 0));
 }
 
 #[test]

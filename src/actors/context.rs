@@ -8,8 +8,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::metrics::{Count, Metrics};
-use crate::{backbone::SharedBackbone, config::Config, model::Timestamp};
+use super::{
+    metrics::{Count, Metrics},
+    nodes::Nodes,
+};
+use crate::{backbone::SharedBackbone, config::Config, journal::Journal, model::Timestamp};
 
 /// Shared by every actor of one node.
 #[derive(Debug)]
@@ -18,8 +21,12 @@ pub struct NodeContext {
     pub config: Config,
     /// The log.
     pub backbone: SharedBackbone,
+    /// What keeps publishes while the log is out of reach; a log on this machine's own disk needs none.
+    pub journal: Option<Arc<Journal>>,
     /// The figures.
     pub metrics: Metrics,
+    /// This node and the others.
+    pub nodes: Nodes,
     /// Open connections, for the limit per node.
     pub connections: Count,
     /// Requests over HTTP that publish now; a draining node answers them before it stops.
@@ -31,11 +38,13 @@ pub struct NodeContext {
 
 impl NodeContext {
     /// Puts it together; the node's own clock starts now.
-    pub fn new(config: Config, backbone: SharedBackbone, metrics: Metrics) -> Arc<Self> {
+    pub fn new(config: Config, backbone: SharedBackbone, journal: Option<Arc<Journal>>, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             config,
             backbone,
+            journal,
             metrics,
+            nodes: Nodes::default(),
             connections: Count::default(),
             requests: Count::default(),
             started: Instant::now(),

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::{gate::Gate, outlet::Outlet, room::Room};
 use crate::{
-    backbone::{Append, AppendError, Appended, BackboneError, Page},
+    backbone::{Answer, Append, AppendError, Appended, BackboneError, Page},
     model::{
-        EventId, InstanceId, Position, TenantId,
+        Epoch, EventId, InstanceId, Position, TenantId,
+        peers::{Incarnation, NodeId},
         resume::{Since, Start},
         roster::{Farewell, Presence},
     },
@@ -68,6 +69,20 @@ pub struct Retire {
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Addr<Room>>")]
 pub struct AllRooms;
+
+/// The cluster changed: the directory tells all rooms.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub enum ClusterChanged {
+    /// A node is heard that was not before, or not for long.
+    Appeared(NodeId),
+    /// A node fell silent, and this was its incarnation.
+    Gone(NodeId, Incarnation),
+    /// A node said farewell.
+    Departed(NodeId),
+    /// This node itself was away for a while.
+    WeReturned,
+}
 
 // --- To a room --------------------------------------------------------------------------------------------------
 
@@ -146,7 +161,7 @@ pub struct PublishFor {
     /// What; the tokens are ignored.
     pub appends: Vec<Append>,
     /// Where the answers go, each with its index in `appends`.
-    pub answers: Vec<oneshot::Sender<Result<Appended, AppendError>>>,
+    pub answers: Vec<oneshot::Sender<Result<Answer, AppendError>>>,
 }
 
 /// A member's outbox has room: send it what follows.
@@ -196,6 +211,8 @@ pub struct RoomReport {
     pub figures: RoomFigures,
     /// Its instances.
     pub instances: Vec<Instance>,
+    /// Its log.
+    pub epoch: Epoch,
     /// Its last record.
     pub position: Position,
 }
@@ -249,6 +266,8 @@ pub struct Fail;
 pub struct Orders {
     /// The room that wants it.
     pub room: Arc<Entered>,
+    /// The log that the positions in the orders are of.
+    pub epoch: Epoch,
     /// Where to say that it is done.
     pub gate: Arc<Gate>,
     /// What it wants.
@@ -300,7 +319,16 @@ pub enum Order {
         /// The publish.
         id: EventId,
         /// The answer.
-        answer: Result<Appended, Refusal>,
+        answer: Result<Answer, Refusal>,
+    },
+    /// A publish has left the journal.
+    Drained {
+        /// Whose.
+        key: MemberKey,
+        /// The publish.
+        id: EventId,
+        /// Where it stands, or why the log will never take it.
+        ended: Result<Appended, Refusal>,
     },
     /// The room's figures for one member.
     Figures {

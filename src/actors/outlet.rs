@@ -138,7 +138,7 @@ impl Actor for Outlet {
 impl Handler<Orders> for Outlet {
     type Result = ();
 
-    fn handle(&mut self, Orders { room, gate, orders }: Orders, ctx: &mut Self::Context) {
+    fn handle(&mut self, Orders { room, epoch, gate, orders }: Orders, ctx: &mut Self::Context) {
         let known = self.shared.room.borrow().serial;
         if room.serial < known {
             return; // the last words of a room that died; its members are in the next one
@@ -148,7 +148,7 @@ impl Handler<Orders> for Outlet {
             // The one before it retired without members, while newcomers were on their way in.
             self.shared.adopt(room.clone());
         }
-        let sent_home = self.shared.core.borrow_mut().carry_out(orders);
+        let sent_home = self.shared.core.borrow_mut().carry_out(epoch, orders);
         for (key, delay) in sent_home {
             let shared = self.shared.clone();
             ctx.run_later(delay, move |_, _| shared.core.borrow_mut().close_for_restart(key));

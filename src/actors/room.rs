@@ -1,4 +1,4 @@
-//! A tenant's room on this node: the roster, the place in the log, the recent records, the appends under way.
+//! A tenant's room on this node: the roster of all nodes, the place in the log, the recent records, the appends under way.
 //!
 //! Owns: invariant **one path** (a record reaches members only after the log has it, and only through here) and
 //! invariant **seam** (what a reader is given and what is delivered afterwards meet without gap or repeat, because both
@@ -9,39 +9,48 @@ mod cursors;
 mod history;
 mod housekeeping;
 pub mod joining;
+pub mod neighbours;
+mod opening;
 mod ports;
 mod presence;
+mod queued;
 mod ring;
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, StreamHandler, WrapFuture,
-    dev::SendError,
-};
-use futures_util::stream;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, StreamHandler, dev::SendError};
+use tokio::sync::watch;
 
 use self::{
-    appends::Appends, cursors::Cursors, history::History, joining::Lookups, ports::Ports, presence::Announcements,
+    appends::Appends,
+    cursors::Cursors,
+    history::History,
+    joining::Lookups,
+    neighbours::{Talk, most_instances},
+    opening::Opening,
+    ports::Ports,
+    presence::Announcements,
+    queued::Queued,
     ring::Ring,
 };
 use super::{
     context::NodeContext,
     directory::{Died, Directory},
-    messages::{CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, Report, RoomReport, TellFigures},
+    messages::{CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, TellFigures},
     metrics::Held,
 };
 use crate::{
-    backbone::{BackboneError, Feed, FeedItem, Page, ReadBudget, Stored},
+    backbone::{FeedItem, ReadBudget, Stored, Subject},
     model::{
-        Position, TenantId, gather,
+        Epoch, Position, TenantId, gather,
+        neighbours::Neighbours,
         roster::{Farewell, Roster},
         tally::Tally,
     },
     wire::{
         Batch,
-        outgoing::{Instance, RoomFigures},
-        record::Record,
+        outgoing::RoomFigures,
+        record::{DamagedRecord, Record},
     },
 };
 
@@ -62,7 +71,13 @@ pub struct Room {
     context: Arc<NodeContext>,
     directory: Addr<Directory>,
     roster: Roster<MemberKey>,
+    neighbours: Neighbours,
+    talk: Talk,
     ports: Ports,
+    /// What waits until the room has found its place in the log; `None` from then on.
+    opening: Option<Opening>,
+    /// Which log this room is of; a log made anew gets a new room.
+    epoch: Epoch,
     /// The room's last record: everything up to here was applied.
     head: Position,
     /// Records up to here may be gone from the log.
@@ -71,14 +86,17 @@ pub struct Room {
     history: History,
     lookups: Lookups,
     appends: Appends,
+    queued: Queued,
+    /// Set while the feed waits until what it could not hold was read from the log.
+    feed_pause: watch::Sender<bool>,
     tally: Tally,
     tally_kept: u64,
     cursors: Cursors,
     announcements: Announcements,
     /// Runs while records wait for others under way.
     gathering: Option<SpawnHandle>,
-    /// Whether a tick is due.
-    ticking: bool,
+    /// When a tick is due, on the node's clock.
+    tick_due: Option<Duration>,
     /// Set when the directory was asked to let this room go: nobody comes in any more.
     retiring: bool,
     /// When somebody last needed the room, on the node's clock.
@@ -86,17 +104,10 @@ pub struct Room {
     _counted: Held,
 }
 
-/// What a room begins with.
-struct Beginning {
-    feed: Feed,
-    head: Position,
-    trimmed_to: Position,
-    tally: Tally,
-}
-
 impl Room {
     /// A room that will find its place in the log when it starts.
     pub fn new(serial: u64, tenant: TenantId, context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
+        let (me, most) = (context.nodes.me(), most_instances(&context));
         Self {
             serial,
             me: None,
@@ -104,13 +115,19 @@ impl Room {
             history: History::default(),
             lookups: Lookups::default(),
             appends: Appends::new(context.config.log.queue_appends),
+            queued: Queued::default(),
+            feed_pause: watch::Sender::new(false),
+            opening: Some(Opening::default()),
             ports: Ports::new(context.config.rooms.ring_bytes),
             used_at: context.uptime(),
             _counted: Held::one(&context.metrics.rooms),
             tenant,
             context,
             directory,
-            roster: Roster::default(),
+            roster: Roster::new(me),
+            neighbours: Neighbours::new(me, most),
+            talk: Talk::default(),
+            epoch: Epoch::UNKNOWN,
             head: Position::START,
             trimmed_to: Position::START,
             tally: Tally::default(),
@@ -118,53 +135,13 @@ impl Room {
             cursors: Cursors::default(),
             announcements: Announcements::default(),
             gathering: None,
-            ticking: false,
+            tick_due: None,
             retiring: false,
         }
     }
 
     fn page_budget(&self) -> ReadBudget {
         ReadBudget { records: PAGE_RECORDS, bytes: self.context.config.rooms.page_bytes }
-    }
-
-    /// Finds the place in the log; until that is done, the mailbox waits.
-    fn begin(&mut self, ctx: &mut Context<Self>) {
-        let (backbone, tenant, budget) = (self.context.backbone.clone(), self.tenant.clone(), self.page_budget());
-        let beginning = async move {
-            let feed = backbone.follow(&tenant).await?;
-            let head = backbone.last_at(&tenant, feed.after).await?;
-            let trimmed_to = backbone.extent(&tenant).await?.trimmed_to;
-            let mut tally = backbone.tally(&tenant).await?.and_then(Tally::from_bytes).unwrap_or_default();
-            // What a crash kept from being counted.
-            while tally.through < head {
-                let page = backbone.read(&tenant, tally.through, budget).await?;
-                let Some(last) = page.records.last().map(|record| record.position) else { break };
-                let records = read_records(&tenant, tally.through, page.records, |_| {});
-                records.iter().for_each(|record| tally.apply(record.meta.position, record.counted));
-                tally.through = tally.through.max(last);
-            }
-            Ok::<_, BackboneError>(Beginning { feed, head, trimmed_to, tally })
-        };
-        ctx.wait(beginning.into_actor(self).map(|beginning, room, ctx| match beginning {
-            Ok(beginning) => room.open(beginning, ctx),
-            Err(error) => {
-                tracing::warn!(tenant = %room.tenant, %error, "room cannot read the log yet; trying again");
-                ctx.wait(tokio::time::sleep(RETRY).into_actor(room).map(|(), room, ctx| room.begin(ctx)));
-            }
-        }));
-    }
-
-    fn open(&mut self, beginning: Beginning, ctx: &mut Context<Self>) {
-        let Beginning { feed, head, trimmed_to, tally } = beginning;
-        (self.head, self.trimmed_to, self.tally) = (head, trimmed_to, tally);
-        self.ring.restart(head);
-        tracing::info!(tenant = %self.tenant, %head, "room opened");
-        ctx.add_stream(stream::unfold(feed, |mut feed| async move {
-            let item = feed.next().await;
-            Some((item, feed))
-        }));
-        ctx.add_stream(self.appends.answers());
-        self.tick_later(ctx);
     }
 
     /// Applies records from the log, in order; those already applied are skipped.
@@ -185,30 +162,11 @@ impl Room {
         }
     }
 
-    /// Reads from the log what the feed could not hold; until that is done, the mailbox waits.
-    fn recover(&mut self, ctx: &mut Context<Self>) {
-        let read = self.context.backbone.read(&self.tenant, self.head, self.page_budget());
-        ctx.wait(read.into_actor(self).map(|page, room, ctx| match page {
-            Ok(Page { records, more, trimmed_to }) => {
-                room.trimmed_to = room.trimmed_to.max(trimmed_to);
-                room.apply(records);
-                room.flush(ctx);
-                if more {
-                    room.recover(ctx);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(tenant = %room.tenant, %error, "room cannot read the log; trying again");
-                ctx.wait(tokio::time::sleep(RETRY).into_actor(room).map(|(), room, ctx| room.recover(ctx)));
-            }
-        }));
-    }
-
     /// Lets new records wait a moment for those under way, if that is worth it.
     fn gather(&mut self, ctx: &mut Context<Self>) {
         if self.gathering.is_none()
             && !self.appends.is_idle()
-            && let Some(patience) = gather::patience(self.roster.connected(), self.context.config.rooms.gather)
+            && let Some(patience) = gather::patience(self.roster.connected_here(), self.context.config.rooms.gather)
         {
             self.gathering = Some(ctx.run_later(patience, |room, ctx| {
                 room.gathering = None;
@@ -229,7 +187,7 @@ impl Room {
         }
         let serial = self.serial;
         let me = self.me.get_or_insert_with(|| Arc::new(Entered { serial, room: ctx.address() }));
-        for (instance, key) in self.ports.flush(me) {
+        for (instance, key) in self.ports.flush(me, self.epoch) {
             // Their outlet has stopped. If that is because they left, their own farewell, which says how, is in the
             // mailbox already: this one goes behind it, and counts only if their thread is gone.
             let leave = Leave { key, instance, how: Farewell::Lost };
@@ -252,19 +210,28 @@ impl Room {
 /// Turns stored records into records, chained behind `prev`; what is no record of this room is reported and left out.
 fn read_records(tenant: &TenantId, mut prev: Position, stored: Vec<Stored>, damaged: impl Fn(&Stored)) -> Vec<Record> {
     let mut records = Vec::with_capacity(stored.len());
-    for record in stored {
-        match Record::read(tenant, record.position, prev, record.body.clone()) {
-            Ok(read) => {
-                prev = record.position;
-                records.push(read);
+    for stored in stored {
+        match read_record(tenant, prev, &stored) {
+            Ok(record) => {
+                prev = stored.position;
+                records.push(record);
             }
             Err(error) => {
-                tracing::error!(%tenant, position = %record.position, %error, "left out of the room");
-                damaged(&record);
+                tracing::error!(%tenant, position = %stored.position, %error, "left out of the room");
+                damaged(&stored);
             }
         }
     }
     records
+}
+
+/// Reads one stored record, which must say of itself what its subject says of it.
+pub fn read_record(tenant: &TenantId, prev: Position, stored: &Stored) -> Result<Record, DamagedRecord> {
+    let record = Record::read(tenant, stored.position, prev, stored.body.clone())?;
+    match &stored.subject {
+        Subject::Event(event_type) if *event_type != record.meta.event_type => Err(DamagedRecord::Foreign),
+        Subject::Event(_) | Subject::Entity(_) => Ok(record),
+    }
 }
 
 impl Actor for Room {
@@ -272,6 +239,8 @@ impl Actor for Room {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(8192);
+        ctx.add_stream(self.appends.answers());
+        self.listen_to_journal(ctx);
         self.begin(ctx);
     }
 }
@@ -308,18 +277,11 @@ impl Handler<TellFigures> for Room {
     type Result = ();
 
     fn handle(&mut self, TellFigures { key }: TellFigures, ctx: &mut Self::Context) {
-        let figures = self.figures();
-        self.ports.post(key.outlet, Order::Figures { key, figures });
-        self.flush(ctx);
-    }
-}
-
-impl Handler<Report> for Room {
-    type Result = actix::MessageResult<Report>;
-
-    fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
-        let instances = self.roster.iter().map(|(instance, presence)| Instance::new(instance, presence)).collect();
-        actix::MessageResult(RoomReport { figures: self.figures(), instances, position: self.head })
+        if let Some(TellFigures { key }) = self.unless_early(TellFigures { key }) {
+            let figures = self.figures();
+            self.ports.post(key.outlet, Order::Figures { key, figures });
+            self.flush(ctx);
+        }
     }
 }
 

@@ -110,7 +110,7 @@ impl Session {
             tenant: self.grant.tenant(),
             instance: self.grant.instance(),
             now: self.context.now(),
-            epoch: self.context.backbone.epoch(),
+            epoch: self.context.backbone.epoch(self.grant.tenant()),
         }
     }
 

@@ -39,8 +39,11 @@ use self::{
     rows::Tail,
     store::{DirLock, Store},
 };
-use super::{Append, Backbone, BackboneError, CursorUpdate, EntityPage, Extent, Feed, Page, ReadBudget, Reply, Stored};
-use crate::model::{EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
+use super::{
+    Append, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Extent, Feed, Figure, FigureValue,
+    Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
+};
+use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
 pub use rows::RECORD_OVERHEAD;
 pub use store::OpenError;
@@ -127,6 +130,7 @@ struct Shared {
     epoch: Epoch,
     queue: Queue,
     live: Live,
+    signals: Hub,
     readers: Readers,
     counters: Counters,
     /// Readers read it, the committer writes through it; it is replaced only to be opened again after a failure.
@@ -171,7 +175,8 @@ impl EmbeddedLog {
         let shared = Arc::new(Shared {
             epoch,
             queue: Queue::new(config.queue_appends),
-            live: Live::new(Position(tail.end), config.feed_bytes),
+            live: Live::new(epoch, Position(tail.end), config.feed_bytes),
+            signals: Hub::default(),
             readers: Readers::default(),
             counters: Counters::default(),
             store: RwLock::new(Some(store)),
@@ -202,6 +207,16 @@ impl EmbeddedLog {
     /// The store failed, or the log is closed.
     pub fn trim_to(&self, position: Position) -> BoxFuture<'static, Result<(), BackboneError>> {
         self.ask(|done| Task::Trim(Trim::To(position), done))
+    }
+
+    /// Takes out single records, wherever they stand; returns when they are durably gone. For a log that is used as a
+    /// queue: whoever follows or resumes learns nothing of it. Each call is one commit.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or the log is closed; all of the records are still there.
+    pub fn remove(&self, positions: Vec<Position>) -> BoxFuture<'static, Result<(), BackboneError>> {
+        self.ask(|done| Task::Remove(positions, done))
     }
 
     /// The figures now. Cheap, but asks the file system for the journal's size.
@@ -249,8 +264,28 @@ fn stored(append: &Append, position: Position, stored_at: Timestamp) -> Stored {
 }
 
 impl Backbone for EmbeddedLog {
-    fn epoch(&self) -> Epoch {
+    fn epoch(&self, _: &TenantId) -> Epoch {
         self.shared.epoch
+    }
+
+    fn health(&self) -> Health {
+        if *self.shared.closed.borrow() { Health::Down("the log is closed".into()) } else { Health::Serving }
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let stats = self.stats();
+        let counter = |name, help, value| Figure { name, help, value: FigureValue::Counter(value) };
+        let gauge = |name, help, value| Figure { name, help, value: FigureValue::Gauge(value) };
+        vec![
+            counter("log_commits", "Flushed commits", stats.commits as f64),
+            counter("log_flush_seconds", "Time spent writing and flushing commits", stats.flush_seconds),
+            gauge("log_held_bytes", "Bodies and overhead of the records held", stats.held_bytes as f64),
+            gauge("log_disk_bytes", "Size of the store's files", stats.disk_bytes as f64),
+        ]
+    }
+
+    fn known_end(&self, _: &TenantId) -> Position {
+        self.shared.live.end()
     }
 
     fn append(&self, append: Append, reply: Reply) {
@@ -304,23 +339,28 @@ impl Backbone for EmbeddedLog {
     fn entities(
         &self,
         tenant: &TenantId,
-        after: Option<EntityKey>,
+        from: Option<EntityMark>,
         budget: ReadBudget,
     ) -> BoxFuture<'static, Result<EntityPage, BackboneError>> {
         let tenant = tenant.clone();
-        self.shared.readers.read(move |store| reads::entities(store, &tenant, after.as_ref(), budget))
+        self.shared.readers.read(move |store| reads::entities(store, &tenant, from, budget))
     }
 
     fn cursor(
         &self,
         tenant: &TenantId,
         instance: &InstanceId,
-    ) -> BoxFuture<'static, Result<Option<Position>, BackboneError>> {
-        let (tenant, instance) = (tenant.clone(), instance.clone());
-        self.shared.readers.read(move |store| reads::cursor(store, &tenant, &instance))
+    ) -> BoxFuture<'static, Result<Option<Cursor>, BackboneError>> {
+        let (tenant, instance, epoch) = (tenant.clone(), instance.clone(), self.shared.epoch);
+        self.shared.readers.read(move |store| {
+            let kept = reads::cursor(store, &tenant, &instance)?;
+            Ok(kept.map(|position| Cursor { epoch, position, fingerprint: None }))
+        })
     }
 
     fn keep_cursors(&self, updates: Vec<CursorUpdate>) -> BoxFuture<'static, Result<(), BackboneError>> {
+        let epoch = self.shared.epoch;
+        let updates = updates.into_iter().filter(|update| update.epoch == epoch).collect();
         self.ask(|done| Task::Cursors(updates, done))
     }
 
@@ -334,7 +374,16 @@ impl Backbone for EmbeddedLog {
         self.ask(|done| Task::Tally(tenant, tally, done))
     }
 
+    fn signal(&self, channel: &Channel, body: Bytes) {
+        self.shared.signals.give(channel, &body);
+    }
+
+    fn listen(&self, channel: Channel) -> BoxFuture<'static, Result<Signals, BackboneError>> {
+        future::ready(Ok(self.shared.signals.listen(channel))).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
+        self.shared.signals.close();
         self.shared.queue.close();
         let mut closed = self.shared.closed.subscribe();
         async move {

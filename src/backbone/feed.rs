@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::Stored;
-use crate::model::Position;
+use crate::model::{Epoch, Position};
 
 /// What a feed brings.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ impl Shared {
 pub struct Feed {
     /// All records with a later position come through this feed.
     pub after: Position,
+    /// The log that it follows; it ends with that log.
+    pub epoch: Epoch,
     shared: Arc<Shared>,
 }
 
@@ -61,10 +63,10 @@ pub struct FeedSender {
     shared: Arc<Shared>,
 }
 
-/// Makes a feed that starts after a position and holds at most `capacity` bytes of bodies.
-pub fn feed(after: Position, capacity: usize) -> (FeedSender, Feed) {
+/// Makes a feed of a log that starts after a position and holds at most `capacity` bytes of bodies.
+pub fn feed(epoch: Epoch, after: Position, capacity: usize) -> (FeedSender, Feed) {
     let shared = Arc::new(Shared { state: Mutex::default(), wake: Notify::new(), capacity });
-    (FeedSender { shared: shared.clone() }, Feed { after, shared })
+    (FeedSender { shared: shared.clone() }, Feed { after, epoch, shared })
 }
 
 impl FeedSender {
@@ -81,6 +83,14 @@ impl FeedSender {
                 *state = State { lagged: true, ended: state.ended, ..State::default() };
             }
         }
+        drop(state);
+        self.shared.wake.notify_one();
+    }
+
+    /// Makes the reader forget what waits and read the log: something was left out here.
+    pub fn lag(&self) {
+        let mut state = self.shared.state();
+        *state = State { lagged: true, ended: state.ended, ..State::default() };
         drop(state);
         self.shared.wake.notify_one();
     }

@@ -19,11 +19,15 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("server.workers", 0, 1024),
     ("server.backlog", 1, 65_535),
     ("server.send_buffer", 0, GIB),
+    ("nats.shards", 1, 1024),
+    ("nats.replicas", 1, 5),
+    ("nats.window", 1, MILLION),
     ("log.retention_bytes", 0, i64::MAX),
     ("log.commit_records", 1, MILLION),
     ("log.commit_bytes", 1, GIB),
     ("log.queue_appends", 1, MILLION),
     ("log.feed_bytes", 1, GIB),
+    ("journal.max_bytes", KIB * KIB, i64::MAX),
     ("rooms.threads", 1, 1024),
     ("rooms.ring_bytes", 1, GIB),
     ("rooms.announce_limit", 0, MILLION),
@@ -56,20 +60,21 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const CHOICES: &[(&str, &[&str])] =
     &[("backbone.kind", &["embedded", "nats"]), ("auth.mode", &["none"]), ("logging.format", &["text", "json"])];
 
-/// Choices that are in the design but not in this build: key, value, mend.
-const UNSERVED: &[(&str, &str, &str)] = &[
-    ("backbone.kind", "nats", "is not served by this build; use \"embedded\""), // Goes when the NATS backbone comes.
-];
+/// Texts that may be left empty.
+const MAY_BE_EMPTY: &[&str] = &["nats.credentials", "nats.tls_ca", "nats.tls_certificate", "nats.tls_key"];
 
 /// Whether the value, of the right kind already, may stand at this key.
 pub(super) fn allows(key: &str, value: &Value) -> bool {
     match value {
+        Value::Whole(number) if key == "nats.replicas" => [1, 3, 5].contains(number),
         Value::Whole(number) => (least_of(key)..=greatest_of(key)).contains(number),
         Value::Time(text) => humantime::parse_duration(text)
             .is_ok_and(|time| (SHORTEST..=LONGEST).contains(&time) || (time.is_zero() && MAY_BE_ZERO.contains(&key))),
         Value::Text(text) => match choices_of(key) {
             Some(choices) => choices.contains(&text.as_str()),
             None if key == "logging.level" => is_level(text),
+            None if key == "nats.prefix" => is_prefix(text),
+            None if MAY_BE_EMPTY.contains(&key) => true,
             None => !text.trim().is_empty(),
         },
         Value::List(items) if key == "server.allowed_origins" => items.iter().all(|origin| is_origin(origin)),
@@ -81,6 +86,7 @@ pub(super) fn allows(key: &str, value: &Value) -> bool {
 /// What may stand at this key, for people.
 pub(super) fn expected(key: &str, default: &Value) -> String {
     match default {
+        Value::Whole(_) if key == "nats.replicas" => "1, 3 or 5".to_owned(),
         Value::Whole(_) => format!("a whole number from {} to {}", least_of(key), greatest_of(key)),
         Value::Time(_) if MAY_BE_ZERO.contains(&key) => "a duration such as \"0s\", \"30s\" or \"7d\"".to_owned(),
         Value::Time(_) => "a duration above zero such as \"250ms\", \"30s\" or \"7d\"".to_owned(),
@@ -91,6 +97,8 @@ pub(super) fn expected(key: &str, default: &Value) -> String {
                 "a level (off, error, warn, info, debug, trace) or directives such as \"info,continuum=debug\""
                     .to_owned()
             }
+            None if key == "nats.prefix" => "1 to 32 of a-z 0-9 _ -".to_owned(),
+            None if MAY_BE_EMPTY.contains(&key) => "a text, or \"\" for none".to_owned(),
             None => "a text that is not empty".to_owned(),
         },
         Value::List(_) if key == "server.allowed_origins" => {
@@ -124,6 +132,12 @@ fn is_level(text: &str) -> bool {
     bare_words_are_levels && EnvFilter::try_new(text).is_ok()
 }
 
+/// One subject token that is also a stream's name in capitals.
+fn is_prefix(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(plain)
+}
+
 /// As browsers send it: scheme, host, perhaps a port, and no path.
 fn is_origin(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, host)| {
@@ -138,11 +152,7 @@ pub(super) struct Collision {
 }
 
 /// The first collision among values that are each fine.
-pub(super) fn collision(config: &Config, value_of: impl Fn(&str) -> Option<Value>) -> Option<Collision> {
-    let unserved = UNSERVED.iter().find(|(key, value, _)| value_of(key) == Some(Value::Text((*value).to_owned())));
-    if let Some((key, value, mend)) = unserved {
-        return Some(Collision { keys: vec![key], problem: format!("{key} = \"{value}\" {mend}") });
-    }
+pub(super) fn collision(config: &Config) -> Option<Collision> {
     if config.heartbeat.timeout <= config.heartbeat.interval {
         let [timeout, interval] = [config.heartbeat.timeout, config.heartbeat.interval].map(humantime::format_duration);
         let problem = format!(
@@ -155,6 +165,10 @@ pub(super) fn collision(config: &Config, value_of: impl Fn(&str) -> Option<Value
         let problem =
             format!("drain.spread = \"{spread}\" must not be longer than drain.timeout = \"{timeout}\"; lower it");
         return Some(Collision { keys: vec!["drain.spread", "drain.timeout"], problem });
+    }
+    if config.nats.tls_certificate.as_os_str().is_empty() != config.nats.tls_key.as_os_str().is_empty() {
+        let problem = "nats.tls_certificate and nats.tls_key go together: set both or neither".to_owned();
+        return Some(Collision { keys: vec!["nats.tls_certificate", "nats.tls_key"], problem });
     }
     if config.auth.mode == AuthMode::None && !config.auth.allow_remote_none && !is_loopback(&config.server.host) {
         let host = &config.server.host;
@@ -186,8 +200,8 @@ mod tests {
     #[test]
     fn every_rule_is_about_a_key_that_exists() {
         let keys = defaults().expect("default.toml is good");
-        let named = MAY_BE_ZERO.iter().chain(CHOICES.iter().map(|(key, _)| key));
-        for name in named.chain(UNSERVED.iter().map(|(key, _, _)| key)) {
+        let named = MAY_BE_ZERO.iter().chain(MAY_BE_EMPTY).chain(CHOICES.iter().map(|(key, _)| key));
+        for name in named {
             assert!(keys.iter().any(|(key, _)| key == name), "{name}");
         }
     }

@@ -26,6 +26,8 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     /// The embedded log.
     pub log: Log,
+    /// What waits for a log that is out of reach.
+    pub journal: Journal,
     /// The rooms.
     pub rooms: Rooms,
     /// What clients may do and take.
@@ -81,13 +83,31 @@ pub enum BackboneKind {
 pub struct Nats {
     /// The cluster's servers; may hold credentials.
     pub urls: Vec<String>,
+    /// A credentials file; empty is none.
+    pub credentials: PathBuf,
+    /// Whether a server without TLS is refused.
+    pub tls: bool,
+    /// Certificates to trust; empty is none but the system's.
+    pub tls_ca: PathBuf,
+    /// The node's own certificate; empty is none.
+    pub tls_certificate: PathBuf,
+    /// Its key.
+    pub tls_key: PathBuf,
+    /// What all subjects begin with.
+    pub prefix: String,
+    /// Logs that the tenants are spread over; at least 1.
+    pub shards: u16,
+    /// Copies of each stream: 1, 3 or 5.
+    pub replicas: u16,
+    /// Records on their way at a time; at least 1.
+    pub window: usize,
 }
 
 // By hand, so that a logged configuration does not give the credentials away.
 impl fmt::Debug for Nats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let urls: Vec<_> = self.urls.iter().map(|url| secret::without_credentials(url)).collect();
-        f.debug_struct("Nats").field("urls", &urls).finish()
+        f.debug_struct("Nats").field("urls", &urls).field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -141,6 +161,14 @@ pub struct Log {
     pub queue_appends: usize,
     /// Bytes that may wait in one feed; at least 1.
     pub feed_bytes: usize,
+}
+
+/// `[journal]`, for [`BackboneKind::Nats`]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// Greatest number of bytes that wait on disk; at least 1 MiB.
+    pub max_bytes: u64,
 }
 
 /// `[rooms]`

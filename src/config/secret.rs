@@ -9,7 +9,8 @@ const WORDS: [&str; 4] = ["secret", "password", "token", "credentials"];
 /// The value as it may be printed under this key. It may hold several URLs, as a variable does.
 pub(super) fn printable(key: &str, text: &str) -> String {
     let key = key.to_lowercase();
-    if WORDS.iter().any(|word| key.contains(word)) {
+    // That nothing is set is no secret.
+    if WORDS.iter().any(|word| key.contains(word)) && !text.is_empty() && text != "\"\"" {
         return MASK.to_owned();
     }
     match text.rfind('@') {

@@ -19,16 +19,16 @@ use crate::{
         room::{
             appends::{append_of, refusal},
             joining::start_for_request,
+            read_record,
         },
     },
     auth::Grant,
-    backbone::{Append, AppendError, Appended, Outcome, ReadBudget},
-    model::{EventId, Position, TenantId},
+    backbone::{Answer, Append, AppendError, Appended, Outcome, ReadBudget},
+    model::{Epoch, EventId, Position, TenantId},
     wire::{
         Batch, Code, Refusal,
         incoming::{self, Shape},
         outgoing::{ErrorReport, EventIdText, ResyncReport, place, place_of},
-        record::Record,
     },
 };
 
@@ -39,11 +39,12 @@ const MOST: u64 = 1_000;
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ItemAnswer<'a> {
+    Queued { event_id: EventIdText, status: &'static str },
     Stored { event_id: EventIdText, seq: u64, duplicate: bool, status: &'static str, cursor: String },
     Refused { status: &'static str, error: ErrorReport<'a> },
 }
 
-type ItemResult = Result<(EventId, Appended), Refusal>;
+type ItemResult = Result<(EventId, Answer), Refusal>;
 
 /// `POST /v1/tenants/{tenant}/events`
 pub(super) async fn publish(shared: Data<Shared>, tenant: Path<String>, payload: Payload) -> HttpResponse {
@@ -52,9 +53,11 @@ pub(super) async fn publish(shared: Data<Shared>, tenant: Path<String>, payload:
         Err(refusal) => return problem::respond(&refusal),
     };
     let _counted = shared.context.requests.hold();
-    match publish_all(&shared, &tenant, payload).await {
-        Ok((results, Shape::One)) => answer_one(&shared, results),
-        Ok((results, Shape::List)) => answer_list(&shared, &results),
+    let published = publish_all(&shared, &tenant, payload).await;
+    let epoch = shared.context.backbone.epoch(&tenant);
+    match published {
+        Ok((results, Shape::One)) => answer_one(epoch, results),
+        Ok((results, Shape::List)) => answer_list(epoch, &results),
         Err(refusal) => problem::respond(&refusal),
     }
 }
@@ -86,7 +89,7 @@ async fn publish_all(
     }
     for ((index, id), answer) in ids.into_iter().zip(append_all(shared, tenant, appends).await?) {
         results[index] = Some(match answer.await {
-            Ok(Ok(appended)) => Ok((id, appended)),
+            Ok(Ok(answer)) => Ok((id, answer)),
             Ok(Err(error)) => Err(refusal(error).about(id)),
             // The room died with the append under way.
             Err(_) => Err(refusal(AppendError::Unknown("room died".into())).about(id)),
@@ -115,7 +118,7 @@ fn read_item(shared: &Shared, tenant: &TenantId, text: &str) -> Result<(EventId,
     Ok((id, append_of(&grant, publish, shared.context.now())))
 }
 
-type Answers = Vec<oneshot::Receiver<Result<Appended, AppendError>>>;
+type Answers = Vec<oneshot::Receiver<Result<Answer, AppendError>>>;
 
 async fn append_all(shared: &Shared, tenant: &TenantId, appends: Vec<Append>) -> Result<Answers, Refusal> {
     if appends.is_empty() {
@@ -134,44 +137,46 @@ async fn append_all(shared: &Shared, tenant: &TenantId, appends: Vec<Append>) ->
 
 fn status_of(result: &ItemResult) -> u16 {
     match result {
-        Ok((_, Appended { outcome: Outcome::Stored, .. })) => 201,
-        Ok((_, Appended { outcome: Outcome::Duplicate, .. })) => 200,
+        Ok((_, Answer::Appended(Appended { outcome: Outcome::Stored, .. }))) => 201,
+        Ok((_, Answer::Appended(Appended { outcome: Outcome::Duplicate, .. }))) => 200,
+        Ok((_, Answer::Queued)) => 202,
         Err(refusal) => refusal.code.status(),
     }
 }
 
-fn describe<'a>(shared: &Shared, result: &'a ItemResult) -> ItemAnswer<'a> {
+fn describe(epoch: Epoch, result: &ItemResult) -> ItemAnswer<'_> {
     match result {
-        Ok((id, Appended { position, outcome })) => {
+        Ok((id, Answer::Queued)) => ItemAnswer::Queued { event_id: EventIdText(*id), status: "queued" },
+        Ok((id, Answer::Appended(Appended { position, outcome }))) => {
             let duplicate = *outcome == Outcome::Duplicate;
             ItemAnswer::Stored {
                 event_id: EventIdText(*id),
                 seq: position.0,
                 duplicate,
                 status: if duplicate { "duplicate" } else { "stored" },
-                cursor: place_of(shared.context.backbone.epoch(), *position, *id),
+                cursor: place_of(epoch, *position, *id),
             }
         }
         Err(refusal) => ItemAnswer::Refused { status: "refused", error: ErrorReport::new(refusal) },
     }
 }
 
-fn answer_one(shared: &Shared, results: Vec<ItemResult>) -> HttpResponse {
+fn answer_one(epoch: Epoch, results: Vec<ItemResult>) -> HttpResponse {
     match results.into_iter().next() {
         Some(Err(refusal)) => problem::respond(&refusal),
-        Some(result) => HttpResponse::build(status(status_of(&result))).json(describe(shared, &result)),
+        Some(result) => HttpResponse::build(status(status_of(&result))).json(describe(epoch, &result)),
         None => problem::respond(&Refusal::new(Code::InvalidJson, "the body is empty")),
     }
 }
 
-fn answer_list(shared: &Shared, results: &[ItemResult]) -> HttpResponse {
+fn answer_list(epoch: Epoch, results: &[ItemResult]) -> HttpResponse {
     #[derive(Serialize)]
     struct Results<'a> {
         results: Vec<ItemAnswer<'a>>,
     }
     let first = results.first().map_or(200, status_of);
     let same = results.iter().all(|result| status_of(result) == first);
-    let results = results.iter().map(|result| describe(shared, result)).collect();
+    let results = results.iter().map(|result| describe(epoch, result)).collect();
     HttpResponse::build(status(if same { first } else { 207 })).json(Results { results })
 }
 
@@ -193,7 +198,7 @@ async fn read_history(shared: &Shared, tenant: &str, query: &str) -> Result<Vec<
     let limit = parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize;
     let since = parameters.since("after")?;
     let (context, failed) = (&shared.context, |error| problem::log_unavailable(&error));
-    let (backbone, epoch) = (&context.backbone, context.backbone.epoch());
+    let (backbone, epoch) = (&context.backbone, context.backbone.epoch(&tenant));
     let start = start_for_request(context, &tenant, &since).await.map_err(failed)?;
     let prev = backbone.last_at(&tenant, start.after).await.map_err(failed)?;
     let budget = ReadBudget { records: limit, bytes: context.config.limits.http_body_bytes };
@@ -205,7 +210,7 @@ async fn read_history(shared: &Shared, tenant: &str, query: &str) -> Result<Vec<
     let mut before = prev;
     for stored in page.records {
         // A damaged body is left out here as in the room, which reports it.
-        if let Ok(record) = Record::read(&tenant, stored.position, before, stored.body) {
+        if let Ok(record) = read_record(&tenant, before, &stored) {
             before = stored.position;
             records.push(record);
         }
@@ -218,7 +223,7 @@ fn history_page(
     reached: Position,
     more: bool,
     resync: Option<&ResyncReport>,
-    epoch: crate::model::Epoch,
+    epoch: Epoch,
 ) -> Vec<u8> {
     let mut body = b"{\"events\":[".to_vec();
     let metas = batch.as_ref().map(Batch::metas).unwrap_or_default();

@@ -104,11 +104,6 @@ pub fn from_cursor(cursor: Cursor, found: Option<Fingerprint>, log: LogView) -> 
     }
 }
 
-/// Decides where the node's own cursor for an instance leads; it needs no epoch, for it lies in the log's own store.
-pub fn from_kept(position: Position, log: LogView) -> Start {
-    from_cursor(Cursor { epoch: log.epoch, position, fingerprint: None }, None, log)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,8 +39,14 @@ pub enum Code {
     Busy,
     /// The log takes no more.
     LogFull,
+    /// The log is away and the journal takes no more.
+    JournalFull,
+    /// The log will never take this record.
+    NotStorable,
     /// Perhaps stored.
     Unknown,
+    /// The log cannot be reached, and nothing was kept.
+    Unavailable,
     /// The node goes away.
     Draining,
     /// No such path.
@@ -72,7 +78,10 @@ impl Code {
         Self::LimitReached,
         Self::Busy,
         Self::LogFull,
+        Self::JournalFull,
+        Self::NotStorable,
         Self::Unknown,
+        Self::Unavailable,
         Self::Draining,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -108,7 +117,10 @@ impl Code {
             Self::LimitReached => ("limit_reached", 429),
             Self::Busy => ("busy", 503),
             Self::LogFull => ("log_full", 503),
+            Self::JournalFull => ("journal_full", 503),
+            Self::NotStorable => ("not_storable", 422),
             Self::Unknown => ("unknown", 503),
+            Self::Unavailable => ("unavailable", 503),
             Self::Draining => ("draining", 503),
             Self::NotFound => ("not_found", 404),
             Self::MethodNotAllowed => ("method_not_allowed", 405),

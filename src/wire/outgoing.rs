@@ -207,6 +207,24 @@ impl Voice<'_> {
 
     /// `ack`.
     pub fn ack(&self, id: EventId, position: Position, duplicate: Duplicate) -> Bytes {
+        self.found("ack", id, position, duplicate)
+    }
+
+    /// `stored`: what was `queued` is in the log.
+    pub fn stored(&self, id: EventId, position: Position, duplicate: Duplicate) -> Bytes {
+        self.found("stored", id, position, duplicate)
+    }
+
+    /// `queued`: the node's journal has a publish on disk.
+    pub fn queued(&self, id: EventId) -> Bytes {
+        #[derive(Serialize)]
+        struct Queued {
+            event_id: EventIdText,
+        }
+        self.say("queued", Queued { event_id: EventIdText(id) })
+    }
+
+    fn found(&self, word: &'static str, id: EventId, position: Position, duplicate: Duplicate) -> Bytes {
         #[derive(Serialize)]
         struct Ack {
             event_id: EventIdText,
@@ -215,7 +233,7 @@ impl Voice<'_> {
             cursor: String,
         }
         let cursor = place_of(self.epoch, position, id);
-        self.say("ack", Ack { event_id: EventIdText(id), seq: position.0, duplicate: duplicate.0, cursor })
+        self.say(word, Ack { event_id: EventIdText(id), seq: position.0, duplicate: duplicate.0, cursor })
     }
 
     /// `heartbeat`.

@@ -41,14 +41,14 @@ async fn the_child_appends_until_it_is_killed() {
     let (to, mut from) = mpsc::channel(WINDOW);
     let mut next: u64 = first.parse().expect("a number");
     for _ in 0..WINDOW {
-        log.append(append(next), Reply { token: next, to: to.clone() });
+        log.append(append(next), Reply { token: next, to: to.clone(), keeper: None });
         next += 1;
     }
     while let Some((number, answer)) = from.recv().await {
-        let position = answer.expect("appended").position;
+        let position = appended(answer.expect("appended")).position;
         // One write, so that a kill cannot cut a line without cutting the stream there.
         std::io::stdout().write_all(format!("\nack {number} {position}\n").as_bytes()).expect("the parent reads");
-        log.append(append(next), Reply { token: next, to: to.clone() });
+        log.append(append(next), Reply { token: next, to: to.clone(), keeper: None });
         next += 1;
     }
 }

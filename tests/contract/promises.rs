@@ -196,11 +196,11 @@ pub async fn reads_page_by_records_and_bytes<B: Backend>() {
 }
 
 pub async fn the_epoch_stays_over_a_restart<B: Backend>() {
-    let (mut backend, _) = one::<B>().await;
-    let epoch = backend.log().epoch();
+    let (mut backend, acme) = one::<B>().await;
+    let epoch = backend.log().epoch(&acme);
     backend.reopen().await;
-    assert_eq!(backend.log().epoch(), epoch);
-    assert_ne!(B::make(Options::default()).await.log().epoch(), epoch, "another log has another epoch");
+    assert_eq!(backend.log().epoch(&acme), epoch);
+    assert_ne!(B::make(Options::default()).await.log().epoch(&acme), epoch, "another log has another epoch");
 }
 
 pub async fn an_unknown_tenant_is_empty<B: Backend>() {
@@ -216,7 +216,7 @@ pub async fn close_answers_what_waits<B: Backend>() {
     let (mut backend, acme) = one::<B>().await;
     let (to, mut from) = mpsc::channel(500);
     for token in 0..500 {
-        backend.log().append(event(&acme, format!("{token}")), Reply { token, to: to.clone() });
+        backend.log().append(event(&acme, format!("{token}")), Reply { token, to: to.clone(), keeper: None });
     }
     drop(to);
     backend.log().close().await;

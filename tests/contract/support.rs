@@ -1,12 +1,12 @@
 //! What the suite needs of a backend, and short ways to say what the promises say.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use bytes::Bytes;
 use continuum::{
     backbone::{
-        Append, AppendError, Appended, Expect, Feed, FeedItem, ReadBudget, Reply, SharedBackbone, Stored, Subject,
-        append_one,
+        Answer, Append, AppendError, Appended, CursorUpdate, Expect, Feed, FeedItem, ReadBudget, Reply, SharedBackbone,
+        Stored, Subject, append_one,
     },
     model::{DedupeId, EntityKey, InstanceId, Position, TenantId},
 };
@@ -71,7 +71,14 @@ pub fn fresh() -> DedupeId {
 /// An event of a tenant.
 pub fn event(of: &TenantId, body: impl Into<Bytes>) -> Append {
     let subject = Subject::Event("memory.created".parse().expect("a type"));
-    Append { tenant: of.clone(), subject, dedupe: fresh(), expect: Expect::Anything, body: body.into() }
+    Append {
+        tenant: of.clone(),
+        subject,
+        dedupe: fresh(),
+        expect: Expect::Anything,
+        first_tried: None,
+        body: body.into(),
+    }
 }
 
 /// An entity's new state.
@@ -89,7 +96,7 @@ pub async fn put_all(log: &SharedBackbone, appends: Vec<Append>) -> Vec<Result<A
     let count = appends.len();
     let (to, mut from) = mpsc::channel(count.max(1));
     for (token, append) in (0..).zip(appends) {
-        log.append(append, Reply { token, to: to.clone() });
+        log.append(append, Reply { token, to: to.clone(), keeper: None });
     }
     drop(to);
     let mut answers = Vec::new();
@@ -98,7 +105,15 @@ pub async fn put_all(log: &SharedBackbone, appends: Vec<Append>) -> Vec<Result<A
     }
     assert_eq!(answers.len(), count, "every append is answered once");
     answers.sort_by_key(|(token, _)| *token);
-    answers.into_iter().map(|(_, answer)| answer).collect()
+    answers.into_iter().map(|(_, answer)| answer.map(appended)).collect()
+}
+
+/// What a log says; only a journal queues.
+pub fn appended(answer: Answer) -> Appended {
+    match answer {
+        Answer::Appended(appended) => appended,
+        Answer::Queued => panic!("a log does not queue"),
+    }
 }
 
 /// Everything that the log holds of a tenant behind a position.
@@ -127,6 +142,25 @@ pub async fn follow_to(log: &SharedBackbone, of: &TenantId, feed: &mut Feed, las
         seen.extend(records.into_iter().skip(overlap));
     }
     (seen, lags)
+}
+
+/// A cursor to keep.
+pub fn cursor_at(log: &SharedBackbone, of: &TenantId, who: &InstanceId, position: u64) -> CursorUpdate {
+    CursorUpdate { tenant: of.clone(), instance: who.clone(), epoch: log.epoch(of), position: Position(position) }
+}
+
+/// Where the kept cursor stands.
+pub async fn kept(log: &SharedBackbone, of: &TenantId, who: &InstanceId) -> Option<u64> {
+    let cursor = log.cursor(of, who).await.expect("read")?;
+    assert_eq!((cursor.epoch, cursor.fingerprint), (log.epoch(of), None));
+    Some(cursor.position.0)
+}
+
+/// All entities in one page, by key.
+pub async fn entities(log: &SharedBackbone, of: &TenantId) -> BTreeMap<EntityKey, Stored> {
+    let page = log.entities(of, None, ALL).await.expect("read");
+    assert_eq!(page.next, None);
+    page.entities.into_iter().collect()
 }
 
 /// The bodies as text.

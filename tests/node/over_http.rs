@@ -210,7 +210,7 @@ async fn the_roster_and_the_figures_are_those_of_the_room() {
     assert_eq!(stats["total_connections"], 2);
     let stats = node.get("/v1/stats").await.json();
     assert_eq!((&stats["total_connections"], &stats["published"]), (&json!(2), &json!(1)));
-    assert_eq!((&stats["epoch"], &stats["total_rooms"]), (&a.ready()["data"]["epoch"], &json!(1)));
+    assert_eq!(stats["total_rooms"], json!(1));
     b.close().await;
     a.expect("instance_left").await;
     assert_eq!(node.get(instances).await.json()["instances_total"], 1);

@@ -19,7 +19,7 @@ use super::super::{
 use super::member::{Member, Newcomer, Phase, Wish};
 use crate::{
     model::{
-        Cursor, InstanceId, Position, TenantId,
+        Cursor, Epoch, InstanceId, Position, TenantId,
         delivery::{HeldAcks, Reader},
         resume::Since,
     },
@@ -33,6 +33,8 @@ pub(super) struct Core {
     tenant: TenantId,
     context: Arc<NodeContext>,
     room: Addr<Room>,
+    /// The log that the members' positions are of.
+    epoch: Epoch,
     members: Slab<Member>,
     by_instance: HashMap<InstanceId, usize>,
     /// How many members want their records in which form.
@@ -41,7 +43,16 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(id: u64, tenant: TenantId, context: Arc<NodeContext>, room: Addr<Room>) -> Self {
-        Self { id, tenant, context, room, members: Slab::new(), by_instance: HashMap::new(), variants: HashMap::new() }
+        Self {
+            id,
+            tenant,
+            context,
+            room,
+            epoch: Epoch::UNKNOWN,
+            members: Slab::new(),
+            by_instance: HashMap::new(),
+            variants: HashMap::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -90,7 +101,11 @@ impl Core {
     }
 
     /// Does what the room wants, in order. Returns who is to be sent home, and when.
-    pub(super) fn carry_out(&mut self, orders: Vec<Order>) -> Vec<(MemberKey, Duration)> {
+    pub(super) fn carry_out(&mut self, epoch: Epoch, orders: Vec<Order>) -> Vec<(MemberKey, Duration)> {
+        // A room that has not found its place in the log yet knows no epoch, and says nothing that has to do with one.
+        if epoch != Epoch::UNKNOWN {
+            self.epoch = epoch;
+        }
         let mut sent_home = Vec::new();
         let mut run: Vec<Arc<Batch>> = Vec::new();
         for order in orders {
@@ -115,6 +130,9 @@ impl Core {
                 Order::Settled { key, token, id, answer } => {
                     self.with(key, |member, voice, _| member.settle(voice, token, id, answer));
                 }
+                Order::Drained { key, id, ended } => {
+                    self.with(key, |member, voice, _| member.drained(voice, id, ended));
+                }
                 Order::Figures { key, figures } => self.with(key, |member, voice, _| {
                     member.link.send(voice.sync_response(&figures, member.reader.passed));
                     member.reader.told = member.reader.passed;
@@ -135,12 +153,7 @@ impl Core {
     fn with(&mut self, key: MemberKey, act: impl FnOnce(&mut Member, Voice<'_>, &NodeContext)) {
         if let Some(member) = self.members.get_mut(key.slot).filter(|member| member.serial == key.serial) {
             let instance = member.instance.clone();
-            let voice = Voice {
-                tenant: &self.tenant,
-                instance: &instance,
-                now: self.context.now(),
-                epoch: self.context.backbone.epoch(),
-            };
+            let voice = Voice { tenant: &self.tenant, instance: &instance, now: self.context.now(), epoch: self.epoch };
             act(member, voice, &self.context);
         }
     }
@@ -205,7 +218,7 @@ impl Core {
         }
         let records: usize = run.iter().map(|batch| batch.metas().len()).sum();
         let now = self.context.now();
-        let epoch = self.context.backbone.epoch();
+        let epoch = self.epoch;
         let mut frames: Vec<(Variant, Bytes)> = Vec::new();
         let (mut delivered, mut deferred) = (0, 0);
         for (_, member) in &mut self.members {
@@ -296,7 +309,7 @@ impl Core {
 
     /// Prepares every member for a new room: where it stands, or where it wanted to start if nobody has welcomed it.
     pub(super) fn start_over(&mut self, addr: &Addr<super::Outlet>) -> Vec<Join> {
-        let epoch = self.context.backbone.epoch();
+        let epoch = self.epoch;
         let mut joins = Vec::new();
         for (slot, member) in &mut self.members {
             let (kind, since, requested) = match &member.wish {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::super::link::{Link, Wanted};
 use crate::{
-    backbone::{Appended, Outcome},
+    backbone::{Answer, Appended, Outcome},
     model::{
         EventId, InstanceId, Position, RecordMeta,
         delivery::{HeldAcks, Reader, Step},
@@ -138,14 +138,28 @@ impl Member {
         self.link.send(voice.lagging(self.reader.passed));
     }
 
-    pub(super) fn settle(&mut self, voice: Voice<'_>, token: u64, id: EventId, answer: Result<Appended, Refusal>) {
+    pub(super) fn settle(&mut self, voice: Voice<'_>, token: u64, id: EventId, answer: Result<Answer, Refusal>) {
         if self.link.settle(token).is_none() {
             return; // the room before this one had answered it
         }
         match answer {
-            Ok(Appended { position, outcome }) => {
+            Ok(Answer::Queued) => self.link.send(voice.queued(id)),
+            Ok(Answer::Appended(Appended { position, outcome })) => {
                 let ack = voice.ack(id, position, Duplicate(outcome == Outcome::Duplicate));
                 self.acks.hold(position, ack);
+                self.release();
+            }
+            Err(refusal) => self.link.send(voice.error(&refusal)),
+        }
+        self.answered();
+    }
+
+    /// A publish that had been queued is in the log, or will never be.
+    pub(super) fn drained(&mut self, voice: Voice<'_>, id: EventId, ended: Result<Appended, Refusal>) {
+        match ended {
+            Ok(Appended { position, outcome }) => {
+                let stored = voice.stored(id, position, Duplicate(outcome == Outcome::Duplicate));
+                self.acks.hold(position, stored);
                 self.release();
             }
             Err(refusal) => self.link.send(voice.error(&refusal)),

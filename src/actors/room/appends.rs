@@ -9,23 +9,24 @@ use uuid::Uuid;
 
 use super::Room;
 use crate::{
-    actors::messages::{Gone, MemberKey, Order, Publish, PublishFor},
+    actors::messages::{Gone, MemberKey, Order, Publication, Publish, PublishFor},
     auth::Grant,
-    backbone::{Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
+    backbone::{Answer, Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
+    journal::Ahead,
     model::{DedupeId, EventId, Timestamp},
     wire::{Code, Refusal, record},
 };
 
-/// An append's answer, under the room's own mark.
-pub(super) type Answer = (u64, Result<Appended, AppendError>);
+/// How an append ended, under the room's own mark.
+pub(super) type Ended = (u64, Result<Answer, AppendError>);
 
 /// Answers handled in one go.
 const ANSWERS: usize = 1024;
 
 #[derive(Debug)]
 enum Publisher {
-    Member { key: MemberKey, token: u64, id: EventId },
-    Request(oneshot::Sender<Result<Appended, AppendError>>),
+    Member { key: MemberKey, token: u64, id: EventId, dedupe: DedupeId },
+    Request(oneshot::Sender<Result<Answer, AppendError>>),
 }
 
 /// What is under way; never more than the channel for the answers holds, so an answer always finds a place.
@@ -33,9 +34,9 @@ enum Publisher {
 pub(super) struct Appends {
     pending: HashMap<u64, (Publisher, Duration)>,
     next: u64,
-    to: mpsc::Sender<Answer>,
+    to: mpsc::Sender<Ended>,
     /// Read by the stream, and by whoever knows that answers must be here.
-    answers: Rc<RefCell<mpsc::Receiver<Answer>>>,
+    answers: Rc<RefCell<mpsc::Receiver<Ended>>>,
 }
 
 impl Appends {
@@ -45,7 +46,7 @@ impl Appends {
     }
 
     /// The answers as a stream of bundles.
-    pub(super) fn answers(&self) -> impl Stream<Item = Vec<Answer>> + use<> {
+    pub(super) fn answers(&self) -> impl Stream<Item = Vec<Ended>> + use<> {
         let answers = self.answers.clone();
         stream::poll_fn(move |cx| {
             let mut bundle = Vec::new();
@@ -54,7 +55,7 @@ impl Appends {
         })
     }
 
-    fn ready_answer(&self) -> Option<Answer> {
+    fn ready_answer(&self) -> Option<Ended> {
         self.answers.borrow_mut().try_recv().ok()
     }
 
@@ -69,14 +70,18 @@ impl Appends {
         }
         self.next += 1;
         self.pending.insert(self.next, (publisher, now));
-        Ok(Reply { token: self.next, to: self.to.clone() })
+        Ok(Reply { token: self.next, to: self.to.clone(), keeper: None })
     }
 }
 
 impl Room {
     fn append(&mut self, publisher: Publisher, append: Append) {
+        let ahead = if self.appends.is_idle() { Ahead::Nothing } else { Ahead::Unanswered };
         match self.appends.start(publisher, self.context.uptime()) {
-            Ok(reply) => self.context.backbone.append(append, reply),
+            Ok(reply) => match &self.context.journal {
+                Some(journal) => journal.append(append, reply, ahead),
+                None => self.context.backbone.append(append, reply),
+            },
             Err(publisher) => self.answer(publisher, Err(AppendError::Busy)),
         }
     }
@@ -88,7 +93,7 @@ impl Room {
         }
     }
 
-    fn answered(&mut self, (mark, result): Answer) {
+    fn answered(&mut self, (mark, result): Ended) {
         if let Some((publisher, started)) = self.appends.pending.remove(&mark) {
             let taken = self.context.uptime().saturating_sub(started);
             self.context.metrics.append_latency.observe(taken.as_secs_f64());
@@ -96,17 +101,21 @@ impl Room {
         }
     }
 
-    fn answer(&mut self, publisher: Publisher, result: Result<Appended, AppendError>) {
+    fn answer(&mut self, publisher: Publisher, result: Result<Answer, AppendError>) {
         self.context.metrics.count_append(match &result {
-            Ok(Appended { outcome: Outcome::Stored, .. }) => "stored",
-            Ok(Appended { outcome: Outcome::Duplicate, .. }) => "duplicate",
+            Ok(Answer::Appended(Appended { outcome: Outcome::Stored, .. })) => "stored",
+            Ok(Answer::Appended(Appended { outcome: Outcome::Duplicate, .. })) => "duplicate",
+            Ok(Answer::Queued) => "queued",
             Err(AppendError::Unknown(_)) => "unknown",
             Err(_) => "refused",
         });
         match publisher {
-            Publisher::Member { key, token, id } => {
+            Publisher::Member { key, token, id, dedupe } => {
+                if result == Ok(Answer::Queued) {
+                    self.expect_drained(key, id, dedupe);
+                }
                 let answer = result.map_err(|error| refusal(error).about(id));
-                self.ports.post(key.outlet, Order::Settled { key, token, id, answer });
+                self.post_settled(key, Order::Settled { key, token, id, answer });
             }
             Publisher::Request(to) => {
                 // Fails only when the client hung up: nobody is left to hear.
@@ -123,6 +132,7 @@ pub fn append_of(grant: &Grant, publish: record::Publish, now: Timestamp) -> App
         tenant: tenant.clone(),
         dedupe: DedupeId::of(tenant, instance, publish.id),
         expect: Expect::Anything,
+        first_tried: None,
         body: publish.to_body(tenant, instance, now),
         subject: Subject::Event(publish.event_type),
     }
@@ -138,7 +148,21 @@ pub fn refusal(error: AppendError) -> Refusal {
         AppendError::Closed => {
             Refusal::new(Code::Draining, "the node is going away; repeat with the same id").after(wait)
         }
+        AppendError::Unavailable(cause) => {
+            with_cause(Code::Unavailable, "the log cannot be reached; nothing was stored", &cause).after(wait)
+        }
+        AppendError::TooLarge { limit } => {
+            Refusal::new(Code::TooLarge, format!("the log takes records of at most {limit} bytes"))
+        }
         AppendError::Full(cause) => with_cause(Code::LogFull, "the log takes no more; nothing was stored", &cause),
+        AppendError::Refused(cause) => {
+            with_cause(Code::NotStorable, "the log will never take this; do not repeat it", &cause)
+        }
+        AppendError::JournalFull(cause) => {
+            let message =
+                "the log is out of reach and the journal is full; nothing was stored, repeat with the same id";
+            with_cause(Code::JournalFull, message, &cause).after(Duration::from_secs(5))
+        }
         AppendError::Unknown(cause) => with_cause(Code::Unknown, "perhaps stored; repeat with the same id", &cause),
         AppendError::Conflict { current } => {
             with_cause(Code::Internal, "internal error", &format!("unasked condition failed at {current}"))
@@ -158,8 +182,9 @@ impl Handler<Publish> for Room {
     type Result = ();
 
     fn handle(&mut self, Publish { key, publication }: Publish, ctx: &mut Context<Self>) {
-        let publisher = Publisher::Member { key, token: publication.token, id: publication.id };
-        self.append(publisher, publication.append);
+        let Publication { token, id, append } = publication;
+        let publisher = Publisher::Member { key, token, id, dedupe: append.dedupe };
+        self.append(publisher, append);
         self.flush(ctx); // sends a refusal at once; usually there is nothing
     }
 }
@@ -177,8 +202,8 @@ impl Handler<PublishFor> for Room {
     }
 }
 
-impl StreamHandler<Vec<Answer>> for Room {
-    fn handle(&mut self, bundle: Vec<Answer>, ctx: &mut Context<Self>) {
+impl StreamHandler<Vec<Ended>> for Room {
+    fn handle(&mut self, bundle: Vec<Ended>, ctx: &mut Context<Self>) {
         bundle.into_iter().for_each(|answer| self.answered(answer));
         self.flush(ctx);
     }

@@ -87,6 +87,7 @@ impl Room {
         let update = |(instance, position): (&InstanceId, &Position)| CursorUpdate {
             tenant: self.tenant.clone(),
             instance: instance.clone(),
+            epoch: self.epoch,
             position: *position,
         };
         self.cursors.moved.iter().map(update).collect()

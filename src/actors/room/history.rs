@@ -77,7 +77,7 @@ impl Room {
     fn give(&mut self, after: Position, page: Page, prev: Position, waiting: Vec<MemberKey>) {
         self.trimmed_to = self.trimmed_to.max(page.trimmed_to);
         if page.trimmed_to > after {
-            let (start, epoch) = (page.trimmed_to, self.context.backbone.epoch());
+            let (start, epoch) = (page.trimmed_to, self.epoch);
             let mut report = ResyncReport::new(ResyncReason::Trimmed, place(epoch, after), epoch, start);
             report.state = Some(self.figures());
             for key in waiting {
@@ -114,8 +114,10 @@ impl Handler<Fetch> for Room {
     type Result = ();
 
     fn handle(&mut self, Fetch { key, after }: Fetch, ctx: &mut Context<Self>) {
-        self.fetch(key, after, ctx);
-        self.flush(ctx);
+        if let Some(Fetch { key, after }) = self.unless_early(Fetch { key, after }) {
+            self.fetch(key, after, ctx);
+            self.flush(ctx);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Coming in: who may, where its reading starts, and the greeting.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
@@ -13,9 +13,9 @@ use crate::{
     },
     backbone::{BackboneError, CursorUpdate, ReadBudget},
     model::{
-        Cursor, Fingerprint, InstanceId, Position, TenantId,
+        Cursor, Epoch, Fingerprint, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
-        roster::Joined,
+        roster::{Arrival, Joined},
     },
     wire::{
         Close, Code, Refusal,
@@ -32,6 +32,8 @@ const OVERLAP_MS: i64 = 2_000;
 const LISTED: usize = 128;
 /// Newcomers whose start is looked up in the log at a time.
 const LOOKUPS: usize = 32;
+/// How long to wait before a start is looked up again after the log could not tell it.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 
 /// Newcomers whose start the log has to tell; as many wait as have joined.
 #[derive(Debug, Default)]
@@ -47,6 +49,7 @@ impl Handler<Join> for Room {
         self.is_open()?;
         self.used_at = self.context.uptime();
         self.ports.enter(join.key, join.instance.clone(), &join.outlet);
+        let Some(join) = self.unless_early(join) else { return Ok(()) };
         if self.roster.is_member(&join.instance, join.key) {
             return Ok(()); // after a room's end both the session and its outlet may ask
         }
@@ -58,14 +61,9 @@ impl Handler<Join> for Room {
             self.flush(ctx);
             return Ok(());
         }
-        let joined = self.roster.join(join.instance.clone(), join.key, join.presence.clone());
-        match (joined, join.kind) {
-            (Joined::Replaces(older), _) => {
-                let why = Close::Replaced;
-                self.ports.post(older.outlet, Order::Dismiss { key: older, refusal: None, why });
-            }
-            (Joined::New, JoinKind::Fresh) => self.announce_joined(&join),
-            (Joined::New, JoinKind::Again) | (Joined::Back, _) => {}
+        if !self.let_in(&join, ctx) {
+            self.flush(ctx);
+            return Ok(());
         }
         match self.start_of(&join) {
             Some(found) => self.welcome(join, found),
@@ -93,9 +91,14 @@ impl Handler<StartFound> for Room {
                 self.tick_later(ctx);
             }
             Err(error) => {
-                tracing::warn!(tenant = %self.tenant, %error, "a session could not be placed in the log");
-                let order = Order::Dismiss { key: join.key, refusal: None, why: Close::Internal };
-                self.ports.post(join.key.outlet, order);
+                tracing::debug!(tenant = %self.tenant, %error, "a session could not be placed in the log; trying again");
+                ctx.run_later(LOOK_UP_AGAIN, |room, ctx| {
+                    // Whoever left meanwhile is not looked for any more.
+                    if room.roster.is_member(&join.instance, join.key) {
+                        room.lookups.queue.push_back(join);
+                        room.look_up_more(ctx);
+                    }
+                });
             }
         }
         self.flush(ctx);
@@ -103,8 +106,33 @@ impl Handler<StartFound> for Room {
 }
 
 impl Room {
+    /// Puts a newcomer into the roster; `false` if a newer connection of its instance is elsewhere.
+    fn let_in(&mut self, join: &Join, ctx: &mut Context<Self>) -> bool {
+        let arrival = match join.kind {
+            JoinKind::Fresh => Arrival::Fresh,
+            JoinKind::Again => Arrival::Again,
+        };
+        let joined = self.roster.join(join.instance.clone(), join.key, join.presence.clone(), arrival);
+        let gives_way = match joined {
+            Joined::Replaces(older) => Some(older),
+            Joined::Superseded => Some(join.key),
+            Joined::New | Joined::Back => None,
+        };
+        if let Some(key) = gives_way {
+            self.ports.post(key.outlet, Order::Dismiss { key, refusal: None, why: Close::Replaced });
+        }
+        if (&joined, join.kind) == (&Joined::New, JoinKind::Fresh) {
+            self.announce_joined(&join.instance, Some(join.key));
+        }
+        if joined == Joined::Superseded {
+            return false;
+        }
+        self.tell_joined(&join.instance, ctx);
+        true
+    }
+
     fn log_view(&self) -> LogView {
-        LogView { epoch: self.context.backbone.epoch(), trimmed_to: self.trimmed_to, end: self.head }
+        LogView { epoch: self.epoch, trimmed_to: self.trimmed_to, end: self.head }
     }
 
     /// Where a reader starts, if the room knows without asking the log.
@@ -112,7 +140,7 @@ impl Room {
         let at = |after| Start { after, resync: None };
         let start = match join.since {
             Since::Latest => at(self.head),
-            Since::Cursor(cursor) if join.kind == JoinKind::Again => at(cursor.position),
+            Since::Cursor(cursor) if join.kind == JoinKind::Again && self.leads_on(cursor) => at(cursor.position),
             Since::Cursor(cursor) => self.start_in_ring(cursor)?,
             Since::Earliest | Since::Time(_) | Since::Instance => return None,
         };
@@ -121,6 +149,11 @@ impl Room {
             JoinKind::Fresh => self.ring.count_after(start.after)?,
         };
         Some(FoundStart { start, missed: missed.min(COUNT_TO), exact: missed <= COUNT_TO })
+    }
+
+    /// Whether a member of a room before this one stands in this one's log.
+    fn leads_on(&self, cursor: Cursor) -> bool {
+        cursor.epoch == self.epoch && cursor.position <= self.head
     }
 
     fn start_in_ring(&self, cursor: Cursor) -> Option<Start> {
@@ -144,10 +177,10 @@ impl Room {
                 return;
             };
             self.lookups.running += 1;
-            let (context, tenant, head, room) = (self.context.clone(), self.tenant.clone(), self.head, ctx.address());
-            let unkept = self.cursors.of(&join.instance);
+            let (context, tenant, room) = (self.context.clone(), self.tenant.clone(), ctx.address());
+            let (epoch, head, unkept) = (self.epoch, self.head, self.cursors.of(&join.instance));
             actix_rt::spawn(async move {
-                let found = look_up(&context, &tenant, &join, head, unkept).await;
+                let found = look_up(&context, &tenant, &join, (epoch, head), unkept).await;
                 // A room that is gone is replaced, and the session joins again.
                 let _ = room.send(StartFound { join, found }).await;
             });
@@ -159,6 +192,11 @@ impl Room {
             return; // it left or was replaced meanwhile
         }
         let after = found.start.after;
+        if let (JoinKind::Again, Some(reason)) = (join.kind, found.start.resync) {
+            let mut report = ResyncReport::new(reason, join.requested, self.epoch, after);
+            report.state = Some(self.figures());
+            return self.ports.post(join.key.outlet, Order::Resync { key: join.key, report, after });
+        }
         let greeting = match join.kind {
             JoinKind::Again => Bytes::new(),
             JoinKind::Fresh => self.greeting(&join, found),
@@ -171,7 +209,7 @@ impl Room {
     }
 
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
-        let (epoch, voice) = (self.context.backbone.epoch(), self.voice(&join.instance));
+        let (epoch, voice) = (self.epoch, self.voice(&join.instance));
         let config = &self.context.config;
         let FoundStart { start, missed, exact } = found;
         let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
@@ -215,11 +253,11 @@ async fn look_up(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     join: &Join,
-    head: Position,
+    (epoch, head): (Epoch, Position),
     unkept: Option<Position>,
 ) -> Result<FoundStart, BackboneError> {
     let start = match join.since {
-        Since::Instance => start_of_instance(context, tenant, &join.instance, head, unkept).await?,
+        Since::Instance => start_of_instance(context, tenant, &join.instance, (epoch, head), unkept).await?,
         ref since => find_start(context, tenant, since, log_view(context, tenant, head).await?, head).await?,
     };
     let counted = context.backbone.count_after(tenant, start.after, COUNT_TO + 1).await?;
@@ -231,23 +269,27 @@ async fn start_of_instance(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     instance: &InstanceId,
-    head: Position,
+    (epoch, head): (Epoch, Position),
     unkept: Option<Position>,
 ) -> Result<Start, BackboneError> {
-    // Neither moves backwards: the later one holds.
-    match context.backbone.cursor(tenant, instance).await?.max(unkept) {
-        Some(kept) => Ok(resume::from_kept(kept, log_view(context, tenant, head).await?)),
-        None => {
-            keep_first_cursor(context, tenant, instance, head).await;
-            Ok(Start { after: head, resync: None })
-        }
+    let unkept = unkept.map(|position| Cursor { epoch, position, fingerprint: None });
+    let kept = match (context.backbone.cursor(tenant, instance).await?, unkept) {
+        // Neither moves backwards within one log: the later one holds.
+        (Some(kept), Some(unkept)) if kept.epoch == unkept.epoch && kept.position > unkept.position => Some(kept),
+        (kept, unkept) => unkept.or(kept),
+    };
+    if let Some(kept) = kept {
+        return Ok(resume::from_cursor(kept, None, log_view(context, tenant, head).await?));
     }
+    let update = CursorUpdate { tenant: tenant.clone(), instance: instance.clone(), epoch, position: head };
+    keep_first_cursor(context, update).await;
+    Ok(Start { after: head, resync: None })
 }
 
 /// Keeps the place of an instance that relies on the node's cursor, before it is greeted: it gets what it misses even if
 /// the node is killed a moment later.
-async fn keep_first_cursor(context: &Arc<NodeContext>, tenant: &TenantId, instance: &InstanceId, head: Position) {
-    let update = CursorUpdate { tenant: tenant.clone(), instance: instance.clone(), position: head };
+async fn keep_first_cursor(context: &Arc<NodeContext>, update: CursorUpdate) {
+    let tenant = update.tenant.clone();
     if let Err(error) = context.backbone.keep_cursors(vec![update]).await {
         // A log that takes nothing more can still be read: the instance is let in.
         tracing::warn!(%tenant, %error, "a first cursor was not kept");
@@ -258,7 +300,7 @@ async fn keep_first_cursor(context: &Arc<NodeContext>, tenant: &TenantId, instan
 async fn log_view(context: &Arc<NodeContext>, tenant: &TenantId, known: Position) -> Result<LogView, BackboneError> {
     let extent = context.backbone.extent(tenant).await?;
     // The log may be ahead of the room: a cursor from another reader of the same log is good up to there.
-    Ok(LogView { epoch: context.backbone.epoch(), trimmed_to: extent.trimmed_to, end: extent.last.max(known) })
+    Ok(LogView { epoch: context.backbone.epoch(tenant), trimmed_to: extent.trimmed_to, end: extent.last.max(known) })
 }
 
 async fn find_start(

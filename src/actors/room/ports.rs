@@ -12,7 +12,7 @@ use super::super::{
     messages::{Entered, MemberKey, Order, Orders, RoomDied},
     outlet::Outlet,
 };
-use crate::model::InstanceId;
+use crate::model::{Epoch, InstanceId};
 
 #[derive(Debug)]
 struct Port {
@@ -60,6 +60,11 @@ impl Ports {
         }
     }
 
+    /// Who a member is.
+    pub(super) fn instance_of(&self, key: MemberKey) -> Option<&InstanceId> {
+        self.ports.get(&key.outlet)?.members.get(&key)
+    }
+
     /// Puts an order behind the others for one outlet.
     pub(super) fn post(&mut self, outlet: u64, order: Order) {
         if let Some(port) = self.ports.get_mut(&outlet) {
@@ -75,7 +80,7 @@ impl Ports {
     }
 
     /// Sends what waits to every outlet that can take it; returns the members of those that are gone.
-    pub(super) fn flush(&mut self, room: &Arc<Entered>) -> Vec<(InstanceId, MemberKey)> {
+    pub(super) fn flush(&mut self, room: &Arc<Entered>, epoch: Epoch) -> Vec<(InstanceId, MemberKey)> {
         let mut gone = Vec::new();
         for (id, port) in &mut self.ports {
             if port.waiting.is_empty() || !port.gate.is_open() {
@@ -83,7 +88,7 @@ impl Ports {
             }
             port.bytes = 0;
             let orders = mem::take(&mut port.waiting);
-            match port.addr.try_send(Orders { room: room.clone(), gate: port.gate.clone(), orders }) {
+            match port.addr.try_send(Orders { room: room.clone(), epoch, gate: port.gate.clone(), orders }) {
                 Ok(()) => port.gate.sent(),
                 // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.
                 Err(SendError::Full(orders)) => port.waiting = orders.orders,

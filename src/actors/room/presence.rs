@@ -4,10 +4,11 @@ use actix::{Context, Handler};
 
 use super::Room;
 use crate::{
-    actors::messages::{Join, Leave, MemberKey, Order},
+    actors::messages::{Leave, MemberKey, Order},
     model::{
         InstanceId,
-        roster::{Farewell, Left},
+        neighbours::News,
+        roster::{Farewell, Left, Reason, Whose},
     },
     wire::outgoing::Voice,
 };
@@ -37,29 +38,31 @@ impl Handler<Leave> for Room {
 impl Room {
     /// What the room says to or about an instance.
     pub(super) fn voice<'a>(&'a self, instance: &'a InstanceId) -> Voice<'a> {
-        Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.context.backbone.epoch() }
+        Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.epoch }
     }
 
     fn is_large(&self) -> bool {
         self.roster.len() > self.context.config.rooms.announce_limit
     }
 
-    pub(super) fn announce_joined(&mut self, join: &Join) {
+    /// Tells the members, except the one that joined if it is one of them.
+    pub(super) fn announce_joined(&mut self, instance: &InstanceId, except: Option<MemberKey>) {
         if self.is_large() {
             self.announcements.joined += 1;
             return;
         }
-        let frame = self.voice(&join.instance).joined(&join.presence);
+        let Some(presence) = self.roster.presence(instance) else { return };
+        let frame = self.voice(instance).joined(presence);
         let event_type = "instance_joined";
-        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type, except: Some(join.key) });
+        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type, except });
     }
 
-    fn announce_left(&mut self, instance: &InstanceId, reason: &'static str) {
+    pub(super) fn announce_left(&mut self, instance: &InstanceId, reason: Reason) {
         if self.is_large() {
             self.announcements.left += 1;
             return;
         }
-        let frame = self.voice(instance).left(reason);
+        let frame = self.voice(instance).left(reason.word());
         self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type: "instance_left", except: None });
     }
 
@@ -71,21 +74,30 @@ impl Room {
         ctx: &mut Context<Self>,
     ) {
         self.ports.leave(key);
+        self.forget_early(key);
         let now = self.context.uptime();
         match self.roster.leave(instance, key, how, now + self.context.config.heartbeat.timeout) {
             Left::Gone => {
-                let reason = if how == Farewell::Silent { "lost" } else { "closed" };
+                let reason = if how == Farewell::Silent { Reason::Lost } else { Reason::Closed };
                 self.announce_left(instance, reason);
+                self.tell(News::Left(instance.clone(), reason));
             }
-            Left::Missed | Left::Stale => {}
+            Left::Missed => self.tell(News::Missed(instance.clone())),
+            Left::Stale => {}
         }
         self.used_at = now;
         self.tick_later(ctx);
     }
 
     pub(super) fn expire_missed(&mut self) {
-        for instance in self.roster.expire(self.context.uptime()) {
-            self.announce_left(&instance, "lost");
+        if !self.roster.misses_somebody() {
+            return;
+        }
+        for (instance, whose) in self.roster.expire(self.context.uptime()) {
+            self.announce_left(&instance, Reason::Lost);
+            if whose == Whose::Ours {
+                self.tell(News::Left(instance, Reason::Lost));
+            }
         }
     }
 

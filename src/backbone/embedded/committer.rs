@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -29,12 +29,6 @@ use crate::{
 
 /// How long the log refuses appends after a failure before it tries the store again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long a commit waits for the store's background work before it counts as failed.
-const BACKLOG_PATIENCE: Duration = Duration::from_secs(30);
-/// The store blocks in a commit, for ever if its own thread died, at 4 waiting memories and 20 unmerged files: stay below.
-const MOST_MEMORIES: usize = 3;
-const MOST_FILES: usize = 18;
-
 /// Whether the store takes writes.
 enum Health {
     Well,
@@ -93,12 +87,18 @@ impl Committer {
             let until = if self.trims.is_empty() { self.next_sweep } else { Instant::now() };
             let mut work = self.shared.queue.take(bounds, until);
             let closing = work.closing;
+            let removals = std::mem::take(&mut work.removals);
             for (trim, done) in work.trims.drain(..) {
                 let target = self.target(trim);
                 self.trims.push_back((target, Some(done)));
             }
             self.recover();
             self.commit(work);
+            for (positions, done) in removals {
+                let removed = self.change(|store, rooms, tail| retention::remove(store, rooms, tail, &positions));
+                // The asker may have gone.
+                let _ = done.send(removed.map_err(BackboneError::Store));
+            }
             if closing {
                 return;
             }
@@ -182,7 +182,7 @@ impl Committer {
             return Err(Failure::Check(Fault::Stopped));
         };
         // Nothing was written, but the store has to be opened again: a commit's failure.
-        wait_for_background(store).map_err(Failure::Commit)?;
+        store.wait_for_background().map_err(Failure::Commit)?;
         let (rooms, tail) = (&mut self.rooms, self.tail);
         let attempt = AssertUnwindSafe(|| {
             let mut group = Group::new(store, rooms, tail, now());
@@ -301,13 +301,15 @@ impl Committer {
     fn trim(&mut self) {
         let Some((target, _)) = self.trims.front() else { return };
         let target = *target;
-        let result = match &self.health {
-            Health::Well => self.trim_step(target),
-            Health::Paused { cause, .. } | Health::Broken { cause } => Err(cause.clone()),
-        };
+        let mut progress = Progress::Done;
+        let result = self.change(|store, rooms, tail| {
+            let (tail, done) = retention::step(store, rooms, tail, target)?;
+            progress = done;
+            Ok(tail)
+        });
         let result = match result {
-            Ok(Progress::More) => return,
-            Ok(Progress::Done) => Ok(()),
+            Ok(()) if progress == Progress::More => return,
+            Ok(()) => Ok(()),
             Err(cause) => Err(BackboneError::Store(cause)),
         };
         if let Some((_, Some(done))) = self.trims.pop_front() {
@@ -316,24 +318,29 @@ impl Committer {
         }
     }
 
-    fn trim_step(&mut self, target: Target) -> Result<Progress, String> {
+    /// Takes something out of the store, if it takes changes now.
+    fn change(&mut self, change: impl FnOnce(&Store, &mut Rooms, Tail) -> Result<Tail, Failure>) -> Result<(), String> {
+        if let Health::Paused { cause, .. } | Health::Broken { cause } = &self.health {
+            return Err(cause.clone());
+        }
         let shared = self.shared.clone();
-        let stepped = {
+        let changed = {
             let store = shared.store();
             let store = store.as_ref().ok_or("the log's store is closed")?;
-            wait_for_background(store)
+            store
+                .wait_for_background()
                 .map_err(Failure::Commit)
-                .and_then(|()| retention::step(store, &mut self.rooms, self.tail, target))
+                .and_then(|()| change(store, &mut self.rooms, self.tail))
         };
-        match stepped {
-            Ok((tail, progress)) => {
+        match changed {
+            Ok(tail) => {
                 self.tail = tail;
                 self.shared.counters.trimmed(tail);
-                Ok(progress)
+                Ok(())
             }
             Err(failure) => {
                 match &failure {
-                    Failure::Check(fault) => warn!(%fault, "trimming stopped: the store could not be read"),
+                    Failure::Check(fault) => warn!(%fault, "nothing was trimmed: the store could not be read"),
                     Failure::Commit(fault) => self.failed(fault),
                 }
                 Err(failure.to_string())
@@ -372,21 +379,6 @@ fn answer(appends: Vec<(Append, Reply)>, answers: Answers) {
 fn sweep_after(config: &EmbeddedConfig) -> Instant {
     const DAY: Duration = Duration::from_secs(86_400);
     Instant::now() + config.sweep_interval.clamp(Duration::from_millis(1), DAY)
-}
-
-fn wait_for_background(store: &Store) -> Result<(), Fault> {
-    let begin = Instant::now();
-    loop {
-        let backlog = store.backlog();
-        if backlog.memories < MOST_MEMORIES && backlog.files < MOST_FILES {
-            return Ok(());
-        }
-        if begin.elapsed() > BACKLOG_PATIENCE {
-            return Err(Fault::Stopped);
-        }
-        // A thread of its own that has nothing else to do until the store is through.
-        thread::park_timeout(Duration::from_millis(2));
-    }
 }
 
 fn now() -> Timestamp {

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     backbone::{BackboneError, Feed, FeedSender, Stored, feed},
-    model::{Position, TenantId},
+    model::{Epoch, Position, TenantId},
 };
 
 #[derive(Debug, Default)]
@@ -22,14 +22,15 @@ struct State {
 /// Who follows what.
 #[derive(Debug)]
 pub struct Live {
+    epoch: Epoch,
     state: Mutex<State>,
     capacity: usize,
 }
 
 impl Live {
     /// No feeds yet; each will hold at most `capacity` bytes.
-    pub fn new(end: Position, capacity: usize) -> Self {
-        Self { state: Mutex::new(State { end, ..State::default() }), capacity }
+    pub fn new(epoch: Epoch, end: Position, capacity: usize) -> Self {
+        Self { epoch, state: Mutex::new(State { end, ..State::default() }), capacity }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -43,7 +44,7 @@ impl Live {
         if state.closed {
             return Err(BackboneError::Unavailable("the log is closed".into()));
         }
-        let (sender, reader) = feed(state.end, self.capacity);
+        let (sender, reader) = feed(self.epoch, state.end, self.capacity);
         let feeds = state.feeds.entry(tenant.clone()).or_default();
         feeds.retain(|feed| !feed.is_abandoned());
         feeds.push(sender);
@@ -84,6 +85,11 @@ impl Live {
             feeds.retain(|feed| !feed.is_abandoned());
             !feeds.is_empty()
         });
+    }
+
+    /// The end of the log as it was given to those who follow.
+    pub fn end(&self) -> Position {
+        self.state().end
     }
 
     /// Ends every feed: the log moved to `end` in a way that was not published.

@@ -30,6 +30,8 @@ pub enum Task {
     Tally(TenantId, Bytes, Done),
     /// Trim now.
     Trim(Trim, Done),
+    /// Take out these records, wherever they stand.
+    Remove(Vec<Position>, Done),
 }
 
 /// What a trim on demand takes away.
@@ -52,6 +54,8 @@ pub struct Work {
     pub tallies: Vec<(TenantId, Bytes, Done)>,
     /// Trims.
     pub trims: Vec<(Trim, Done)>,
+    /// Removals.
+    pub removals: Vec<(Vec<Position>, Done)>,
     /// Whether the log is to close once this is done and nothing waits.
     pub closing: bool,
 }
@@ -155,6 +159,7 @@ impl Queue {
                 Some(Task::Cursors(updates, done)) => work.cursors.push((updates, done)),
                 Some(Task::Tally(tenant, tally, done)) => work.tallies.push((tenant, tally, done)),
                 Some(Task::Trim(trim, done)) => work.trims.push((trim, done)),
+                Some(Task::Remove(positions, done)) => work.removals.push((positions, done)),
                 None => break,
             }
         }
@@ -182,6 +187,6 @@ fn body_bytes(task: &Task) -> usize {
     match task {
         Task::Append(append, _) => append.body.len(),
         Task::Tally(_, tally, _) => tally.len(),
-        Task::Cursors(..) | Task::Trim(..) => 0,
+        Task::Cursors(..) | Task::Trim(..) | Task::Remove(..) => 0,
     }
 }

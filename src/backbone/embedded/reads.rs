@@ -11,7 +11,7 @@ use super::{
     store::{Fault, Store},
 };
 use crate::{
-    backbone::{EntityPage, Extent, Page, ReadBudget, Stored},
+    backbone::{EntityMark, EntityPage, Extent, Page, ReadBudget, Stored},
     model::{EntityKey, InstanceId, Position, TenantId, Timestamp},
 };
 
@@ -130,19 +130,25 @@ pub fn count_after(store: &Store, tenant: &TenantId, after: Position, at_most: u
     Ok(count)
 }
 
-/// See [`crate::backbone::Backbone::position_at`]. Positions have no holes in the order table, so the first record whose
-/// `high` reaches the time is found by halving; every record stored at the time or later stands there or behind.
+/// See [`crate::backbone::Backbone::position_at`]. `high` never falls, so the first record whose `high` reaches the time is
+/// found by halving; every record stored at the time or later stands there or behind.
 pub fn position_at(store: &Store, tenant: &TenantId, time: Timestamp) -> Result<Position, Fault> {
     let view = View::new(store, tenant)?;
     let tail = view.tail()?;
     let (mut before, mut reached) = (tail.trimmed, tail.end + 1);
     while before + 1 < reached {
         let middle = before + (reached - before) / 2;
-        let row = view.at.get(&view.store.order, middle.to_be_bytes())?.ok_or(Damaged("order"))?;
+        // A record that was taken out leaves a hole; the next one stands for it.
+        let range = (Bound::Included(middle.to_be_bytes()), Bound::Excluded(reached.to_be_bytes()));
+        let Some(row) = view.at.range(&view.store.order, range).next() else {
+            reached = middle;
+            continue;
+        };
+        let (key, row) = row.into_inner()?;
         if OrderRow::decode(&row)?.high >= time {
             reached = middle;
         } else {
-            before = middle;
+            before = rows::read_u64(&key, "order")?;
         }
     }
     Ok(Position(before))
@@ -156,19 +162,25 @@ pub fn entity(store: &Store, tenant: &TenantId, key: &EntityKey) -> Result<Optio
     row.map(|row| view.entity(&room, &row)).transpose()
 }
 
-/// See [`crate::backbone::Backbone::entities`].
+/// See [`crate::backbone::Backbone::entities`]. Entities come by rising key. A mark holds where the log stood when the first
+/// page was read, in eight bytes, and the row after which to go on.
 pub fn entities(
     store: &Store,
     tenant: &TenantId,
-    after: Option<&EntityKey>,
+    from: Option<EntityMark>,
     budget: ReadBudget,
 ) -> Result<EntityPage, Fault> {
     let view = View::new(store, tenant)?;
-    let mut page = EntityPage { as_of: Position(view.tail()?.end), ..EntityPage::default() };
+    let (as_of, after) = match from.as_ref().map(|EntityMark(mark)| mark.split_first_chunk::<8>()) {
+        Some(Some((as_of, after))) => (Position(u64::from_be_bytes(*as_of)), Some(after)),
+        Some(None) => return Err(Damaged("mark").into()),
+        None => (Position(view.tail()?.end), None),
+    };
+    let mut page = EntityPage { as_of, ..EntityPage::default() };
     let Some(room) = view.room else { return Ok(page) };
     let prefix = room.room.to_be_bytes();
     let low = match after {
-        Some(key) => Bound::Excluded(rows::entity_key(room.room, key)),
+        Some(row) => Bound::Excluded(row.to_vec()),
         None => Bound::Included(prefix.to_vec()),
     };
     // UTF-8 never holds 0xff, so this lies behind every key of the room and before the next room's.
@@ -178,7 +190,8 @@ pub fn entities(
         let (key, value) = row.into_inner()?;
         let record = view.entity(&room, &value)?;
         if !spent.takes(record.body.len()) {
-            page.more = true;
+            let last = page.entities.last().map(|(key, _)| rows::entity_key(room.room, key));
+            page.next = last.map(|last| EntityMark([&as_of.0.to_be_bytes()[..], &last].concat().into()));
             break;
         }
         page.entities.push((rows::entity_in(&key)?, record));

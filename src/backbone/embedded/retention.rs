@@ -1,9 +1,12 @@
-//! Trimming: the oldest records first, a bounded number at a time.
+//! Trimming: the oldest records first, a bounded number at a time; and taking out single records of a log used as a queue.
 //!
 //! Owns: what is too old or too much, and that an entity's last record outlives its place in the log. Must not know: the
 //! clock, queues.
 
-use std::{collections::HashMap, ops::Bound};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+};
 
 use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
 
@@ -48,8 +51,7 @@ pub enum Progress {
 
 /// Trims some records; returns the log's state behind it.
 pub fn step(store: &Store, rooms: &mut Rooms, tail: Tail, target: Target) -> Result<(Tail, Progress), Failure> {
-    let mut trim =
-        Step { store, batch: store.db.batch().durability(Some(PersistMode::SyncData)), tail, trimmed: HashMap::new() };
+    let mut trim = Step::new(store, tail);
     let mut progress = Progress::Done;
     // From behind what is gone: trimmed rows leave marks that cost time to step over.
     let from = (Bound::Excluded(tail.trimmed.to_be_bytes()), Bound::Unbounded);
@@ -63,10 +65,41 @@ pub fn step(store: &Store, rooms: &mut Rooms, tail: Tail, target: Target) -> Res
         if !target.takes(position, &row, trim.tail.bytes) {
             break;
         }
-        trim.record(position, &row)?;
+        trim.erase(position, &row)?;
+        trim.tail.trimmed = position.0;
+        trim.trimmed.insert(row.room, position);
     }
     let tail = trim.commit(rooms)?;
     Ok((tail, progress))
+}
+
+/// Takes out single records; those that are gone already are left out. What was trimmed ends before the first record that
+/// is left.
+pub fn remove(store: &Store, rooms: &mut Rooms, tail: Tail, positions: &[Position]) -> Result<Tail, Failure> {
+    let mut removal = Step::new(store, tail);
+    let (mut gone, mut touched) = (BTreeSet::new(), BTreeSet::new());
+    for position in positions {
+        if let Some(row) = store.order.get(position.0.to_be_bytes())?
+            && gone.insert(position.0)
+        {
+            let row = OrderRow::decode(&row)?;
+            touched.insert(row.room);
+            removal.erase(*position, &row)?;
+        }
+    }
+    let mut trimmed = tail.end;
+    for row in store.order.range((Bound::Excluded(tail.trimmed.to_be_bytes()), Bound::Unbounded)) {
+        let position = rows::read_u64(&row.key()?, "order")?;
+        if !gone.contains(&position) {
+            trimmed = position - 1;
+            break;
+        }
+    }
+    if trimmed > tail.trimmed {
+        removal.tail.trimmed = trimmed;
+        removal.trimmed = touched.into_iter().map(|room| (room, Position(trimmed))).collect();
+    }
+    removal.commit(rooms)
 }
 
 struct Step<'a> {
@@ -77,8 +110,13 @@ struct Step<'a> {
     trimmed: HashMap<u32, Position>,
 }
 
-impl Step<'_> {
-    fn record(&mut self, position: Position, row: &OrderRow) -> Result<(), Fault> {
+impl<'a> Step<'a> {
+    fn new(store: &'a Store, tail: Tail) -> Self {
+        let batch = store.db.batch().durability(Some(PersistMode::SyncData));
+        Self { store, batch, tail, trimmed: HashMap::new() }
+    }
+
+    fn erase(&mut self, position: Position, row: &OrderRow) -> Result<(), Fault> {
         let key = rows::room_position(row.room, position);
         if row.is_entity {
             self.keep_entity(position, row.room, &key)?;
@@ -86,9 +124,7 @@ impl Step<'_> {
         self.batch.remove(&self.store.log, key);
         self.batch.remove(&self.store.order, position.0.to_be_bytes());
         self.batch.remove(&self.store.dedupe, rows::dedupe_key(row.room, row.dedupe));
-        self.tail.trimmed = position.0;
         self.tail.bytes = self.tail.bytes.saturating_sub(u64::from(row.size));
-        self.trimmed.insert(row.room, position);
         Ok(())
     }
 
@@ -105,7 +141,7 @@ impl Step<'_> {
     }
 
     fn commit(mut self, rooms: &mut Rooms) -> Result<Tail, Failure> {
-        if self.trimmed.is_empty() {
+        if self.batch.is_empty() {
             return Ok(self.tail);
         }
         for (room, to) in &self.trimmed {

@@ -7,6 +7,8 @@ use std::{
     io,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
@@ -25,6 +27,12 @@ const LOG_MEMORY_BYTES: u64 = 16 << 20;
 const SIDE_MEMORY_BYTES: u64 = 4 << 20;
 /// The journals' size from which tables that hold them back are written out, bytes; bounds the time to open after a crash.
 const JOURNALS_BYTES: u64 = 128 << 20;
+
+/// How long a commit waits for the store's background work before it counts as failed.
+const BACKLOG_PATIENCE: Duration = Duration::from_secs(30);
+/// The store blocks in a commit, for ever if its own thread died, at 4 waiting memories and 20 unmerged files: stay below.
+const MOST_MEMORIES: usize = 3;
+const MOST_FILES: usize = 18;
 
 /// Why a data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -241,9 +249,25 @@ impl Store {
         Ok(row.map(|row| RoomRow::decode(&row)).transpose()?)
     }
 
+    /// Waits until the store's own background work has caught up so far that a commit does not block.
+    pub fn wait_for_background(&self) -> Result<(), Fault> {
+        let begin = Instant::now();
+        loop {
+            let backlog = self.backlog();
+            if backlog.memories < MOST_MEMORIES && backlog.files < MOST_FILES {
+                return Ok(());
+            }
+            if begin.elapsed() > BACKLOG_PATIENCE {
+                return Err(Fault::Stopped);
+            }
+            // A thread of its own that has nothing else to do until the store is through.
+            thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+
     /// How far the store's own background work is behind: the greatest number of a table's memories that wait to be
     /// written and of files that wait to be merged.
-    pub fn backlog(&self) -> Backlog {
+    fn backlog(&self) -> Backlog {
         let tables = [&self.meta, &self.log, &self.order, &self.dedupe, &self.entities];
         Backlog {
             memories: tables.iter().map(|table| table.sealed_memtable_count()).max().unwrap_or_default(),
@@ -254,9 +278,9 @@ impl Store {
 
 /// See [`Store::backlog`].
 #[derive(Clone, Copy, Debug)]
-pub struct Backlog {
+struct Backlog {
     /// Memories waiting to be written.
-    pub memories: usize,
+    memories: usize,
     /// Files waiting to be merged.
-    pub files: usize,
+    files: usize,
 }

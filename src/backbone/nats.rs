@@ -1,0 +1,592 @@
+//! The log on NATS: streams in JetStream, one tail a shard, signals over core subjects.
+//!
+//! Owns: [`NatsLog`], its settings, and what its parts share; the parts are below. `docs/nats.md` says what lies where and
+//! what each promise rests on.
+
+mod api;
+mod conditions;
+pub mod definition;
+mod direct;
+mod kept;
+mod line;
+mod lines;
+mod names;
+mod publisher;
+mod reads;
+mod search;
+mod setup;
+mod shard;
+mod tail;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::future::{self, BoxFuture, FutureExt};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::{Notify, mpsc, watch},
+    time::{sleep, timeout},
+};
+
+use self::{
+    definition::Shape,
+    line::{Line, Target, TargetError},
+    names::Names,
+    publisher::Job,
+    setup::SetupError,
+    shard::{Followed, Found, Shard},
+};
+use super::{
+    Append, AppendError, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Expect, Extent, Feed,
+    Figure, FigureValue, Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
+};
+use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
+
+pub use line::{Credentials, Tls};
+
+/// Threads of the runtime that the connection lives on.
+const THREADS: usize = 2;
+/// How long opening waits for NATS before it goes on without.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// Pause between two looks at a NATS that cannot be stood on.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long a STATE that says it is caught up must have stood to be believed.
+const STOOD_LONG: Duration = Duration::from_secs(20);
+/// How long a room waits for its feed before it asks again.
+const FEED: Duration = Duration::from_secs(3);
+/// How long trouble is told after it was last met.
+const TROUBLE_HOLDS: Duration = Duration::from_secs(5);
+/// What headers add to a message, at most.
+const HEADERS: usize = 256;
+/// What the envelope adds to a client's message, and room to spare.
+const OVERHEAD: usize = 4_096;
+
+/// Settings of a log on NATS; all are the caller's.
+#[derive(Clone, Debug)]
+pub struct NatsConfig {
+    /// The cluster's servers.
+    pub urls: Vec<String>,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// How the line is secured.
+    pub tls: Tls,
+    /// What all subjects begin with: lower-case letters, digits, `_`, `-`.
+    pub prefix: String,
+    /// Shards, fixed when the system is installed.
+    pub shards: u16,
+    /// Copies of each stream.
+    pub replicas: u16,
+    /// Records older than this are trimmed; `None` keeps them.
+    pub retention_age: Option<Duration>,
+    /// Bytes of records over all shards; `None` sets no bound.
+    pub retention_bytes: Option<u64>,
+    /// Appends that may wait.
+    pub queue_appends: usize,
+    /// Appends that may be on their way to the stream at a time.
+    pub window: usize,
+    /// Bytes that a feed holds before it lags.
+    pub feed_bytes: usize,
+    /// The largest body that will be appended, for a warning at start.
+    pub largest_body: usize,
+    /// Messages that may wait in one subscription before some are dropped (and read again).
+    pub subscription_capacity: usize,
+}
+
+/// Why a log on NATS cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The target is none.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// NATS is there, and wrong. One line, with the mend.
+    #[error("NATS cannot be used: {0}")]
+    Wrong(String),
+    /// No threads, no timers.
+    #[error("cannot start a runtime for NATS: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// How NATS stands.
+#[derive(Clone, Debug)]
+enum Standing {
+    /// Not reached yet.
+    Waiting(String),
+    /// Reached, and not usable.
+    Wrong(String),
+    /// Checked.
+    Ready,
+}
+
+/// What the parts share.
+struct Shared {
+    line: Line,
+    shape: Shape,
+    shards: Vec<Arc<Shard>>,
+    hub: Arc<Hub>,
+    standing: watch::Sender<Standing>,
+    /// Told when the streams should be looked at.
+    look_again: Notify,
+    jobs: mpsc::Sender<Job>,
+    /// Appends taken and not answered.
+    busy: Arc<AtomicUsize>,
+    most_busy: usize,
+    closing: watch::Sender<bool>,
+    closed: watch::Sender<bool>,
+    cursors: kept::Memory,
+    /// What went wrong last, and when.
+    trouble: Mutex<Option<(Instant, String)>>,
+    /// When the line last came up.
+    up_since: Mutex<Instant>,
+    runtime: Handle,
+    foreign: AtomicU64,
+    tails_remade: AtomicU64,
+    largest_body: usize,
+}
+
+/// Figures since the log was opened, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NatsStats {
+    /// Messages under a subject that is no record's: dropped.
+    pub foreign: u64,
+    /// Times that a tail was made anew.
+    pub tails_remade: u64,
+    /// Connections to NATS.
+    pub connections: u64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn shard_of(&self, tenant: &TenantId) -> &Arc<Shard> {
+        &self.shards[usize::from(self.shape.names.shard_of(tenant))]
+    }
+
+    fn count_foreign(&self) {
+        self.foreign.fetch_add(1, Relaxed);
+        tracing::warn!("a message under a subject that is no record's was dropped");
+    }
+
+    /// Notes what keeps appends from the log.
+    fn trouble(&self, why: &str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = Some((Instant::now(), why.to_owned()));
+    }
+
+    fn all_is_well(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn has_stood_for_long(&self) -> bool {
+        self.up_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > STOOD_LONG
+    }
+
+    fn health(&self) -> Health {
+        match &*self.standing.borrow() {
+            Standing::Waiting(why) => return Health::Down(format!("waiting for NATS: {why}")),
+            Standing::Wrong(why) => return Health::Down(why.clone()),
+            Standing::Ready => {}
+        }
+        if !self.line.is_up() {
+            return Health::Degraded("no connection to NATS".into());
+        }
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*trouble {
+            Some((at, why)) if at.elapsed() < TROUBLE_HOLDS => Health::Degraded(why.clone()),
+            _ => Health::Serving,
+        }
+    }
+
+    /// Looks at NATS until it can be stood on, and again whenever something is odd.
+    async fn keep_watch(self: Arc<Self>) {
+        let mut connections = self.line.connections();
+        loop {
+            let found = match setup::check_server(&self.line, self.largest_body + OVERHEAD) {
+                Ok(warning) => {
+                    let known: Vec<_> = self.shards.iter().map(|shard| shard.end()).collect();
+                    setup::streams(&self.line, &self.shape, &known).await.map(|logs| (logs, warning))
+                }
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok((logs, warning)) => {
+                    self.stand_on(&logs, warning);
+                    tokio::select! {
+                        // Not more often than that, whatever goes wrong.
+                        () = self.look_again.notified() => sleep(LOOK_AGAIN).await,
+                        _ = connections.changed() => self.line_is_new(),
+                    }
+                    continue;
+                }
+                Err(SetupError::Wrong(why)) => self.stand_aside(Standing::Wrong(why)),
+                Err(SetupError::Away(why)) => self.stand_aside(Standing::Waiting(why)),
+            }
+            tokio::select! {
+                () = sleep(LOOK_AGAIN) => {}
+                _ = connections.changed() => self.line_is_new(),
+            }
+        }
+    }
+
+    fn line_is_new(&self) {
+        *self.up_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.hub.miss_all();
+    }
+
+    fn stand_on(&self, logs: &[setup::LogStart], warning: Option<setup::Warning>) {
+        for (shard, log) in self.shards.iter().zip(logs) {
+            if shard.found(log.epoch, log.end) == Found::Another {
+                tracing::warn!(stream = shard.log, epoch = %log.epoch, "the log was made anew: every reader starts over");
+            }
+        }
+        let was_ready = matches!(self.standing.send_replace(Standing::Ready), Standing::Ready);
+        if !was_ready {
+            warning.iter().for_each(|warning| tracing::warn!("{warning}"));
+            tracing::info!(shards = logs.len(), replicas = self.shape.replicas, "the log on NATS is ready");
+        }
+        self.shards.iter().for_each(|shard| shard.wake.notify_one());
+    }
+
+    fn stand_aside(&self, standing: Standing) {
+        self.standing.send_modify(|before| {
+            match (&*before, &standing) {
+                // Once it was good, only a wrong setting unmakes that; being away is the line's business.
+                (Standing::Ready, Standing::Waiting(_)) => return,
+                (Standing::Wrong(before), Standing::Wrong(why)) if before == why => {}
+                (_, Standing::Wrong(why)) => tracing::error!("NATS cannot be used: {why}"),
+                (Standing::Waiting(before), Standing::Waiting(why)) if before == why => {}
+                (_, Standing::Waiting(why)) => tracing::warn!("waiting for NATS: {why}"),
+                (_, Standing::Ready) => {}
+            }
+            *before = standing;
+        });
+    }
+}
+
+/// The log on NATS.
+pub struct NatsLog {
+    shared: Arc<Shared>,
+    /// Repeats on their way to the search; gone when the log is closed.
+    careful: Mutex<Option<mpsc::Sender<Job>>>,
+    signals: lines::Lines,
+    runtime: Option<Runtime>,
+}
+
+impl fmt::Debug for NatsLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsLog").field("shape", &self.shared.shape).finish_non_exhaustive()
+    }
+}
+
+impl NatsLog {
+    /// Connects. Waits a few seconds for NATS to be there; if it is not, the log opens all the same and looks for it in the
+    /// background.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]; a NATS that is merely away is no error.
+    pub async fn open(config: NatsConfig) -> Result<Self, OpenError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("nats")
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let opened = handle.spawn(Self::open_within(config, runtime));
+        opened.await.map_err(|error| std::io::Error::other(error.to_string()))?
+    }
+
+    async fn open_within(config: NatsConfig, runtime: Runtime) -> Result<Self, OpenError> {
+        let names = Names::new(&config.prefix, config.shards);
+        let target = Target {
+            urls: config.urls,
+            credentials: config.credentials,
+            tls: config.tls,
+            inbox_prefix: names.inbox_prefix(),
+            subscription_capacity: config.subscription_capacity,
+        };
+        let line = match Line::open(&target).await {
+            Ok(line) => line,
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(error.into());
+            }
+        };
+        let shards = (0..names.shards()).map(|shard| Arc::new(Shard::new(&names, shard, config.feed_bytes)));
+        let (jobs, waiting) = mpsc::channel(config.queue_appends.max(1));
+        let (careful, searched) = mpsc::channel(config.queue_appends.max(1));
+        let max_bytes = config.retention_bytes.map(|bytes| bytes / u64::from(names.shards()));
+        let shared = Arc::new(Shared {
+            shards: shards.collect(),
+            shape: Shape { names, replicas: config.replicas, max_age: config.retention_age, max_bytes },
+            hub: Arc::default(),
+            standing: watch::Sender::new(Standing::Waiting("no connection yet".into())),
+            look_again: Notify::new(),
+            jobs,
+            busy: Arc::default(),
+            most_busy: config.queue_appends,
+            closing: watch::Sender::new(false),
+            closed: watch::Sender::new(false),
+            cursors: kept::Memory::default(),
+            trouble: Mutex::default(),
+            up_since: Mutex::new(Instant::now()),
+            runtime: runtime.handle().clone(),
+            foreign: AtomicU64::default(),
+            tails_remade: AtomicU64::default(),
+            largest_body: config.largest_body,
+            line,
+        });
+        runtime.spawn(publisher::run(shared.clone(), waiting, config.window.max(1)));
+        runtime.spawn(search::run(shared.clone(), searched));
+        runtime.spawn(shared.clone().keep_watch());
+        for shard in &shared.shards {
+            runtime.spawn(tail::run(shared.clone(), shard.clone()));
+        }
+        let signals = lines::Lines::start(&shared);
+        let log = Self { careful: Mutex::new(Some(careful)), signals, runtime: Some(runtime), shared };
+        log.first_look().await?;
+        Ok(log)
+    }
+
+    async fn first_look(&self) -> Result<(), OpenError> {
+        let mut standing = self.shared.standing.subscribe();
+        let decided = standing.wait_for(|standing| !matches!(standing, Standing::Waiting(_)));
+        match timeout(FIRST_LOOK, decided).await {
+            Ok(Ok(standing)) => match &*standing {
+                Standing::Wrong(why) => Err(OpenError::Wrong(why.clone())),
+                Standing::Ready | Standing::Waiting(_) => Ok(()),
+            },
+            // Away, which is no error: appends go to the journal, rooms wait.
+            _ => Ok(()),
+        }
+    }
+
+    /// The figures now.
+    pub fn stats(&self) -> NatsStats {
+        NatsStats {
+            foreign: self.shared.foreign.load(Relaxed),
+            tails_remade: self.shared.tails_remade.load(Relaxed),
+            connections: *self.shared.line.connections().borrow(),
+        }
+    }
+
+    /// What the parts share, for a question; refused when the log is closed or was never reached.
+    fn open_shared(&self) -> Result<Arc<Shared>, BackboneError> {
+        let shared = &self.shared;
+        if *shared.closing.borrow() {
+            return Err(BackboneError::Unavailable("the log is closed".into()));
+        }
+        match &*shared.standing.borrow() {
+            Standing::Waiting(why) | Standing::Wrong(why) => Err(BackboneError::Unavailable(why.clone())),
+            Standing::Ready => Ok(shared.clone()),
+        }
+    }
+
+    /// Asks, unless nobody can be asked.
+    fn ask<T, F>(&self, question: impl FnOnce(Arc<Shared>) -> F) -> BoxFuture<'static, Result<T, BackboneError>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, BackboneError>> + Send + 'static,
+    {
+        match self.open_shared() {
+            Ok(shared) => question(shared).boxed(),
+            Err(error) => future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn refuse(&self, append: &Append) -> Option<AppendError> {
+        let shared = &self.shared;
+        if *shared.closing.borrow() {
+            return Some(AppendError::Closed);
+        }
+        if shared.busy.load(Relaxed) >= shared.most_busy {
+            return Some(AppendError::Busy);
+        }
+        let limit = match shared.line.client().max_payload() {
+            0 => usize::MAX, // not connected yet
+            payload => payload.saturating_sub(HEADERS),
+        };
+        (append.body.len() > limit).then_some(AppendError::TooLarge { limit })
+    }
+}
+
+impl Drop for NatsLog {
+    fn drop(&mut self) {
+        self.shared.closing.send_replace(true);
+        self.shared.shards.iter().for_each(|shard| shard.close());
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Backbone for NatsLog {
+    fn epoch(&self, tenant: &TenantId) -> Epoch {
+        self.shared.shard_of(tenant).epoch()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let NatsStats { foreign, tails_remade, connections } = self.stats();
+        let counter = |name, help, value: u64| Figure { name, help, value: FigureValue::Counter(value as f64) };
+        vec![
+            counter("nats_foreign_messages", "Messages under subjects that are no record's, dropped", foreign),
+            counter("nats_tails_remade", "Times that a shard's consumer was made anew", tails_remade),
+            counter("nats_connections", "Connections made to NATS", connections),
+        ]
+    }
+
+    fn known_end(&self, tenant: &TenantId) -> Position {
+        self.shared.shard_of(tenant).end()
+    }
+
+    fn append(&self, append: Append, reply: Reply) {
+        if let Some(refused) = self.refuse(&append) {
+            return reply.send(Err(refused));
+        }
+        let shard = self.shared.shard_of(&append.tenant).clone();
+        let subject = self.shared.shape.names.record(&append.tenant, &append.subject);
+        let expected = match append.expect {
+            Expect::Anything => None,
+            Expect::Version(position) => Some(position.0),
+        };
+        let is_first = append.expect == Expect::Version(Position::START);
+        let is_repeat = append.first_tried.is_some();
+        let counted = publisher::Counted::new(&self.shared.busy);
+        let began = Instant::now();
+        let job = Job { append, reply, shard, subject, expected, began, uncertain: false, tries: 0, _counted: counted };
+        if is_first {
+            // LOG would take it for an entity that it has only forgotten.
+            return conditions::settle(self.shared.clone(), job);
+        }
+        let queue = match &*self.careful.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(careful) if is_repeat => careful.clone(),
+            _ => self.shared.jobs.clone(),
+        };
+        if let Err(refused) = queue.try_send(job) {
+            refused.into_inner().reply.send(Err(AppendError::Busy));
+        }
+    }
+
+    fn follow(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Feed, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(|shared| async move {
+            let soon = match shared.shard_of(&tenant).follow(&tenant)? {
+                Followed::Now(feed) => return Ok(feed),
+                Followed::Soon(soon) => soon,
+            };
+            match timeout(FEED, soon).await {
+                Ok(Ok(feed)) => Ok(feed),
+                _ => Err(BackboneError::Unavailable("the tail of the log cannot be made".into())),
+            }
+        })
+    }
+
+    fn read(
+        &self,
+        tenant: &TenantId,
+        after: Position,
+        budget: ReadBudget,
+    ) -> BoxFuture<'static, Result<Page, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(|shared| async move { shared.read(&tenant, after, budget).await })
+    }
+
+    fn extent(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Extent, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(|shared| async move { shared.extent(&tenant).await })
+    }
+
+    fn last_at(&self, tenant: &TenantId, at: Position) -> BoxFuture<'static, Result<Position, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(move |shared| async move { shared.last_at(&tenant, at).await })
+    }
+
+    fn count_after(
+        &self,
+        tenant: &TenantId,
+        after: Position,
+        at_most: usize,
+    ) -> BoxFuture<'static, Result<usize, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(move |shared| async move { shared.count_after(&tenant, after, at_most).await })
+    }
+
+    fn position_at(&self, tenant: &TenantId, time: Timestamp) -> BoxFuture<'static, Result<Position, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(move |shared| async move { shared.position_at(&tenant, time).await })
+    }
+
+    fn entity(&self, tenant: &TenantId, key: &EntityKey) -> BoxFuture<'static, Result<Option<Stored>, BackboneError>> {
+        let (tenant, key) = (tenant.clone(), key.clone());
+        self.ask(|shared| async move { shared.entity(&tenant, &key).await })
+    }
+
+    fn entities(
+        &self,
+        tenant: &TenantId,
+        from: Option<EntityMark>,
+        budget: ReadBudget,
+    ) -> BoxFuture<'static, Result<EntityPage, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(move |shared| async move { shared.entities(&tenant, from, budget).await })
+    }
+
+    fn cursor(
+        &self,
+        tenant: &TenantId,
+        instance: &InstanceId,
+    ) -> BoxFuture<'static, Result<Option<Cursor>, BackboneError>> {
+        let (tenant, instance) = (tenant.clone(), instance.clone());
+        self.ask(|shared| async move { shared.cursor(&tenant, &instance).await })
+    }
+
+    fn keep_cursors(&self, updates: Vec<CursorUpdate>) -> BoxFuture<'static, Result<(), BackboneError>> {
+        self.ask(|shared| async move { shared.keep_cursors(updates).await })
+    }
+
+    fn tally(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Option<Bytes>, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(|shared| async move { shared.tally(&tenant).await })
+    }
+
+    fn keep_tally(&self, tenant: &TenantId, tally: Bytes) -> BoxFuture<'static, Result<(), BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(|shared| async move { shared.keep_tally(&tenant, tally).await })
+    }
+
+    fn signal(&self, channel: &Channel, body: Bytes) {
+        self.signals.send(self.shared.shape.names.channel(channel), body);
+    }
+
+    fn listen(&self, channel: Channel) -> BoxFuture<'static, Result<Signals, BackboneError>> {
+        let subscribed = self.signals.subscribed();
+        lines::Lines::listen(self.shared.clone(), subscribed, channel).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.shared.closing.send_replace(true);
+        *self.careful.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.shared.shards.iter().for_each(|shard| shard.close());
+        self.shared.hub.close();
+        let mut closed = self.shared.closed.subscribe();
+        async move {
+            // Fails only when the sender is gone, and with it the whole log.
+            let _ = closed.wait_for(|closed| *closed).await;
+        }
+        .boxed()
+    }
+}

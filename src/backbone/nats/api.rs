@@ -1,0 +1,190 @@
+//! What the JetStream API says, as far as we ask: the one place where its JSON becomes a type.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    line::{AskError, Line},
+    names,
+};
+use crate::{
+    backbone::Stored,
+    model::{DedupeId, Position, Timestamp},
+};
+
+/// JetStream's code for "stream not found".
+const NO_STREAM: u64 = 10_059;
+/// Its code for "no message found".
+const NO_MESSAGE: u64 = 10_037;
+
+/// A stream as it stands.
+#[derive(Debug, Deserialize)]
+pub struct StreamInfo {
+    /// Its settings.
+    pub config: Map<String, Value>,
+    /// What it holds.
+    pub state: StreamState,
+    /// Who leads it.
+    pub cluster: Option<ClusterInfo>,
+    /// What it is filled from.
+    #[serde(default)]
+    pub sources: Option<Vec<SourceInfo>>,
+    /// The server's clock when it answered.
+    pub ts: Option<String>,
+}
+
+/// What a stream holds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct StreamState {
+    /// Messages.
+    pub messages: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// The first one's sequence; one more than the last if there is none, 0 if there never was one.
+    pub first_seq: u64,
+    /// The last one's sequence.
+    pub last_seq: u64,
+    /// Consumers on it.
+    #[serde(default)]
+    pub consumer_count: u64,
+}
+
+/// Who leads a stream.
+#[derive(Debug, Deserialize)]
+pub struct ClusterInfo {
+    /// The leader's name; none while one is elected.
+    pub leader: Option<String>,
+}
+
+/// How far a source has been read.
+#[derive(Debug, Deserialize)]
+pub struct SourceInfo {
+    /// The stream that is read.
+    pub name: String,
+    /// Messages that are not read yet; 0 also while nobody knows.
+    #[serde(default)]
+    pub lag: u64,
+}
+
+impl StreamInfo {
+    /// Asks a stream's leader. `None`: there is no such stream.
+    pub async fn get(line: &Line, stream: &str) -> Result<Option<Self>, AskError> {
+        match line.ask(format!("STREAM.INFO.{stream}"), Vec::new()).await {
+            Ok(info) => Ok(Some(info)),
+            Err(AskError::Refused { code: NO_STREAM, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Everything up to here is gone.
+    pub fn trimmed_to(&self) -> Position {
+        Position(self.state.first_seq.saturating_sub(1))
+    }
+
+    /// A value in the stream's metadata.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.config.get("metadata")?.get(key)?.as_str()
+    }
+}
+
+/// A message as a stream's leader has it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its subject.
+    pub subject: String,
+    /// Its sequence.
+    pub seq: u64,
+    /// Its headers, as text.
+    headers: String,
+    /// Its content.
+    pub body: Bytes,
+    /// When the stream took it.
+    pub time: Timestamp,
+}
+
+/// Which message.
+#[derive(Clone, Debug)]
+pub enum Which<'a> {
+    /// The last on these subjects.
+    Last(&'a str),
+    /// The first on these subjects at or behind a sequence.
+    Next(u64, &'a str),
+    /// The one with this sequence.
+    At(u64),
+}
+
+impl Message {
+    /// Asks a stream's leader, which has everything that was acknowledged. `None`: there is no such message.
+    pub async fn get(line: &Line, stream: &str, which: Which<'_>) -> Result<Option<Self>, AskError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            message: Raw,
+        }
+        #[derive(Deserialize)]
+        struct Raw {
+            subject: String,
+            seq: u64,
+            #[serde(default)]
+            hdrs: String,
+            #[serde(default)]
+            data: String,
+            time: String,
+        }
+        let request = match which {
+            Which::Last(subject) => json!({ "last_by_subj": subject }),
+            Which::Next(seq, subject) => json!({ "seq": seq.max(1), "next_by_subj": subject }),
+            Which::At(seq) => json!({ "seq": seq }),
+        };
+        let answer = line.ask::<Answer>(format!("STREAM.MSG.GET.{stream}"), request.to_string().into_bytes()).await;
+        let raw = match answer {
+            Ok(Answer { message }) => message,
+            Err(AskError::Refused { code: NO_MESSAGE, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let strange = |what: &str| AskError::Away(format!("{stream} answered with {what} that cannot be read"));
+        let bytes = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| strange("bytes"));
+        Ok(Some(Self {
+            headers: String::from_utf8(bytes(&raw.hdrs)?).map_err(|_| strange("headers"))?,
+            body: bytes(&raw.data)?.into(),
+            time: Timestamp::parse(&raw.time).ok_or_else(|| strange("a time"))?,
+            subject: raw.subject,
+            seq: raw.seq,
+        }))
+    }
+
+    /// The headers, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        // The first line names the protocol.
+        let pairs = self.headers.lines().skip(1).filter_map(|line| line.split_once(':'));
+        pairs.map(|(name, value)| (name.trim(), value.trim()))
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The id under which it was appended.
+    pub fn dedupe(&self) -> Option<DedupeId> {
+        uuid::Uuid::try_parse(self.header("Nats-Msg-Id")?).ok().map(DedupeId)
+    }
+
+    /// Where a sourced message stands in the stream that it came from.
+    pub fn source_position(&self) -> Option<Position> {
+        source_position(self.header("Nats-Stream-Source")?)
+    }
+
+    /// As a record; `None` under a subject that is no record's.
+    pub fn into_stored(self, prefix: &str, position: Position) -> Option<Stored> {
+        let (_, rest) = names::split(prefix, &self.subject)?;
+        let subject = names::subject_in(rest)?;
+        Some(Stored { position, stored_at: self.time, subject, body: self.body })
+    }
+}
+
+/// The second word of `Nats-Stream-Source`.
+pub fn source_position(header: &str) -> Option<Position> {
+    header.split(' ').nth(1)?.parse().ok().map(Position)
+}

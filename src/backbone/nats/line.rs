@@ -1,0 +1,262 @@
+//! The connection to NATS: made once, kept for good, and its requests.
+//!
+//! Owns: whether there is a line and what the server complained about last; requests to the JetStream API. Must not
+//! know: what the streams mean.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_nats::{Client, ConnectOptions, Event, RequestErrorKind, ServerInfo, connection::State};
+use bytes::Bytes;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::sync::watch;
+
+/// How long an answer from the JetStream API may take.
+pub const ANSWER: Duration = Duration::from_secs(5);
+/// How often the line is tried; two pings without an answer end it.
+const PING: Duration = Duration::from_secs(2);
+/// The longest pause between two tries to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a complaint of the server explains what else went wrong.
+const COMPLAINT_HOLDS: Duration = Duration::from_secs(10);
+
+/// How a node proves to NATS who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Not, or by what stands in the URLs.
+    #[default]
+    None,
+    /// A `.creds` file (JWT and seed), or a file that holds an nkey seed alone.
+    File(PathBuf),
+}
+
+/// How the line is secured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether a server without TLS is refused.
+    pub required: bool,
+    /// Trusted roots beside the system's.
+    pub ca: Option<PathBuf>,
+    /// Our certificate and its key, for servers that verify clients.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Where and how to connect.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The servers, any of them.
+    pub urls: Vec<String>,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// How it is secured.
+    pub tls: Tls,
+    /// What all our inboxes begin with.
+    pub inbox_prefix: String,
+    /// Messages that may wait in one subscription.
+    pub subscription_capacity: usize,
+}
+
+/// Why a target is none.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The credentials cannot be read.
+    #[error("nats.credentials: {path} {why}")]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The URLs or certificates cannot be used.
+    #[error("cannot connect to NATS: {0}")]
+    Connect(String),
+}
+
+/// Why a request has no good answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody answered in time: no line, no leader, no permission. Says what is known.
+    #[error("{0}")]
+    Away(String),
+    /// The server refused.
+    #[error("{description} ({code})")]
+    Refused {
+        /// JetStream's own error code.
+        code: u64,
+        /// Its words.
+        description: String,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Complaint(Mutex<Option<(Instant, String)>>);
+
+impl Complaint {
+    fn note(&self, text: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), text));
+    }
+
+    fn recent(&self) -> Option<String> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().filter(|(at, _)| at.elapsed() < COMPLAINT_HOLDS).map(|(_, text)| text.clone())
+    }
+}
+
+/// The line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    client: Client,
+    /// Rises with every connection.
+    connections: watch::Receiver<u64>,
+    complaint: Arc<Complaint>,
+}
+
+impl Line {
+    /// Connects in the background, again and again, on the runtime that runs this.
+    ///
+    /// # Errors
+    ///
+    /// When the target cannot even be tried.
+    pub async fn open(target: &Target) -> Result<Self, TargetError> {
+        let (made, connections) = watch::channel(0);
+        let complaint = Arc::<Complaint>::default();
+        let noted = complaint.clone();
+        let mut options = ConnectOptions::new()
+            .name("continuum")
+            .custom_inbox_prefix(&target.inbox_prefix)
+            .ping_interval(PING)
+            .request_timeout(Some(ANSWER))
+            .subscription_capacity(target.subscription_capacity)
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .reconnect_delay_callback(pause)
+            .require_tls(target.tls.required)
+            // Ours are made of tokens that cannot be wrong.
+            .skip_subject_validation(true)
+            .event_callback(move |event| {
+                heard(&event, &made, &noted);
+                async {}
+            });
+        if let Some(ca) = &target.tls.ca {
+            options = options.add_root_certificates(ca.clone());
+        }
+        if let Some((certificate, key)) = &target.tls.identity {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        if let Credentials::File(path) = &target.credentials {
+            let unusable = |why: &str| TargetError::Credentials { path: path.clone(), why: why.to_owned() };
+            let text = std::fs::read_to_string(path).map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+            options = if text.contains("-----BEGIN") {
+                options.credentials(&text).map_err(|error| unusable(&format!("is no credentials file: {error}")))?
+            } else {
+                let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
+                options
+                    .nkey(seed.ok_or_else(|| unusable("holds no user seed (a line that starts with SU)"))?.to_owned())
+            };
+        }
+        let client = options.connect(&target.urls).await.map_err(|error| TargetError::Connect(error.to_string()))?;
+        Ok(Self { client, connections, complaint })
+    }
+
+    /// The client underneath.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether the line stands now.
+    pub fn is_up(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// What the server says of itself; `None` before the first connection.
+    pub fn server(&self) -> Option<ServerInfo> {
+        self.client.try_server_info()
+    }
+
+    /// Changes with every new connection.
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.connections.clone()
+    }
+
+    /// What the server complained about a moment ago; a forbidden request shows itself only so.
+    pub fn complaint(&self) -> Option<String> {
+        self.complaint.recent()
+    }
+
+    /// Asks the JetStream API.
+    pub async fn ask<T: DeserializeOwned>(&self, api: String, body: Vec<u8>) -> Result<T, AskError> {
+        let answer = self.request(format!("$JS.API.{api}"), body.into()).await?;
+        #[derive(Deserialize)]
+        struct Refused {
+            error: Option<ApiError>,
+        }
+        #[derive(Deserialize)]
+        struct ApiError {
+            #[serde(default)]
+            err_code: u64,
+            #[serde(default)]
+            description: String,
+        }
+        if let Ok(Refused { error: Some(ApiError { err_code: code, description }) }) = serde_json::from_slice(&answer) {
+            return Err(AskError::Refused { code, description });
+        }
+        serde_json::from_slice(&answer)
+            .map_err(|error| AskError::Away(format!("{api} was answered strangely: {error}")))
+    }
+
+    /// Waits for something that a new connection cannot bring any more.
+    pub async fn unless_cut<T>(&self, waiting: impl Future<Output = T>) -> Result<T, AskError> {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        tokio::select! {
+            answer = waiting => Ok(answer),
+            _ = connections.changed() => Err(AskError::Away("the connection to NATS was lost".into())),
+        }
+    }
+
+    async fn request(&self, subject: String, body: Bytes) -> Result<Bytes, AskError> {
+        if !self.is_up() {
+            return Err(AskError::Away("no connection to NATS".into()));
+        }
+        let answer = self.unless_cut(self.client.request(subject.clone(), body)).await?;
+        match answer {
+            Ok(message) => Ok(message.payload),
+            Err(error) => Err(AskError::Away(match (self.complaint(), error.kind()) {
+                (Some(complaint), _) => complaint,
+                (None, RequestErrorKind::TimedOut) => format!("no answer to {subject} within {ANSWER:?}"),
+                (None, RequestErrorKind::NoResponders) => format!("nobody answers {subject}: is JetStream on?"),
+                (None, _) => error.to_string(),
+            })),
+        }
+    }
+}
+
+/// From 50 ms on, doubled up to the longest, with jitter so that nodes do not come back in step.
+fn pause(attempt: usize) -> Duration {
+    let doubled = Duration::from_millis(25) * (1 << attempt.min(7));
+    doubled.min(LONGEST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+fn heard(event: &Event, made: &watch::Sender<u64>, complaint: &Complaint) {
+    match event {
+        Event::Connected => {
+            tracing::info!("connected to NATS");
+            made.send_modify(|connections| *connections += 1);
+        }
+        Event::Disconnected => tracing::warn!("the connection to NATS is lost; trying again"),
+        // The gap that this makes is found and mended by whoever reads the subscription.
+        Event::SlowConsumer(_) => tracing::warn!("a subscription was overrun"),
+        Event::ServerError(error) => {
+            tracing::warn!(%error, "NATS complains");
+            complaint.note(format!("NATS says: {error}"));
+        }
+        Event::ClientError(error) => {
+            tracing::debug!(%error, "cannot reach NATS");
+            complaint.note(error.to_string());
+        }
+        Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "NATS"),
+    }
+}

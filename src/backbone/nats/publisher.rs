@@ -1,0 +1,306 @@
+//! Appends on their way to JetStream: pipelined, bounded, each answered once.
+//!
+//! Owns: invariant **no guess** (an append is answered "stored" only by the stream's own word, "not stored" only where
+//! that is certain, and everything else is unknown). Must not: wait for one acknowledgement before the next append goes.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
+use futures_util::{FutureExt, StreamExt};
+use serde::Deserialize;
+use slab::Slab;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{Shared, Standing, conditions, shard::Shard};
+use crate::{
+    backbone::{Append, AppendError, Appended, Expect, Outcome, Reply},
+    model::Position,
+};
+
+/// How long an append is tried before it is given up as unknown.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one try waits for its acknowledgement before the append is sent again.
+const TRY: Duration = Duration::from_millis(900);
+/// Pause after a server said that the stream has no leader now.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often waiting appends are looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// How long the connection may refuse to take a message.
+const STUCK: Duration = Duration::from_millis(500);
+/// Acknowledgements handled in one go.
+const CHUNK: usize = 1_024;
+
+/// JetStream's codes for a lost condition: with one replica, and with several.
+const LOST: [u64; 2] = [10_071, 10_164];
+/// Its code for a repeat of what is being stored at this moment.
+const BEING_STORED: u64 = 10_158;
+/// Its codes for "no room": resources, storage, memory, messages, bytes.
+const NO_ROOM: [u64; 5] = [10_023, 10_028, 10_047, 10_077, 10_120];
+
+/// An append with everything that its publishing needs.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) append: Append,
+    pub(super) reply: Reply,
+    pub(super) shard: Arc<Shard>,
+    pub(super) subject: String,
+    /// The condition as LOG knows it; 0: nothing on the subject.
+    pub(super) expected: Option<u64>,
+    /// When it was tried first.
+    pub(super) began: Instant,
+    /// Whether an earlier try may have gone through.
+    pub(super) uncertain: bool,
+    /// Tries so far.
+    pub(super) tries: u32,
+    pub(super) _counted: Counted,
+}
+
+/// Counts an append until it is answered.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    pub(super) fn new(busy: &Arc<AtomicUsize>) -> Self {
+        busy.fetch_add(1, Ordering::Relaxed);
+        Self(busy.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Job {
+    /// Ends it out of reach.
+    pub(super) fn give_up(mut self, why: String) {
+        self.append.first_tried.get_or_insert(self.shard.end());
+        let error = if self.uncertain { AppendError::Unknown(why) } else { AppendError::Unavailable(why) };
+        self.reply.give_up(self.append, error);
+    }
+
+    /// Ends it in the log. What an earlier try of this very append may have stored is no repeat.
+    pub(super) fn appended(self, seq: u64, duplicate: bool) {
+        let outcome = if duplicate && !self.uncertain { Outcome::Duplicate } else { Outcome::Stored };
+        self.shard.know(Position(seq));
+        self.reply.send(Ok(Appended { position: Position(seq), outcome }));
+    }
+}
+
+#[derive(Debug)]
+struct Pending {
+    job: Job,
+    serial: u64,
+    sent: Instant,
+    /// When it is sent again, if it waits for that.
+    again: Option<Instant>,
+}
+
+/// What a stream says about a publish.
+#[derive(Debug, Deserialize)]
+struct Ack {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<AckError>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AckError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// The task.
+struct Publisher {
+    shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Job>,
+    acks: Subscriber,
+    /// What all reply subjects begin with.
+    inbox: String,
+    pending: Slab<Pending>,
+    serial: u64,
+    window: usize,
+}
+
+/// Publishes until the queue is closed and empty.
+pub(super) async fn run(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>, window: usize) {
+    let inbox = shared.line.client().new_inbox();
+    let acks = match shared.line.client().subscribe(format!("{inbox}.*.*")).await {
+        Ok(acks) => acks,
+        Err(error) => {
+            // Only a client that is closed refuses; what waits is answered by its queue's end.
+            tracing::error!(%error, "cannot listen for acknowledgements");
+            return;
+        }
+    };
+    Publisher { shared, jobs, acks, inbox, pending: Slab::new(), serial: 0, window }.work().await;
+}
+
+impl Publisher {
+    async fn work(mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut closing = self.shared.closing.subscribe();
+        while !(*closing.borrow_and_update() && self.shared.busy.load(Ordering::Acquire) == 0) {
+            tokio::select! {
+                biased;
+                ack = self.acks.next() => match ack {
+                    Some(ack) => self.take_acks(ack).await,
+                    None => break,
+                },
+                job = self.jobs.recv(), if self.pending.len() < self.window => match job {
+                    Some(job) => self.take_jobs(job).await,
+                    None => break,
+                },
+                _ = tick.tick(), if !self.pending.is_empty() || *closing.borrow() => self.look_at_waiting().await,
+                _ = closing.changed() => {}
+            }
+        }
+        for Pending { job, .. } in self.pending.drain() {
+            job.give_up("the connection to NATS was closed".into());
+        }
+        self.shared.closed.send_replace(true);
+    }
+
+    async fn take_jobs(&mut self, first: Job) {
+        let mut next = Some(first);
+        while let Some(job) = next {
+            self.start(job).await;
+            next = if self.pending.len() < self.window { self.jobs.try_recv().ok() } else { None };
+        }
+    }
+
+    async fn start(&mut self, job: Job) {
+        let standing = match &*self.shared.standing.borrow() {
+            Standing::Ready => None,
+            Standing::Waiting(why) | Standing::Wrong(why) => Some(why.clone()),
+        };
+        if let Some(why) = standing {
+            return job.give_up(why);
+        }
+        if !self.shared.line.is_up() {
+            return job.give_up("no connection to NATS".into());
+        }
+        self.serial += 1;
+        let now = Instant::now();
+        let key = self.pending.insert(Pending { job, serial: self.serial, sent: now, again: None });
+        self.send(key).await;
+    }
+
+    async fn send(&mut self, key: usize) {
+        let Some(pending) = self.pending.get_mut(key) else { return };
+        pending.sent = Instant::now();
+        pending.again = None;
+        pending.job.tries += 1;
+        let job = &pending.job;
+        let mut headers = HeaderMap::new();
+        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+        headers.insert("Nats-Msg-Id", &*job.append.dedupe.0.as_hyphenated().encode_lower(&mut id));
+        if let Some(expected) = job.expected {
+            headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
+        }
+        let reply = format!("{}.{key}.{}", self.inbox, pending.serial);
+        let client = self.shared.line.client();
+        let publish =
+            client.publish_with_reply_and_headers(job.subject.clone(), reply, headers, job.append.body.clone());
+        let refused = match timeout(STUCK, publish).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the connection to NATS takes nothing".into(),
+        };
+        // What the client did not take was not sent.
+        self.shared.trouble(&refused);
+        self.pending.remove(key).job.give_up(refused);
+    }
+
+    async fn take_acks(&mut self, first: Message) {
+        let mut next = Some(first);
+        for _ in 0..CHUNK {
+            let Some(message) = next else { break };
+            self.take_ack(&message);
+            next = self.acks.next().now_or_never().flatten();
+        }
+    }
+
+    fn take_ack(&mut self, message: &Message) {
+        let mut tokens = message.subject.rsplit('.').map(str::parse::<u64>);
+        let (Some(Ok(serial)), Some(Ok(key))) = (tokens.next(), tokens.next()) else { return };
+        let key = usize::try_from(key).unwrap_or(usize::MAX);
+        if self.pending.get(key).is_none_or(|pending| pending.serial != serial) {
+            return; // it was answered or given up before
+        }
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            // No leader, no stream or no JetStream at this moment; this try did not go through.
+            self.shared.look_again.notify_one();
+            let pending = &mut self.pending[key];
+            pending.again = Some(Instant::now() + PAUSE);
+            return;
+        }
+        let Ok(ack) = serde_json::from_slice::<Ack>(&message.payload) else {
+            let mut pending = self.pending.remove(key);
+            pending.job.uncertain = true;
+            return pending.job.give_up("an acknowledgement could not be read".into());
+        };
+        match ack.error {
+            None => {
+                self.shared.all_is_well();
+                self.pending.remove(key).job.appended(ack.seq, ack.duplicate);
+            }
+            Some(AckError { err_code, .. }) if LOST.contains(&err_code) => {
+                conditions::settle(self.shared.clone(), self.pending.remove(key).job);
+            }
+            Some(AckError { err_code: BEING_STORED, .. }) => {
+                self.pending[key].again = Some(Instant::now() + PAUSE);
+            }
+            Some(AckError { err_code, description }) => {
+                let why = format!("{description} ({err_code})");
+                self.shared.trouble(&why);
+                let job = self.pending.remove(key).job;
+                if NO_ROOM.contains(&err_code) && !job.uncertain {
+                    let Job { append, reply, .. } = job;
+                    return reply.give_up(append, AppendError::Full(why));
+                }
+                job.give_up(why);
+            }
+        }
+    }
+
+    /// Sends again what waits too long, and gives up what was tried for long enough.
+    async fn look_at_waiting(&mut self) {
+        let now = Instant::now();
+        let due = |pending: &Pending| match pending.again {
+            Some(again) => again <= now,
+            None => now.duration_since(pending.sent) >= TRY,
+        };
+        let keys: Vec<_> = self.pending.iter().filter(|(_, pending)| due(pending)).map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(pending) = self.pending.get_mut(key) else { continue };
+            pending.job.uncertain |= pending.again.is_none();
+            if now.duration_since(pending.job.began) >= PATIENCE {
+                let why = self.shared.line.complaint().unwrap_or_else(|| "NATS does not answer".into());
+                self.shared.trouble(&why);
+                let job = self.pending.remove(key).job;
+                match job.append.expect {
+                    Expect::Version(_) if job.uncertain => conditions::settle(self.shared.clone(), job),
+                    _ => job.give_up(why),
+                }
+            } else if self.shared.line.is_up() {
+                self.send(key).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! One shard on this node: its streams' names, its epoch, how far its tail has come, and the rooms that follow it.
+//!
+//! Owns: that a feed starts exactly where the tail stands. Must not know: NATS.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::names::{Names, Token};
+use crate::{
+    backbone::{BackboneError, Feed, FeedSender, Stored, feed},
+    model::{Epoch, Position, TenantId},
+};
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    /// Its log's stream.
+    pub log: String,
+    /// Its entities' stream.
+    pub state: String,
+    /// What its records' subjects begin with.
+    pub prefix: String,
+    feed_bytes: usize,
+    live: Mutex<Live>,
+    /// The highest position known to be in the log.
+    end: AtomicU64,
+    epoch: AtomicU64,
+    /// Told when somebody begins to follow.
+    pub wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    /// Everything up to here was given to the feeds; `None` while the tail does not run.
+    position: Option<Position>,
+    /// By the tenant's token, as it stands in subjects.
+    feeds: HashMap<String, Vec<FeedSender>>,
+    /// Those who wait for the tail to run.
+    waiting: Vec<(String, oneshot::Sender<Feed>)>,
+    closed: bool,
+}
+
+/// How a follower gets its feed.
+pub enum Followed {
+    /// At once.
+    Now(Feed),
+    /// When the tail runs.
+    Soon(oneshot::Receiver<Feed>),
+}
+
+impl Shard {
+    /// A shard that nobody follows yet.
+    pub fn new(names: &Names, number: u16, feed_bytes: usize) -> Self {
+        Self {
+            log: names.log_stream(number),
+            state: names.state_stream(number),
+            prefix: names.log_prefix(number),
+            feed_bytes,
+            live: Mutex::default(),
+            end: AtomicU64::default(),
+            epoch: AtomicU64::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        // A panic can at worst leave records out of one offer, and a tail that panicked ends all feeds.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log's epoch.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// The highest position known to be in the log.
+    pub fn end(&self) -> Position {
+        Position(self.end.load(Ordering::Acquire))
+    }
+
+    /// Notes that the log has come so far.
+    pub fn know(&self, position: Position) {
+        self.end.fetch_max(position.0, Ordering::AcqRel);
+    }
+
+    /// Which log this is, and where it ends. Another log than before ends all feeds: their rooms begin anew.
+    pub fn found(&self, epoch: Epoch, end: Position) -> Found {
+        let mut live = self.live();
+        let before = Epoch(self.epoch.swap(epoch.0, Ordering::AcqRel));
+        if before == epoch {
+            self.know(end);
+            return Found::Same;
+        }
+        self.end.store(end.0, Ordering::Release);
+        live.end_feeds();
+        if before == Epoch::UNKNOWN { Found::First } else { Found::Another }
+    }
+
+    /// Begins to follow a tenant.
+    pub fn follow(&self, tenant: &TenantId) -> Result<Followed, BackboneError> {
+        let token = Token(tenant.as_str()).to_string();
+        let mut live = self.live();
+        if live.closed {
+            return Err(BackboneError::Unavailable("the log is closed".into()));
+        }
+        let Some(position) = live.position else {
+            let (to, soon) = oneshot::channel();
+            live.waiting.push((token, to));
+            drop(live);
+            self.wake.notify_one();
+            return Ok(Followed::Soon(soon));
+        };
+        Ok(Followed::Now(live.add(token, self.epoch(), position, self.feed_bytes)))
+    }
+
+    /// Where the tail has to go on; `None` if it starts at the end.
+    pub fn position(&self) -> Option<Position> {
+        self.live().position
+    }
+
+    /// The tail runs from here on.
+    pub fn start(&self, position: Position) {
+        self.know(position);
+        let mut live = self.live();
+        live.position = Some(position);
+        let epoch = self.epoch();
+        for (token, to) in std::mem::take(&mut live.waiting) {
+            let feed = live.add(token, epoch, position, self.feed_bytes);
+            // A follower that gave up has dropped its end, and the feed goes with it.
+            let _ = to.send(feed);
+        }
+    }
+
+    /// Gives records to those who follow, and moves on. `token` says whose a message is; `read` is asked only for
+    /// followed tenants. Both get the prefix of the shard's subjects.
+    pub fn give<T>(
+        &self,
+        end: Position,
+        messages: &[T],
+        token: impl for<'a> Fn(&str, &'a T) -> Option<&'a str>,
+        read: impl Fn(&str, &T) -> Option<Stored>,
+    ) {
+        self.know(end);
+        let mut live = self.live();
+        live.position = Some(end);
+        let mut offers: HashMap<&str, Vec<Stored>> = HashMap::new();
+        for message in messages {
+            let Some(token) = token(&self.prefix, message).filter(|token| live.feeds.contains_key(*token)) else {
+                continue;
+            };
+            offers.entry(token).or_default().extend(read(&self.prefix, message));
+        }
+        for (token, records) in offers {
+            let Some(feeds) = live.feeds.get_mut(token) else { continue };
+            feeds.retain(|feed| !feed.is_abandoned());
+            for feed in feeds.iter() {
+                feed.offer(records.iter().cloned());
+            }
+        }
+    }
+
+    /// Something was left out of every feed: their rooms read the log.
+    pub fn skip_to(&self, position: Position) {
+        let mut live = self.live();
+        live.position = Some(position);
+        live.feeds.values().flatten().for_each(FeedSender::lag);
+    }
+
+    /// Forgets abandoned feeds; stops the tail if none is left. Returns whether it has to go on.
+    pub fn is_wanted(&self) -> bool {
+        let mut live = self.live();
+        live.feeds.retain(|_, feeds| {
+            feeds.retain(|feed| !feed.is_abandoned());
+            !feeds.is_empty()
+        });
+        live.waiting.retain(|(_, to)| !to.is_closed());
+        let wanted = !(live.feeds.is_empty() && live.waiting.is_empty());
+        if !wanted {
+            live.position = None;
+        }
+        wanted
+    }
+
+    /// Ends every feed: what they were given does not lead on.
+    pub fn restart(&self) {
+        self.live().end_feeds();
+    }
+
+    /// Ends every feed for good.
+    pub fn close(&self) {
+        let mut live = self.live();
+        live.closed = true;
+        live.end_feeds();
+        live.waiting.clear();
+        drop(live);
+        self.wake.notify_one();
+    }
+
+    /// Whether it is closed.
+    pub fn is_closed(&self) -> bool {
+        self.live().closed
+    }
+}
+
+/// What was found when a log was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No log was known before.
+    First,
+    /// The log that was known.
+    Same,
+    /// A log made anew.
+    Another,
+}
+
+impl Live {
+    fn add(&mut self, token: String, epoch: Epoch, position: Position, capacity: usize) -> Feed {
+        let (sender, reader) = feed(epoch, position, capacity);
+        let feeds = self.feeds.entry(token).or_default();
+        feeds.retain(|feed| !feed.is_abandoned());
+        feeds.push(sender);
+        reader
+    }
+
+    fn end_feeds(&mut self) {
+        self.position = None;
+        self.feeds.drain().flat_map(|(_, feeds)| feeds).for_each(|feed| feed.end());
+    }
+}

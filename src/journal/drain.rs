@@ -1,0 +1,259 @@
+//! The task that brings entries to the log: rooms side by side, a room's entries one after the other.
+//!
+//! Owns: when a room is tried again, and when entries are removed from the store. One entry of a room is under way at a
+//! time: a pipeline could not take back the second when the first fails, and the room's order would be lost.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::pending,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    desk::{Desk, Written},
+    entry::Entry,
+    pace::Pace,
+};
+use crate::{
+    backbone::{AppendError, BackboneError, Health, Stored, append_one},
+    model::{Position, TenantId},
+};
+
+/// Rooms that are drained at a time.
+const ROOMS: usize = 256;
+/// Entries read from the store at a time.
+const RUN: usize = 64;
+/// The store's answers taken at a time, and entries removed at a time.
+const GROUP: usize = 1000;
+/// How often the log's health is looked at while rooms rest.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How the draining of one room ended.
+enum Stopped {
+    /// Nothing is left.
+    Empty,
+    /// The log, or the journal's own store, did not do it: try again later.
+    Failed(String),
+}
+
+type Lane = BoxFuture<'static, (TenantId, Stopped)>;
+type Removal = BoxFuture<'static, (Vec<Position>, Result<(), BackboneError>)>;
+
+/// Works until the desk closes.
+pub async fn run(desk: Arc<Desk>, mut answers: mpsc::Receiver<Written>) {
+    let mut drain = Drain::new(desk);
+    while !drain.is_over() {
+        drain.start();
+        let mut written = Vec::new();
+        let next_look = drain.next_look();
+        tokio::select! {
+            _ = answers.recv_many(&mut written, GROUP) => drain.desk.settle(written),
+            Some((tenant, stopped)) = drain.lanes.next(), if !drain.lanes.is_empty() => drain.stopped(tenant, stopped),
+            (positions, removed) = next_removed(&mut drain.removal) => {
+                // What the store answered before it removed them still speaks of them.
+                drain.desk.settle(std::iter::from_fn(|| answers.try_recv().ok()));
+                drain.removed(positions, removed);
+            }
+            () = drain.desk.worked() => {}
+            () = drain.desk.hurried() => drain.wake_all(),
+            () = look_at(next_look) => drain.look(),
+        }
+    }
+    drain.desk.store.close().await;
+}
+
+async fn next_removed(removal: &mut Option<Removal>) -> (Vec<Position>, Result<(), BackboneError>) {
+    match removal {
+        Some(running) => running.await,
+        None => pending().await,
+    }
+}
+
+async fn look_at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+struct Drain {
+    desk: Arc<Desk>,
+    lanes: FuturesUnordered<Lane>,
+    /// One set of ended entries on its way out of the store; the next one gathers meanwhile.
+    removal: Option<Removal>,
+    /// Not before, after a removal that failed.
+    remove_after: Option<Instant>,
+    resting: BTreeSet<(Instant, TenantId)>,
+    failures: HashMap<TenantId, u32>,
+    pace: Pace,
+    /// What the log last said of itself.
+    was_serving: bool,
+    /// Whether the present outage has been told.
+    told: bool,
+}
+
+impl Drain {
+    fn new(desk: Arc<Desk>) -> Self {
+        Self {
+            desk,
+            lanes: FuturesUnordered::new(),
+            removal: None,
+            remove_after: None,
+            resting: BTreeSet::new(),
+            failures: HashMap::new(),
+            pace: Pace::new(),
+            was_serving: true,
+            told: false,
+        }
+    }
+
+    /// Whether the desk is closing and nothing is under way; what could be removed has been.
+    fn is_over(&mut self) -> bool {
+        if !self.desk.is_closing() || !self.lanes.is_empty() || !self.desk.is_written() {
+            return false;
+        }
+        self.start_removal();
+        self.removal.is_none()
+    }
+
+    fn start(&mut self) {
+        while self.lanes.len() < ROOMS && !self.desk.is_closing() {
+            let Some(tenant) = self.desk.decide(|index| index.next_ready()) else { break };
+            self.lanes.push(drain_room(self.desk.clone(), tenant).boxed());
+        }
+        self.start_removal();
+    }
+
+    fn start_removal(&mut self) {
+        if self.removal.is_none() && self.remove_after.is_none() {
+            let positions = self.desk.decide(|index| index.take_removable(GROUP));
+            if !positions.is_empty() {
+                self.removal = Some(self.desk.store.remove(positions));
+            }
+        }
+    }
+
+    fn removed(&mut self, positions: Vec<Position>, removed: Result<(), BackboneError>) {
+        self.removal = None;
+        match removed {
+            Ok(()) => self.desk.decide(|index| index.removed(&positions)),
+            Err(error) => {
+                tracing::warn!(%error, "drained entries could not be removed from the journal yet");
+                self.desk.decide(|index| index.still_there(positions));
+                self.remove_after = Some(Instant::now() + LOOK * 10);
+            }
+        }
+    }
+
+    fn stopped(&mut self, tenant: TenantId, stopped: Stopped) {
+        match stopped {
+            Stopped::Empty => {
+                self.failures.remove(&tenant);
+                self.desk.decide(|index| index.drained(&tenant));
+                if self.told && self.desk.waiting() == 0 {
+                    self.told = false;
+                    tracing::info!("the journal is drained");
+                }
+            }
+            Stopped::Failed(cause) => {
+                let failures = self.failures.entry(tenant.clone()).or_default();
+                *failures = failures.saturating_add(1);
+                let delay = self.pace.delay(*failures);
+                if !std::mem::replace(&mut self.told, true) {
+                    tracing::warn!(cause, entries = self.desk.waiting(), "publishes wait in the journal");
+                }
+                tracing::debug!(%tenant, cause, ?delay, "a room's entries could not be drained; trying again");
+                self.was_serving = self.is_serving();
+                self.desk.decide(|index| index.rest(&tenant));
+                self.resting.insert((Instant::now() + delay, tenant));
+            }
+        }
+    }
+
+    fn is_serving(&self) -> bool {
+        self.desk.backbone.health() == Health::Serving
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        let soon = Instant::now() + LOOK;
+        match (self.resting.first(), self.remove_after) {
+            (None, None) => None,
+            (Some((due, _)), _) => Some(soon.min(*due)),
+            (None, Some(due)) => Some(due),
+        }
+    }
+
+    /// Wakes the rooms that have rested, and all of them when the log says that it serves again.
+    fn look(&mut self) {
+        let now = Instant::now();
+        self.remove_after = self.remove_after.filter(|due| *due > now);
+        let is_serving = self.is_serving();
+        if is_serving && !std::mem::replace(&mut self.was_serving, is_serving) {
+            return self.wake_all();
+        }
+        self.was_serving = is_serving;
+        while let Some((due, tenant)) = self.resting.pop_first() {
+            if due > now {
+                self.resting.insert((due, tenant));
+                return;
+            }
+            self.desk.decide(|index| index.wake(&tenant));
+        }
+    }
+
+    fn wake_all(&mut self) {
+        self.failures.clear();
+        for (_, tenant) in std::mem::take(&mut self.resting) {
+            self.desk.decide(|index| index.wake(&tenant));
+        }
+    }
+}
+
+/// Sends a room's entries, one after the other, until none is left or one fails.
+async fn drain_room(desk: Arc<Desk>, tenant: TenantId) -> (TenantId, Stopped) {
+    loop {
+        let places = desk.decide(|index| index.front(&tenant, RUN));
+        if places.is_empty() || desk.is_closing() {
+            return (tenant, Stopped::Empty);
+        }
+        let records = match desk.store.read(&places).await {
+            Ok(records) => records,
+            Err(error) => return (tenant, Stopped::Failed(error.to_string())),
+        };
+        for record in records {
+            if desk.is_closing() {
+                return (tenant, Stopped::Empty);
+            }
+            if let Err(error) = send(&desk, &tenant, record).await {
+                return (tenant, Stopped::Failed(error.to_string()));
+            }
+        }
+    }
+}
+
+/// Brings one entry to the log, or to the dead letters.
+async fn send(desk: &Desk, tenant: &TenantId, record: Stored) -> Result<(), AppendError> {
+    let entry = match Entry::decode(&record.body) {
+        Ok(entry) => entry,
+        Err(damaged) => return desk.bury(tenant, &record, damaged.to_string()).await,
+    };
+    let dedupe = entry.dedupe;
+    match append_one(desk.backbone.as_ref(), entry.into_append(desk.backbone.epoch(tenant))).await {
+        Ok(appended) => {
+            desk.stored(tenant, record.position, dedupe, appended).await;
+            Ok(())
+        }
+        Err(AppendError::Refused(why)) => desk.bury(tenant, &record, why).await,
+        Err(too_large @ AppendError::TooLarge { .. }) => desk.bury(tenant, &record, too_large.to_string()).await,
+        // An entry has no condition; a log that says so all the same would say it for ever.
+        Err(conflict @ AppendError::Conflict { .. }) => desk.bury(tenant, &record, conflict.to_string()).await,
+        Err(error) => Err(error),
+    }
+}

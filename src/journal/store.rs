@@ -1,0 +1,138 @@
+//! The journal's disk: an embedded log, one fixed tenant of it for the entries, another for the dead letters.
+//!
+//! Owns: what stands where in it. Must not know: order among rooms, who waits for an answer.
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use uuid::Uuid;
+
+use super::{
+    entry::{DeadLetter, Entry},
+    index::{Index, Place},
+};
+use crate::{
+    backbone::{
+        Append, AppendError, Backbone, BackboneError, Expect, Outcome, Page, ReadBudget, Reply, Stored, Subject,
+        append_one,
+        embedded::{EmbeddedLog, RECORD_OVERHEAD},
+    },
+    model::{DedupeId, Position, TenantId},
+};
+
+/// One read while recovering.
+const PAGE: ReadBudget = ReadBudget { records: 4096, bytes: 4 << 20 };
+/// One read while draining, bytes.
+const RUN_BYTES: usize = 1 << 20;
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Store {
+    log: EmbeddedLog,
+    entries: TenantId,
+    dead: TenantId,
+}
+
+/// Whether an entry's death made a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buried {
+    /// It takes so many bytes.
+    New(u64),
+    /// An earlier attempt had made it.
+    Before,
+}
+
+impl Store {
+    /// In an open log.
+    pub fn new(log: EmbeddedLog) -> Self {
+        let [entries, dead] = ["entries", "dead"].map(|name| name.parse().expect("a plain word is a tenant id"));
+        Self { log, entries, dead }
+    }
+
+    /// Puts everything that it holds into an empty index; returns the number of dead letters.
+    pub async fn recover(&self, index: &mut Index) -> Result<u64, BackboneError> {
+        let (mut after, mut more) = (Position::START, true);
+        while more {
+            let page = self.log.read(&self.entries, after, PAGE).await?;
+            for record in &page.records {
+                after = record.position;
+                let (tenant, queued_at) = match Entry::decode(&record.body) {
+                    Ok(entry) => (entry.tenant, entry.queued_at),
+                    // Put into a queue all the same: its turn comes, and it goes to the dead letters.
+                    Err(_) => (self.entries.clone(), record.stored_at),
+                };
+                index.recovered(&tenant, Place { position: after, size: size_of(&record.body), queued_at });
+            }
+            more = page.more;
+        }
+        let (mut after, mut more, mut letters) = (Position::START, true, 0);
+        while more {
+            let page = self.log.read(&self.dead, after, PAGE).await?;
+            page.records.iter().for_each(|letter| index.buried(size_of(&letter.body)));
+            letters += page.records.len() as u64;
+            after = page.records.last().map_or(after, |letter| letter.position);
+            more = page.more;
+        }
+        Ok(letters)
+    }
+
+    /// Writes an entry; only queues it. A repeat is answered with the first one's place while that is here.
+    pub fn put(&self, dedupe: DedupeId, body: Bytes, reply: Reply) {
+        self.log.append(stored_as(&self.entries, dedupe, body), reply);
+    }
+
+    /// Reads the entries at these places, which stand side by side: at least the first.
+    pub async fn read(&self, places: &[Place]) -> Result<Vec<Stored>, BackboneError> {
+        let Some(first) = places.first() else { return Ok(Vec::new()) };
+        let before = Position(first.position.0.saturating_sub(1));
+        let budget = ReadBudget { records: places.len(), bytes: RUN_BYTES };
+        let Page { mut records, .. } = self.log.read(&self.entries, before, budget).await?;
+        records.retain(|record| places.iter().any(|place| place.position == record.position));
+        if records.is_empty() {
+            return Err(BackboneError::Store(format!("the journal's entry {} is gone", first.position)));
+        }
+        Ok(records)
+    }
+
+    /// Copies an entry to the dead letters.
+    pub async fn bury(&self, record: &Stored, reason: String) -> Result<Buried, AppendError> {
+        let letter = DeadLetter { reason, entry: record.body.clone() }.encode();
+        let size = size_of(&letter);
+        // Under the entry's own place: dying again after a crash makes no second letter.
+        let id = DedupeId(Uuid::from_u128(record.position.0.into()));
+        let appended = append_one(&self.log, stored_as(&self.dead, id, letter)).await?;
+        Ok(if appended.outcome == Outcome::Stored { Buried::New(size) } else { Buried::Before })
+    }
+
+    /// The oldest dead letters, at most so many.
+    pub async fn letters(&self, most: usize) -> Result<Vec<DeadLetter>, BackboneError> {
+        let page = self.log.read(&self.dead, Position::START, ReadBudget { records: most, ..PAGE }).await?;
+        Ok(page.records.iter().filter_map(|letter| DeadLetter::decode(&letter.body).ok()).collect())
+    }
+
+    /// Takes entries out; on failure they are still there.
+    pub fn remove(&self, positions: Vec<Position>) -> BoxFuture<'static, (Vec<Position>, Result<(), BackboneError>)> {
+        let removed = self.log.remove(positions.clone());
+        async move { (positions, removed.await) }.boxed()
+    }
+
+    /// Flushes and lets go of the disk.
+    pub async fn close(&self) {
+        self.log.close().await;
+    }
+}
+
+/// What a record costs the budget.
+pub fn size_of(body: &Bytes) -> u64 {
+    (body.len() + RECORD_OVERHEAD) as u64
+}
+
+fn stored_as(name: &TenantId, dedupe: DedupeId, body: Bytes) -> Append {
+    Append {
+        tenant: name.clone(),
+        subject: Subject::Event("entry".parse().expect("a plain word is an event type")),
+        dedupe,
+        expect: Expect::Anything,
+        first_tried: None,
+        body,
+    }
+}
