@@ -1,13 +1,16 @@
 //! Presence across nodes: real processes on one NATS server. Whoever watches, on whichever node, is told the same.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     nats_support::{Line, NatsServer, until},
     sessions::comings_and_goings,
-    support::{Client, InProcess, Node},
+    support::{Client, InProcess, Node, http},
 };
 
 /// What is promised of a node that dies, as its members' neighbours on other nodes see it.
@@ -30,14 +33,14 @@ async fn nodes<const N: usize>(server: &NatsServer, more: &[(&str, &str)]) -> [N
         nodes.push(Node::start(&settings).await);
     }
     for node in &nodes {
-        until_others(node, N - 1).await;
+        until_others(node.address(), N - 1).await;
     }
     nodes.try_into().unwrap_or_else(|_| unreachable!("as many were started"))
 }
 
-async fn until_others(node: &Node, count: usize) {
+async fn until_others(node: SocketAddr, count: usize) {
     until("a node knows the others", async || {
-        let stats = node.get("/v1/stats").await.json();
+        let stats = http::get(node, "/v1/stats").await.json();
         (stats["nodes"]["others"].as_array().map(Vec::len) == Some(count)).then_some(())
     })
     .await;
@@ -151,7 +154,7 @@ async fn the_instances_of_a_killed_node_are_gone_on_the_others_in_time() {
         assert!(killed.elapsed() < PROMISE, "{:?}", killed.elapsed());
     }
     until_all_say(&[&b, &c], &["moves", "watcher-b", "watcher-c"]).await;
-    until_others(&b, 1).await;
+    until_others(b.address(), 1).await;
     let named = ["+stays", "+moves", "-stays lost"];
     assert_eq!(told(&mut watchers[1]).await, named);
     assert_eq!(told(&mut watchers[0]).await, [&["+watcher-c"], &named[..]].concat());
@@ -240,7 +243,9 @@ async fn when_a_node_is_drained_only_those_who_do_not_come_back_are_missed() {
     for guest in &mut guests {
         assert_eq!(guest.until_closed().await.code, Some(1012));
     }
-    let _returned = b.join("t", "returns").await;
+    let mut returned = b.join("t", "returns").await;
+    // It reads on: who does not even answer pings is lost as well.
+    let reading = tokio::spawn(async move { returned.until_closed().await });
     assert_eq!(a.ended().await.code(), Some(0));
     b.logs("a node said farewell").await;
     let drained = Instant::now();
@@ -249,6 +254,7 @@ async fn when_a_node_is_drained_only_those_who_do_not_come_back_are_missed() {
     assert!(drained.elapsed() < Duration::from_secs(6), "{:?}", drained.elapsed());
     assert_eq!(told(&mut watcher).await, ["+returns", "+stays-away", "-stays-away lost"]);
     until_all_say(&[&b], &["returns", "watcher"]).await;
+    assert!(!reading.is_finished());
 }
 
 #[tokio::test]
@@ -257,8 +263,8 @@ async fn a_node_that_is_cut_off_blames_nobody_and_is_one_of_all_again_when_it_he
     let mut line = Line::to(server.address()).await;
     let (direct, lined) = (server.url(), line.url());
     let (a, b) = (Node::start(&on(&direct, &[])).await, Node::start(&on(&lined, &[])).await);
-    until_others(&a, 1).await;
-    until_others(&b, 1).await;
+    until_others(a.address(), 1).await;
+    until_others(b.address(), 1).await;
     let mut watcher_a = a.join("t", "watcher-a").await;
     let mut watcher_b = b.join("t", "watcher-b").await;
     let goes = a.join("t", "goes").await;
@@ -291,7 +297,8 @@ async fn a_room_that_dies_on_one_node_is_not_noticed_on_the_others() {
     let [b] = nodes(&server, &[]).await;
     let url = server.url();
     let a = InProcess::start(&on(&url, &[])).await;
-    until_others(&b, 1).await;
+    until_others(b.address(), 1).await;
+    until_others(a.address(), 1).await;
     let mut watcher = b.join("t", "watcher").await;
     let mut members = vec![a.join_with("t", "first", "").await, a.join_with("t", "second", "").await];
     watcher.expect("instance_joined").await;
@@ -312,4 +319,31 @@ async fn a_room_that_dies_on_one_node_is_not_noticed_on_the_others() {
     assert_eq!(told(&mut watcher).await, ["+first", "+second"]);
     assert_eq!(told(&mut members[0]).await, ["+second"]);
     assert_eq!(told(&mut members[1]).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_crowd_on_another_node_is_in_the_greeting_and_goes_with_its_node() {
+    const CROWD: usize = 200;
+    let server = NatsServer::start().await;
+    let [mut a, b] = nodes(&server, &[("limits.connections_per_tenant", "1000")]).await;
+    // So much to say about each that it takes many messages to name them all.
+    let words = vec!["capability".repeat(6); 32].join(",");
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        crowd.push(a.join_with("t", &format!("guest-{number:03}"), &format!("capabilities={words}")).await);
+    }
+    let mut watcher = b.join("t", "watcher").await;
+    let ready = &watcher.ready()["data"];
+    assert_eq!(
+        (&ready["instances_total"], ready["instances"].as_array().map(Vec::len)),
+        (&json!(CROWD + 1), Some(128))
+    );
+    assert_eq!(ready["instances"][7]["capabilities"].as_array().map(Vec::len), Some(32));
+    assert_eq!(roster(&b).await.len(), CROWD + 1);
+    let killed = Instant::now();
+    a.kill9().await;
+    let changed = watcher.find(|message| message["data"]["left"] != 0 && message["data"]["joined"] == 0).await;
+    assert_eq!(changed["data"], json!({"instances_total": 1, "joined": 0, "left": CROWD}));
+    assert!(killed.elapsed() < PROMISE, "{:?}", killed.elapsed());
+    assert_eq!(roster(&b).await, ["watcher"]);
 }

@@ -86,7 +86,8 @@ impl HeartbeatSupervisor {
     }
 
     fn hear(&mut self, from: Speaker, beat: Beat) {
-        let (nodes, now) = (&self.context.nodes, self.context.uptime());
+        let (context, now) = (self.context.clone(), self.context.uptime());
+        let nodes = &context.nodes;
         if from.node == nodes.me() {
             self.line.heard_myself = now;
             return;
@@ -103,6 +104,8 @@ impl HeartbeatSupervisor {
         }
         if nodes.peers().introduce(from.node) == Introduction::New {
             tracing::info!(node = %from.node, "a node appeared");
+            // It learns of this one before it lets anybody in, rather than at the next beat.
+            self.beat(Beat::Alive);
             // A process that has just begun has no rooms; those that it opens ask by themselves.
             if beat != Beat::Hello {
                 self.tell_rooms(ClusterChanged::Appeared(from.node));

@@ -54,7 +54,8 @@ impl Handler<Join> for Room {
             return Ok(()); // after a room's end both the session and its outlet may ask
         }
         let limit = self.context.config.limits.connections_per_tenant;
-        if self.roster.connected() >= limit && !self.roster.contains(&join.instance) {
+        let is_one_more = join.kind == JoinKind::Fresh && !self.roster.contains(&join.instance);
+        if is_one_more && self.roster.connected() >= limit {
             let message = format!("this tenant has its {limit} connections; close one first");
             let refusal = Some(Refusal::new(Code::LimitReached, message));
             self.ports.post(join.key.outlet, Order::Dismiss { key: join.key, refusal, why: Close::LimitReached });

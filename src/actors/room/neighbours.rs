@@ -80,12 +80,15 @@ pub(super) async fn ask_around(context: &NodeContext, tenant: &TenantId) -> Resu
 ///
 /// # Errors
 ///
-/// The others cannot be listened to.
+/// The others cannot be heard now.
 pub async fn roster_elsewhere(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
 ) -> Result<Roster<MemberKey>, BackboneError> {
     let mut roster = Roster::new(context.nodes.me());
+    if let Health::Degraded(why) | Health::Down(why) = context.backbone.health() {
+        return Err(BackboneError::Unavailable(why));
+    }
     if context.nodes.any() {
         let mut neighbours = Neighbours::new(context.nodes.me(), most_instances(context));
         for (from, said) in ask_around(context, tenant).await?.1 {
@@ -183,6 +186,8 @@ impl Room {
     }
 
     fn perform(&mut self, effects: Vec<Effect<MemberKey>>, ctx: &mut Context<Self>) {
+        let is_told = |effect: &&Effect<_>| matches!(effect, Effect::Joined(_) | Effect::Left(..));
+        self.announce_at_once(effects.iter().filter(is_told).count());
         for effect in effects {
             match effect {
                 Effect::Joined(instance) => self.announce_joined(&instance, None),
@@ -195,6 +200,7 @@ impl Room {
                 Effect::Answer => self.list_soon(ctx),
             }
         }
+        self.announce_at_once(0);
         if self.announcements.any() {
             self.tick_later(ctx);
         }

@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Announcements {
     joined: usize,
     left: usize,
+    /// Set while a crowd comes or goes at once: whoever is left may be few, but is told in one word too.
+    is_crowd: bool,
 }
 
 impl Announcements {
@@ -42,7 +44,12 @@ impl Room {
     }
 
     fn is_large(&self) -> bool {
-        self.roster.len() > self.context.config.rooms.announce_limit
+        self.announcements.is_crowd || self.roster.len() > self.context.config.rooms.announce_limit
+    }
+
+    /// What is announced from here on is of so many who come or go at once.
+    pub(super) fn announce_at_once(&mut self, count: usize) {
+        self.announcements.is_crowd = count > self.context.config.rooms.announce_limit;
     }
 
     /// Tells the members, except the one that joined if it is one of them.
@@ -93,19 +100,22 @@ impl Room {
         if !self.roster.misses_somebody() {
             return;
         }
-        for (instance, whose) in self.roster.expire(self.context.uptime()) {
+        let gone = self.roster.expire(self.context.uptime());
+        self.announce_at_once(gone.len());
+        for (instance, whose) in gone {
             self.announce_left(&instance, Reason::Lost);
             if whose == Whose::Ours {
                 self.tell(News::Left(instance, Reason::Lost));
             }
         }
+        self.announce_at_once(0);
     }
 
     pub(super) fn sum_up_presence(&mut self) {
         if !self.announcements.any() {
             return;
         }
-        let Announcements { joined, left } = std::mem::take(&mut self.announcements);
+        let Announcements { joined, left, .. } = std::mem::take(&mut self.announcements);
         let room = "room".parse().expect("a plain word is an instance id");
         let frame = self.voice(&room).presence_changed(self.roster.len(), joined, left);
         let event_type = "presence_changed";

@@ -208,6 +208,18 @@ impl World {
         node.roster = Roster::new(node.id);
     }
 
+    /// The node stops as it should; whoever hears it knows.
+    fn depart(&mut self, at: usize, heard_by: impl Fn(usize) -> bool) {
+        self.kill(at);
+        let gone_at = Duration::from_millis(self.now) + TIMEOUT;
+        for to in (0..NODES).filter(|to| *to != at && heard_by(*to)) {
+            if self.is_up(to) {
+                let (id, node) = (node_id(at), &mut self.nodes[to]);
+                node.neighbours.departed(&mut node.roster, id, gone_at);
+            }
+        }
+    }
+
     fn resume(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.state = State::Up;
@@ -259,6 +271,7 @@ impl World {
             23 if self.is_up(at) => self.nodes[at].state = State::Paused,
             24 if self.nodes[at].state == State::Paused => self.resume(at),
             25 if self.is_up(at) && b % 4 == 0 => self.kill(at),
+            30 if self.is_up(at) && b % 4 == 0 => self.depart(at, |to| b & (1 << to) == 0),
             26 if self.is_up(at) => self.rebuild(at),
             27 if self.is_up(at) => self.digest(at),
             29 => self.wires.retain(|(from, to), _| *from != at && *to != at),
@@ -292,9 +305,14 @@ impl World {
             }
         }
         self.deliver_all(&mut order);
+        self.now += 2 * TIMEOUT.as_millis() as u64;
         let dead: Vec<_> = (0..NODES).filter(|at| self.nodes[*at].state == State::Dead).collect();
         for at in (0..NODES).filter(|at| !dead.contains(at)).collect::<Vec<_>>() {
             dead.iter().for_each(|other| self.declare_gone(at, *other));
+            self.expire(at);
+        }
+        self.deliver_all(&mut order);
+        for at in (0..NODES).filter(|at| !dead.contains(at)).collect::<Vec<_>>() {
             self.digest(at);
         }
         self.deliver_all(&mut order);
@@ -332,7 +350,7 @@ impl<M: Copy + PartialEq> Roster<M> {
 }
 
 fn operations() -> impl Strategy<Value = Vec<(u8, usize, usize)>> {
-    prop::collection::vec((0_u8..30, 0..NODES, 0_usize..12), 1..120)
+    prop::collection::vec((0_u8..31, 0..NODES, 0_usize..24), 1..120)
 }
 
 proptest! {
