@@ -181,7 +181,7 @@ fn check(command: &str, answer: &Value, holds: &[(&str, &str)]) {
 fn every_command_of_the_page_is_known_and_in_its_place() {
     let page = secured::file("README.md");
     let known: Vec<_> = COMMANDS.iter().map(|(command, _)| *command).collect();
-    assert_eq!(fenced(&page), known);
+    assert_eq!(fenced(&page, "sh"), known);
 }
 
 #[tokio::test]

@@ -5,6 +5,9 @@ mod configurations;
 mod guide;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
+#[path = "../node/support/mod.rs"]
+mod node_support;
+mod nodes;
 mod page;
 mod permissions;
 mod streams;

@@ -197,13 +197,16 @@ pub const COMMANDS: &[(&str, Does)] = &[
     ),
 ];
 
-/// The lines of a page's fenced blocks, in order.
-pub fn fenced(page: &str) -> Vec<&str> {
-    let mut fenced = false;
-    let lines = page.lines().map(str::trim).filter(|line| {
-        let fence = line.starts_with("```");
-        fenced ^= fence;
-        fenced && !fence
-    });
-    lines.filter(|line| !line.is_empty()).collect()
+/// The lines of a page's fenced blocks of one language, in order.
+pub fn fenced<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let mut inside = None;
+    let mut lines = Vec::new();
+    for line in page.lines().map(str::trim) {
+        match line.strip_prefix("```") {
+            Some(begins) => inside = if inside.is_none() { Some(begins) } else { None },
+            None if inside == Some(language) && !line.is_empty() => lines.push(line),
+            None => {}
+        }
+    }
+    lines
 }

@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
-    nats_support::{Admin, Refused, SecuredCluster, secured::INBOX_PREFIX, within},
+    nats_support::{
+        Admin, Refused, SecuredCluster,
+        secured::{INBOX_PREFIX, file},
+        within,
+    },
     streams::{self, CURSOR, ENTITY, EVENT, KEPT, LOG, OTHERS, STATE},
 };
 
@@ -85,6 +89,35 @@ async fn read_all(node: &Admin, stream: &str, last: u64) -> u64 {
     controlled
 }
 
+/// The rights that the page lists, for every stream of an installation with four shards.
+#[test]
+fn the_rights_are_those_that_the_page_lists() {
+    let page = file("README.md");
+    let listed = |heading: &str| -> Vec<String> {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {heading} |"))).expect("the page has the row");
+        row.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let shards = (0..4).flat_map(|shard| ["LOG", "STATE"].map(|kind| format!("SYNC_{kind}_{shard}")));
+    let streams: Vec<_> = shards.chain([KEPT.to_owned()]).collect();
+    let mut expected = listed("publish to");
+    for right in listed("publish to, for each stream") {
+        expected.extend(streams.iter().map(|stream| right.replace("<stream>", stream)));
+    }
+    expected.extend(listed("subscribe to"));
+    let text = file("cluster/common.conf");
+    let of_node = text.split("nkey: $NODE_NKEY").nth(1).and_then(|rest| rest.split("$OPERATOR_NKEY").next());
+    let mut granted: Vec<_> = Vec::new();
+    for line in of_node.expect("the nodes' rights come before the operator's").lines() {
+        let code = line.trim_start();
+        if !code.starts_with('#') {
+            granted.extend(code.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    expected.sort();
+    granted.sort();
+    assert_eq!(granted, expected);
+}
+
 #[tokio::test]
 async fn a_node_can_do_what_it_needs() {
     let secured = SecuredCluster::start().await;
@@ -109,11 +142,12 @@ async fn a_node_can_do_what_it_needs() {
     let led = node.api(&format!("STREAM.MSG.GET.{LOG}"), json!({"last_by_subj": ENTITY})).await.expect("the leader's");
     assert_eq!(led["message"]["seq"], 5);
     let page = node.direct_get(LOG, json!({"seq": 1, "next_by_subj": "sync.log.0.acme.>", "batch": 100})).await;
-    let page: Vec<_> = page.expect("a page").into_iter().map(|message| message.seq).collect();
+    let page: Vec<_> = page.expect("a page").iter().map(|message| message.seq).collect();
     assert_eq!(page, [1, 2, 3, 5]);
     let heads = node.direct_get(STATE, json!({"multi_last": ["sync.log.0.other.entity.>"], "batch": 100})).await;
     assert_eq!(heads.expect("a page")[0].subject, OTHERS);
-    assert_eq!(node.direct_get(KEPT, json!({"last_by_subj": CURSOR})).await.expect("a cursor").len(), 1);
+    let kept = node.api(&format!("STREAM.MSG.GET.{KEPT}"), json!({"last_by_subj": CURSOR})).await.expect("a cursor");
+    assert_eq!(kept["message"]["seq"], 1);
 
     let body = Bytes::from(vec![7; 32 << 10]);
     for seq in 6..=105 {

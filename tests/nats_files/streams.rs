@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::nats_support::Admin;
+use crate::nats_support::{Admin, secured::file};
 
 pub const LOG: &str = "SYNC_LOG_0";
 pub const STATE: &str = "SYNC_STATE_0";
@@ -13,24 +13,21 @@ pub const ENTITY: &str = "sync.log.0.acme.entity.memory.42";
 pub const OTHERS: &str = "sync.log.0.other.entity.memory.7";
 pub const CURSOR: &str = "sync.cursor.acme.alice";
 
-/// The settings of the streams of one shard, in the order in which they are made.
+/// The settings of the streams of one shard, in the order in which they are made: the files in `nats/streams`, filled in as
+/// nodes do it.
 pub fn settings(shard: u32, replicas: u32) -> [Value; 3] {
-    let (log, state) = (format!("SYNC_LOG_{shard}"), format!("SYNC_STATE_{shard}"));
-    [
-        json!({
-            "name": log, "subjects": [format!("sync.log.{shard}.>")], "num_replicas": replicas, "storage": "file",
-            "max_age": 30_u64 * 86_400_000_000_000, "duplicate_window": 120_000_000_000_u64,
-            "allow_direct": true, "allow_msg_ttl": true, "metadata": {"sync_epoch": "00112233445566aa"},
-        }),
-        json!({
-            "name": state, "sources": [{"name": log, "filter_subject": format!("sync.log.{shard}.*.entity.*.*")}],
-            "num_replicas": replicas, "storage": "file", "max_msgs_per_subject": 1, "allow_direct": true,
-        }),
-        json!({
-            "name": KEPT, "subjects": ["sync.cursor.*.*", "sync.tally.*"], "num_replicas": replicas, "storage": "file",
-            "max_msgs_per_subject": 1, "allow_direct": true,
-        }),
-    ]
+    ["log", "state", "kept"].map(|kind| {
+        let text = file(&format!("streams/{kind}.json"));
+        let text = text.replace("_0\"", &format!("_{shard}\"")).replace("sync.log.0.", &format!("sync.log.{shard}."));
+        let mut settings: Value = serde_json::from_str(&text).expect("the files are JSON");
+        settings["num_replicas"] = json!(replicas);
+        if kind == "log" {
+            settings["metadata"] = json!({"sync_epoch": "00112233445566aa"});
+            // The servers of these tests have room for one log of the default size.
+            settings["max_bytes"] = json!(1 << 30);
+        }
+        settings
+    })
 }
 
 /// Makes the streams of shard 0, with four records of two tenants and one cursor, and waits until STATE has followed.
