@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,17 +15,29 @@ use crate::{
     wire::peer::Speaker,
 };
 
+/// Whether this node hears the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ears {
+    /// It does.
+    Open,
+    /// It does not.
+    Deaf,
+}
+
 /// The nodes of the cluster.
 #[derive(Debug)]
 pub struct Nodes {
     me: NodeId,
     incarnation: AtomicU64,
+    /// Whether the others cannot be heard now.
+    deaf: AtomicBool,
     peers: Mutex<Peers>,
 }
 
 impl Default for Nodes {
     fn default() -> Self {
-        Self { me: NodeId(Uuid::new_v4()), incarnation: AtomicU64::new(0), peers: Mutex::default() }
+        let me = NodeId(Uuid::new_v4());
+        Self { me, incarnation: AtomicU64::new(0), deaf: AtomicBool::new(false), peers: Mutex::default() }
     }
 }
 
@@ -48,6 +60,16 @@ impl Nodes {
     /// This node as it speaks to the others.
     pub fn speaker(&self) -> Speaker {
         Speaker { node: self.me, incarnation: self.incarnation() }
+    }
+
+    /// Whether the others cannot be heard now: their silence says nothing.
+    pub fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the others can be heard.
+    pub(super) fn note_hearing(&self, ears: Ears) {
+        self.deaf.store(ears == Ears::Deaf, Ordering::Release);
     }
 
     /// Notes that another node was heard. Whether to listen to what it says.

@@ -7,8 +7,8 @@ use futures_util::stream;
 
 use super::HeartbeatSupervisor;
 use crate::{
-    actors::messages::ClusterChanged,
-    backbone::{Channel, Health, SignalItem},
+    actors::{messages::ClusterChanged, nodes::Ears},
+    backbone::{Channel, SignalItem},
     model::peers::{BEAT, DEAF_AFTER, Hearing, Introduction},
     wire::peer::{self, Beat, Speaker},
 };
@@ -69,7 +69,11 @@ impl HeartbeatSupervisor {
         if self.line.beaten.is_some_and(|beaten| now >= beaten + BEAT) {
             self.beat(Beat::Alive);
         }
-        if !self.can_hear(now) {
+        // Whoever does not hear itself does not hear the others either, whatever the log believes of the line.
+        let silence = now.saturating_sub(self.line.heard_myself);
+        let ears = if silence < DEAF_AFTER { Ears::Open } else { Ears::Deaf };
+        self.context.nodes.note_hearing(ears);
+        if ears == Ears::Deaf {
             self.context.nodes.peers().excuse(now);
         }
         let gone = self.context.nodes.peers().expire(now);
@@ -77,12 +81,6 @@ impl HeartbeatSupervisor {
             tracing::warn!(%node, "a node fell silent: its instances are gone");
             self.tell_rooms(ClusterChanged::Gone(node, incarnation));
         }
-    }
-
-    /// Whoever does not hear itself does not hear the others either, whatever the log believes of the line.
-    fn can_hear(&self, now: Duration) -> bool {
-        let hears_itself = now.saturating_sub(self.line.heard_myself) < DEAF_AFTER;
-        hears_itself && self.context.backbone.health() == Health::Serving
     }
 
     fn hear(&mut self, from: Speaker, beat: Beat) {

@@ -137,7 +137,9 @@ impl Room {
 
     /// Tells the others that an instance is here now.
     pub(super) fn tell_joined(&mut self, instance: &InstanceId, ctx: &mut Context<Self>) {
-        if let Some(claim) = self.roster.claim(instance).filter(|_| self.context.nodes.any()) {
+        if self.context.nodes.any()
+            && let Some(claim) = self.roster.claim(instance)
+        {
             self.tell(News::Joined(claim));
             self.digest_later(ctx);
         }
@@ -217,11 +219,11 @@ impl Room {
 
     fn digest(&mut self, ctx: &mut Context<Self>) {
         self.talk.digest = None;
-        if self.context.backbone.health() == Health::Serving {
+        if self.context.nodes.is_deaf() {
+            self.neighbours.excuse();
+        } else {
             let effects = self.neighbours.tick(&mut self.roster);
             self.perform(effects, ctx);
-        } else {
-            self.neighbours.excuse();
         }
         self.list();
         self.digest_later(ctx);
