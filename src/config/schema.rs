@@ -214,7 +214,7 @@ pub struct Limits {
     pub invalid_in_a_row: u32,
     /// Publishes of one connection that may wait for their ack; at least 1.
     pub publishes_in_flight: usize,
-    /// Connections of one tenant on this node; at least 1.
+    /// Connections of one tenant on all nodes; at least 1.
     pub connections_per_tenant: usize,
     /// Connections on this node; at least 1.
     pub connections_per_node: usize,
