@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -20,12 +20,19 @@ use crate::{
 pub struct Nodes {
     me: NodeId,
     incarnation: AtomicU64,
+    /// Whether this node does not even hear itself.
+    deaf: AtomicBool,
     peers: Mutex<Peers>,
 }
 
 impl Default for Nodes {
     fn default() -> Self {
-        Self { me: NodeId(Uuid::new_v4()), incarnation: AtomicU64::new(0), peers: Mutex::default() }
+        Self {
+            me: NodeId(Uuid::new_v4()),
+            incarnation: AtomicU64::new(0),
+            deaf: AtomicBool::new(false),
+            peers: Mutex::default(),
+        }
     }
 }
 
@@ -53,6 +60,16 @@ impl Nodes {
     /// Notes that another node was heard. Whether to listen to what it says.
     pub fn hear(&self, from: Speaker, now: Duration) -> Hearing {
         self.peers().hear(from.node, from.incarnation, now)
+    }
+
+    /// Whether this node hears nobody, itself included: then it cannot tell who is there.
+    pub fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Acquire)
+    }
+
+    /// Notes whether it is.
+    pub(super) fn set_deaf(&self, is_deaf: bool) {
+        self.deaf.store(is_deaf, Ordering::Release);
     }
 
     /// Whether there are others.

@@ -8,7 +8,7 @@ use futures_util::stream;
 use super::HeartbeatSupervisor;
 use crate::{
     actors::messages::ClusterChanged,
-    backbone::{Channel, Health, SignalItem},
+    backbone::{Channel, SignalItem},
     model::peers::{BEAT, DEAF_AFTER, Hearing, Introduction},
     wire::peer::{self, Beat, Speaker},
 };
@@ -69,7 +69,9 @@ impl HeartbeatSupervisor {
         if self.line.beaten.is_some_and(|beaten| now >= beaten + BEAT) {
             self.beat(Beat::Alive);
         }
-        if !self.can_hear(now) {
+        let is_deaf = self.is_deaf(now);
+        self.context.nodes.set_deaf(is_deaf);
+        if is_deaf {
             self.context.nodes.peers().excuse(now);
         }
         let gone = self.context.nodes.peers().expire(now);
@@ -79,10 +81,10 @@ impl HeartbeatSupervisor {
         }
     }
 
-    /// Whoever does not hear itself does not hear the others either, whatever the log believes of the line.
-    fn can_hear(&self, now: Duration) -> bool {
-        let hears_itself = now.saturating_sub(self.line.heard_myself) < DEAF_AFTER;
-        hears_itself && self.context.backbone.health() == Health::Serving
+    /// Whoever does not hear itself does not hear the others either, whatever the log says of itself: a log that takes
+    /// nothing more can still carry signals, and one that seems well may carry none.
+    fn is_deaf(&self, now: Duration) -> bool {
+        now.saturating_sub(self.line.heard_myself) >= DEAF_AFTER
     }
 
     fn hear(&mut self, from: Speaker, beat: Beat) {
