@@ -187,6 +187,11 @@ pub trait Backbone: Send + Sync + Debug + 'static {
     /// How the log serves now. Cheap.
     fn health(&self) -> Health;
 
+    /// The same for one tenant: a part of the log may be away while another serves.
+    fn health_of(&self, _tenant: &TenantId) -> Health {
+        self.health()
+    }
+
     /// The log's own figures now, always the same ones.
     fn figures(&self) -> Vec<Figure>;
 

@@ -187,7 +187,7 @@ impl Journal {
         if self.desk.waiting() > 0 && self.desk.is_queued(tenant) {
             return false;
         }
-        ahead == Ahead::Unanswered || self.desk.backbone.health() == Health::Serving
+        ahead == Ahead::Unanswered || self.desk.backbone.health_of(tenant) == Health::Serving
     }
 
     /// What becomes of a tenant's entries from here on. A listener that is far behind is dropped: its notices end. A newer

@@ -15,29 +15,24 @@ use crate::{
     wire::peer::Speaker,
 };
 
-/// Whether this node hears the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ears {
-    /// It does.
-    Open,
-    /// It does not.
-    Deaf,
-}
-
 /// The nodes of the cluster.
 #[derive(Debug)]
 pub struct Nodes {
     me: NodeId,
     incarnation: AtomicU64,
-    /// Whether the others cannot be heard now.
+    /// Whether this node does not even hear itself.
     deaf: AtomicBool,
     peers: Mutex<Peers>,
 }
 
 impl Default for Nodes {
     fn default() -> Self {
-        let me = NodeId(Uuid::new_v4());
-        Self { me, incarnation: AtomicU64::new(0), deaf: AtomicBool::new(false), peers: Mutex::default() }
+        Self {
+            me: NodeId(Uuid::new_v4()),
+            incarnation: AtomicU64::new(0),
+            deaf: AtomicBool::new(false),
+            peers: Mutex::default(),
+        }
     }
 }
 
@@ -62,19 +57,19 @@ impl Nodes {
         Speaker { node: self.me, incarnation: self.incarnation() }
     }
 
-    /// Whether the others cannot be heard now: their silence says nothing.
+    /// Notes that another node was heard. Whether to listen to what it says.
+    pub fn hear(&self, from: Speaker, now: Duration) -> Hearing {
+        self.peers().hear(from.node, from.incarnation, now)
+    }
+
+    /// Whether this node hears nobody, itself included: then it cannot tell who is there.
     pub fn is_deaf(&self) -> bool {
         self.deaf.load(Ordering::Acquire)
     }
 
-    /// Notes whether the others can be heard.
-    pub(super) fn note_hearing(&self, ears: Ears) {
-        self.deaf.store(ears == Ears::Deaf, Ordering::Release);
-    }
-
-    /// Notes that another node was heard. Whether to listen to what it says.
-    pub fn hear(&self, from: Speaker, now: Duration) -> Hearing {
-        self.peers().hear(from.node, from.incarnation, now)
+    /// Notes whether it is.
+    pub(super) fn set_deaf(&self, is_deaf: bool) {
+        self.deaf.store(is_deaf, Ordering::Release);
     }
 
     /// Whether there are others.

@@ -139,7 +139,7 @@ impl NatsLog {
             closing: watch::Sender::new(false),
             closed: watch::Sender::new(false),
             cursors: kept::Memory::default(),
-            trouble: Mutex::default(),
+            silenced: Notify::new(),
             up_since: Mutex::new(Instant::now()),
             runtime: runtime.handle().clone(),
             foreign: AtomicU64::default(),
@@ -150,6 +150,7 @@ impl NatsLog {
         runtime.spawn(publisher::run(shared.clone(), waiting, config.window.max(1)));
         runtime.spawn(search::run(shared.clone(), searched));
         runtime.spawn(shared.clone().keep_watch());
+        runtime.spawn(shared.clone().listen_for_life());
         for shard in &shared.shards {
             runtime.spawn(tail::run(shared.clone(), shard.clone()));
         }
@@ -237,7 +238,11 @@ impl Backbone for NatsLog {
     }
 
     fn health(&self) -> Health {
-        self.shared.health()
+        self.shared.health(None)
+    }
+
+    fn health_of(&self, tenant: &TenantId) -> Health {
+        self.shared.health(Some(tenant))
     }
 
     fn figures(&self) -> Vec<Figure> {

@@ -7,7 +7,7 @@ use futures_util::stream;
 
 use super::HeartbeatSupervisor;
 use crate::{
-    actors::{messages::ClusterChanged, nodes::Ears},
+    actors::messages::ClusterChanged,
     backbone::{Channel, SignalItem},
     model::peers::{BEAT, DEAF_AFTER, Hearing, Introduction},
     wire::peer::{self, Beat, Speaker},
@@ -69,11 +69,9 @@ impl HeartbeatSupervisor {
         if self.line.beaten.is_some_and(|beaten| now >= beaten + BEAT) {
             self.beat(Beat::Alive);
         }
-        // Whoever does not hear itself does not hear the others either, whatever the log believes of the line.
-        let silence = now.saturating_sub(self.line.heard_myself);
-        let ears = if silence < DEAF_AFTER { Ears::Open } else { Ears::Deaf };
-        self.context.nodes.note_hearing(ears);
-        if ears == Ears::Deaf {
+        let is_deaf = self.is_deaf(now);
+        self.context.nodes.set_deaf(is_deaf);
+        if is_deaf {
             self.context.nodes.peers().excuse(now);
         }
         let gone = self.context.nodes.peers().expire(now);
@@ -81,6 +79,12 @@ impl HeartbeatSupervisor {
             tracing::warn!(%node, "a node fell silent: its instances are gone");
             self.tell_rooms(ClusterChanged::Gone(node, incarnation));
         }
+    }
+
+    /// Whoever does not hear itself does not hear the others either, whatever the log says of itself: a log that takes
+    /// nothing more can still carry signals, and one that seems well may carry none.
+    fn is_deaf(&self, now: Duration) -> bool {
+        now.saturating_sub(self.line.heard_myself) >= DEAF_AFTER
     }
 
     fn hear(&mut self, from: Speaker, beat: Beat) {

@@ -12,7 +12,7 @@ use crate::{
         context::NodeContext,
         messages::{ClusterChanged, MemberKey, Order},
     },
-    backbone::{BackboneError, Channel, Health, SignalItem, Signals},
+    backbone::{BackboneError, Channel, SignalItem, Signals},
     model::{
         InstanceId, TenantId,
         neighbours::{DIGEST, Effect, Neighbours, News, Part, Run, Said},
@@ -86,8 +86,8 @@ pub async fn roster_elsewhere(
     tenant: &TenantId,
 ) -> Result<Roster<MemberKey>, BackboneError> {
     let mut roster = Roster::new(context.nodes.me());
-    if let Health::Degraded(why) | Health::Down(why) = context.backbone.health() {
-        return Err(BackboneError::Unavailable(why));
+    if context.nodes.is_deaf() {
+        return Err(BackboneError::Unavailable("the other nodes cannot be heard".into()));
     }
     if context.nodes.any() {
         let mut neighbours = Neighbours::new(context.nodes.me(), most_instances(context));

@@ -20,7 +20,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Shared, Standing, conditions, shard::Shard};
+use super::{
+    Shared, Standing, conditions,
+    shard::{Shard, Trouble},
+};
 use crate::{
     backbone::{Append, AppendError, Appended, Expect, Outcome, Reply},
     model::Position,
@@ -41,8 +44,8 @@ const CHUNK: usize = 1_024;
 
 /// JetStream's codes for a lost condition: with one replica, and with several.
 const LOST: [u64; 2] = [10_071, 10_164];
-/// Its code for a repeat of what is being stored at this moment.
-const BEING_STORED: u64 = 10_158;
+/// Its codes for what passes: a repeat of what is being stored at this moment, no leader, no JetStream just now.
+const PASSES: [u64; 4] = [10_158, 10_008, 10_009, 10_074];
 /// Its codes for "no room": resources, storage, memory, messages, bytes.
 const NO_ROOM: [u64; 5] = [10_023, 10_028, 10_047, 10_077, 10_120];
 
@@ -231,7 +234,7 @@ impl Publisher {
             Err(_) => "the connection to NATS takes nothing".into(),
         };
         // What the client did not take was not sent.
-        self.shared.trouble(&refused);
+        self.shared.is_silent(&self.pending[key].job.shard, &refused);
         self.refused(key, AppendError::Unavailable(refused));
     }
 
@@ -281,18 +284,19 @@ impl Publisher {
         };
         match ack.error {
             None => {
-                self.shared.all_is_well();
-                self.pending.remove(key).job.appended(ack.seq, ack.duplicate);
+                let job = self.pending.remove(key).job;
+                job.shard.is_well();
+                job.appended(ack.seq, ack.duplicate);
             }
             Some(AckError { err_code, .. }) if LOST.contains(&err_code) => {
                 conditions::settle(self.shared.clone(), self.pending.remove(key).job);
             }
-            Some(AckError { err_code: BEING_STORED, .. }) => {
+            Some(AckError { err_code, .. }) if PASSES.contains(&err_code) => {
                 self.pending[key].again = Some(Instant::now() + PAUSE);
             }
             Some(AckError { err_code, description }) => {
                 let why = format!("{description} ({err_code})");
-                self.shared.trouble(&why);
+                self.pending[key].job.shard.is_in(Trouble::Refusal(Instant::now(), why.clone()));
                 let no_room = NO_ROOM.contains(&err_code);
                 self.refused(key, if no_room { AppendError::Full(why) } else { AppendError::Unavailable(why) });
             }
@@ -318,8 +322,8 @@ impl Publisher {
             }
             if now.duration_since(pending.job.began) >= PATIENCE {
                 let why = self.shared.line.complaint().unwrap_or_else(|| "NATS does not answer".into());
-                self.shared.trouble(&why);
                 let job = self.pending.remove(key).job;
+                self.shared.is_silent(&job.shard, &why);
                 match job.append.expect {
                     Expect::Version(_) if job.uncertain => conditions::settle(self.shared.clone(), job),
                     _ => job.give_up(why),

@@ -25,6 +25,18 @@ use crate::{
 /// The server's dedupe window, and what clocks may differ in.
 pub const WINDOW: Duration = DEDUPE_WINDOW.saturating_add(Duration::from_secs(30));
 
+/// How long a refusal is told after it was last met.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(5);
+
+/// What keeps appends from the log.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// No leader, no answer: until the streams answer again.
+    Silence(String),
+    /// The stream answers, and refuses: until a while after the last time.
+    Refusal(Instant, String),
+}
+
 /// One shard.
 #[derive(Debug)]
 pub struct Shard {
@@ -38,6 +50,8 @@ pub struct Shard {
     live: Mutex<Live>,
     /// The highest position known to be in the log.
     end: AtomicU64,
+    /// What keeps appends from it now.
+    trouble: Mutex<Option<Trouble>>,
     /// Where it stood some time ago.
     past: Mutex<Past>,
     epoch: AtomicU64,
@@ -74,6 +88,7 @@ impl Shard {
             feed_bytes,
             live: Mutex::default(),
             end: AtomicU64::default(),
+            trouble: Mutex::default(),
             past: Mutex::default(),
             epoch: AtomicU64::default(),
             wake: Notify::new(),
@@ -93,6 +108,35 @@ impl Shard {
     /// The highest position known to be in the log.
     pub fn end(&self) -> Position {
         Position(self.end.load(Ordering::Acquire))
+    }
+
+    /// Notes what keeps appends from the log.
+    pub fn is_in(&self, trouble: Trouble) {
+        *self.troubled() = Some(trouble);
+    }
+
+    /// Notes that the log takes appends.
+    pub fn is_well(&self) {
+        *self.troubled() = None;
+    }
+
+    /// Whether it is waited for that the stream answers.
+    pub fn is_silent(&self) -> bool {
+        matches!(&*self.troubled(), Some(Trouble::Silence(_)))
+    }
+
+    /// What keeps appends from the log now.
+    pub fn trouble(&self) -> Option<String> {
+        match &*self.troubled() {
+            Some(Trouble::Silence(why)) => Some(why.clone()),
+            Some(Trouble::Refusal(at, why)) if at.elapsed() < REFUSAL_HOLDS => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    fn troubled(&self) -> MutexGuard<'_, Option<Trouble>> {
+        // Replaced in single assignments.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A position that the log had reached a dedupe window ago, and perhaps later ones: whatever repeat is tried now, its

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc, watch},
@@ -18,12 +19,13 @@ use tokio::{
 };
 
 use super::{
+    api::StreamInfo,
     definition::Shape,
     kept,
     line::Line,
     publisher::Job,
     setup::{self, SetupError},
-    shard::{Found, Shard},
+    shard::{Found, Shard, Trouble},
 };
 use crate::{
     backbone::{Health, Hub},
@@ -36,8 +38,8 @@ const REMEMBER: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a STATE that says it is caught up must have stood to be believed.
 const STOOD_LONG: Duration = Duration::from_secs(20);
-/// How long trouble is told after it was last met.
-const TROUBLE_HOLDS: Duration = Duration::from_secs(5);
+/// How often silent streams are asked whether they have a leader again.
+const PROBE: Duration = Duration::from_millis(200);
 /// What the envelope adds to a client's message, and room to spare.
 const OVERHEAD: usize = 4_096;
 
@@ -68,8 +70,8 @@ pub(super) struct Shared {
     pub(super) closing: watch::Sender<bool>,
     pub(super) closed: watch::Sender<bool>,
     pub(super) cursors: kept::Memory,
-    /// What went wrong last, and when.
-    pub(super) trouble: Mutex<Option<(Instant, String)>>,
+    /// Told when streams have fallen silent.
+    pub(super) silenced: Notify,
     /// When the line last came up.
     pub(super) up_since: Mutex<Instant>,
     pub(super) runtime: Handle,
@@ -94,21 +96,34 @@ impl Shared {
         tracing::warn!("a message under a subject that is no record's was dropped");
     }
 
-    /// Notes what keeps appends from the log.
-    pub(super) fn trouble(&self, why: &str) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = Some((Instant::now(), why.to_owned()));
+    /// Notes that a stream does not answer.
+    pub(super) fn is_silent(&self, shard: &Shard, why: &str) {
+        shard.is_in(Trouble::Silence(why.to_owned()));
+        self.silenced.notify_one();
     }
 
-    pub(super) fn all_is_well(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Asks silent streams until they answer, so that whoever waits for them need not guess.
+    pub(super) async fn listen_for_life(self: Arc<Self>) {
+        loop {
+            self.silenced.notified().await;
+            while self.shards.iter().any(|shard| shard.is_silent()) {
+                sleep(PROBE).await;
+                let asked = self.shards.iter().filter(|shard| shard.is_silent()).map(async |shard| {
+                    if let Ok(Some(_)) = StreamInfo::get(&self.line, &shard.log).await {
+                        shard.is_well();
+                    }
+                });
+                join_all(asked).await;
+            }
+        }
     }
 
     pub(super) fn has_stood_for_long(&self) -> bool {
         self.up_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > STOOD_LONG
     }
 
-    pub(super) fn health(&self) -> Health {
+    /// How the log of all tenants, or of one, serves.
+    pub(super) fn health(&self, of: Option<&TenantId>) -> Health {
         match &*self.standing.borrow() {
             Standing::Waiting(why) => return Health::Down(format!("waiting for NATS: {why}")),
             Standing::Wrong(why) => return Health::Down(why.clone()),
@@ -117,10 +132,10 @@ impl Shared {
         if !self.line.is_up() {
             return Health::Degraded("no connection to NATS".into());
         }
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*trouble {
-            Some((at, why)) if at.elapsed() < TROUBLE_HOLDS => Health::Degraded(why.clone()),
-            _ => Health::Serving,
+        let shards = of.map_or(&self.shards[..], |tenant| std::slice::from_ref(self.shard_of(tenant)));
+        match shards.iter().find_map(|shard| shard.trouble()) {
+            Some(why) => Health::Degraded(why),
+            None => Health::Serving,
         }
     }
 
