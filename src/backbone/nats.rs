@@ -7,6 +7,7 @@ mod api;
 mod conditions;
 pub mod definition;
 mod direct;
+mod examine;
 mod kept;
 mod line;
 mod lines;
@@ -22,7 +23,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -49,6 +50,7 @@ use super::{
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
+pub use examine::examine;
 pub use line::{Credentials, Tls};
 
 /// Threads of the runtime that the connection lives on.
@@ -97,6 +99,24 @@ pub struct NatsConfig {
     pub largest_body: usize,
     /// Messages that may wait in one subscription before some are dropped (and read again).
     pub subscription_capacity: usize,
+}
+
+impl NatsConfig {
+    fn target(&self) -> Target {
+        Target {
+            urls: self.urls.clone(),
+            credentials: self.credentials.clone(),
+            tls: self.tls.clone(),
+            inbox_prefix: Names::new(&self.prefix, self.shards).inbox_prefix(),
+            subscription_capacity: self.subscription_capacity,
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let names = Names::new(&self.prefix, self.shards);
+        let max_bytes = self.retention_bytes.map(|bytes| bytes / u64::from(names.shards()));
+        Shape { names, replicas: self.replicas, max_age: self.retention_age, max_bytes }
+    }
 }
 
 /// Why a log on NATS cannot be opened.
@@ -148,6 +168,8 @@ struct Shared {
     foreign: AtomicU64,
     tails_remade: AtomicU64,
     largest_body: usize,
+    /// Whether opening is over: until then a wrong NATS is its caller's to tell.
+    opened: AtomicBool,
 }
 
 /// Figures since the log was opened, for metrics.
@@ -210,6 +232,8 @@ impl Shared {
     /// Looks at NATS until it can be stood on, and again whenever something is odd.
     async fn keep_watch(self: Arc<Self>) {
         let mut connections = self.line.connections();
+        // A server that is there is reached at once; "waiting" is for one that is not. Which it is shows below.
+        let _ = timeout(LOOK_AGAIN, connections.changed()).await;
         loop {
             let found = match setup::check_server(&self.line, self.largest_body + OVERHEAD) {
                 Ok(warning) => {
@@ -263,6 +287,7 @@ impl Shared {
                 // Once it was good, only a wrong setting unmakes that; being away is the line's business.
                 (Standing::Ready, Standing::Waiting(_)) => return,
                 (Standing::Wrong(before), Standing::Wrong(why)) if before == why => {}
+                (_, Standing::Wrong(_)) if !self.opened.load(Relaxed) => {}
                 (_, Standing::Wrong(why)) => tracing::error!("NATS cannot be used: {why}"),
                 (Standing::Waiting(before), Standing::Waiting(why)) if before == why => {}
                 (_, Standing::Waiting(why)) => tracing::warn!("waiting for NATS: {why}"),
@@ -307,28 +332,21 @@ impl NatsLog {
     }
 
     async fn open_within(config: NatsConfig, runtime: Runtime) -> Result<Self, OpenError> {
-        let names = Names::new(&config.prefix, config.shards);
-        let target = Target {
-            urls: config.urls,
-            credentials: config.credentials,
-            tls: config.tls,
-            inbox_prefix: names.inbox_prefix(),
-            subscription_capacity: config.subscription_capacity,
-        };
-        let line = match Line::open(&target).await {
+        let shape = config.shape();
+        let names = &shape.names;
+        let line = match Line::open(&config.target()).await {
             Ok(line) => line,
             Err(error) => {
                 runtime.shutdown_background();
                 return Err(error.into());
             }
         };
-        let shards = (0..names.shards()).map(|shard| Arc::new(Shard::new(&names, shard, config.feed_bytes)));
+        let shards = (0..names.shards()).map(|shard| Arc::new(Shard::new(names, shard, config.feed_bytes)));
         let (jobs, waiting) = mpsc::channel(config.queue_appends.max(1));
         let (careful, searched) = mpsc::channel(config.queue_appends.max(1));
-        let max_bytes = config.retention_bytes.map(|bytes| bytes / u64::from(names.shards()));
         let shared = Arc::new(Shared {
             shards: shards.collect(),
-            shape: Shape { names, replicas: config.replicas, max_age: config.retention_age, max_bytes },
+            shape,
             hub: Arc::default(),
             standing: watch::Sender::new(Standing::Waiting("no connection yet".into())),
             look_again: Notify::new(),
@@ -344,6 +362,7 @@ impl NatsLog {
             foreign: AtomicU64::default(),
             tails_remade: AtomicU64::default(),
             largest_body: config.largest_body,
+            opened: AtomicBool::default(),
             line,
         });
         runtime.spawn(publisher::run(shared.clone(), waiting, config.window.max(1)));
@@ -355,6 +374,7 @@ impl NatsLog {
         let signals = lines::Lines::start(&shared);
         let log = Self { careful: Mutex::new(Some(careful)), signals, runtime: Some(runtime), shared };
         log.first_look().await?;
+        log.shared.opened.store(true, Relaxed);
         Ok(log)
     }
 

@@ -11,6 +11,7 @@ mod admin;
 mod cluster;
 mod config;
 mod line;
+#[allow(clippy::duplicate_mod, reason = "some test binaries take in the support for nodes as well")]
 #[path = "../node/support/log.rs"]
 mod log;
 mod monitor;
