@@ -6,7 +6,7 @@
 //! | [`room::Room`] | tenant | the roster, the place in the log, the ring of recent records, pending appends |
 //! | [`outlet::Outlet`] | room and worker thread | the members on that thread: sends or queues their frames |
 //! | [`directory::Directory`] | node | tenant → room; starts, retires and replaces rooms |
-//! | [`heartbeat::HeartbeatSupervisor`] | node | the deadlines of all sessions |
+//! | [`heartbeat::HeartbeatSupervisor`] | node | the deadlines of all sessions and of all other nodes |
 //!
 //! Beside them stand [`link`] (one connection's outbox), [`driver`] (the future that owns its socket) and [`context`]
 //! (what all of them share). They know the [`Backbone`](crate::backbone::Backbone) trait, never an implementation.
@@ -19,6 +19,7 @@ pub mod heartbeat;
 pub mod link;
 pub mod messages;
 pub mod metrics;
+pub mod nodes;
 pub mod outlet;
 pub mod room;
 pub mod session;

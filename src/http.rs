@@ -4,7 +4,7 @@
 //! Owns: paths, parameters, status codes. Must not know: how rooms work inside.
 
 mod events;
-mod journal;
+mod figures;
 mod parameters;
 mod probes;
 mod problem;
@@ -12,5 +12,5 @@ mod reports;
 pub mod server;
 mod upgrade;
 
-pub use journal::JournalFigures;
+pub use figures::{JournalFigures, LogFigures};
 pub use probes::ProcessFigures;

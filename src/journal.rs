@@ -16,7 +16,13 @@ mod look;
 mod pace;
 mod store;
 
-use std::{io, path::PathBuf, sync::Arc, thread};
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -142,7 +148,12 @@ impl Journal {
         let drained = desk.clone();
         // Of its own: no actor's and no request's work delays what waits for the log.
         thread::Builder::new().name("journal".into()).spawn(move || {
-            runtime.block_on(drain::run(drained, answers));
+            let working = AssertUnwindSafe(|| runtime.block_on(drain::run(drained.clone(), answers)));
+            // Whatever happens, nobody may wait for ever for a thread that is gone.
+            if panic::catch_unwind(working).is_err() {
+                tracing::error!("the journal panicked and is closed; what it holds is read again at the next start");
+            }
+            drained.abandon();
             closing.send_replace(true);
         })?;
         Ok(Arc::new(Self { desk, closed }))

@@ -6,6 +6,8 @@ pub mod filter;
 pub mod finding;
 pub mod gather;
 pub mod ids;
+pub mod neighbours;
+pub mod peers;
 pub mod rate;
 pub mod record;
 pub mod resume;

@@ -2,7 +2,13 @@
 //!
 //! Owns: what is started in which order and stopped in the reverse. Must not know: what any part does inside.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, Addr, Arbiter};
 use actix_server::ServerHandle;
@@ -18,7 +24,7 @@ use crate::{
     actors::{
         context::NodeContext,
         directory::Directory,
-        heartbeat::HeartbeatSupervisor,
+        heartbeat::{HeartbeatSupervisor, SayFarewell},
         messages::{AllRooms, Drain},
         metrics::Metrics,
         session::Addresses,
@@ -30,7 +36,7 @@ use crate::{
     },
     config::{AuthMode, BackboneKind, Config},
     http::{
-        JournalFigures, ProcessFigures,
+        JournalFigures, LogFigures, ProcessFigures,
         server::{self, Shared},
     },
     journal::{Journal, JournalConfig},
@@ -86,19 +92,45 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When the log does not open or the address cannot be bound.
+    /// When the log or the journal does not open or the address cannot be bound.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         // Before the log is opened: whoever cannot listen should not take the lock.
-        let listener = server::bind(&config.server.host, config.server.port, config.server.backlog)?;
+        let listener = bind(&config)?;
+        let backbone = open_backbone(&config).await?;
+        // A log on this machine's own disk is never out of reach.
+        let journal = match config.backbone.kind {
+            BackboneKind::Embedded => None,
+            BackboneKind::Nats => Some(open_journal(&config, &backbone).await?),
+        };
+        Self::serve(config, listener, backbone, journal)
+    }
+
+    /// Starts a node on a log that the caller has opened and that may be out of reach: with a journal, whatever the
+    /// configuration says of the log.
+    ///
+    /// # Errors
+    ///
+    /// When the journal does not open or the address cannot be bound.
+    pub async fn start_on(config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
+        let listener = bind(&config)?;
+        let journal = open_journal(&config, &backbone).await?;
+        Self::serve(config, listener, backbone, Some(journal))
+    }
+
+    fn serve(
+        config: Config,
+        listener: TcpListener,
+        backbone: SharedBackbone,
+        journal: Option<Arc<Journal>>,
+    ) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("the listener has no address")?;
         if config.auth.mode == AuthMode::None {
             tracing::warn!(%address, "auth.mode is none: every client is who it says it is");
         }
-        let backbone = open_backbone(&config).await?;
-        let journal = open_journal(&config, &backbone).await?;
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
+        registry.register_collector(Box::new(LogFigures::new(backbone.clone())));
         if let Some(journal) = &journal {
             registry.register_collector(Box::new(JournalFigures::new(journal.clone())));
         }
@@ -154,6 +186,8 @@ impl Node {
         }
         // Gracefully: answers that are ready are still written.
         server.stop(true).await;
+        // It ends only with the process.
+        let _ = addresses.supervisor.send(SayFarewell).await;
         context.backbone.close().await;
         if let Some(journal) = &context.journal {
             // Behind the log: what that gave up at its end is kept.
@@ -182,19 +216,19 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     // On a thread of their own: neither the accept loop nor a busy room delays deadlines or the way to a room.
     let arbiter = Arbiter::new();
     let (of_directory, of_supervisor) = (context.clone(), context.clone());
-    Arc::new(Addresses {
-        directory: Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory)),
-        supervisor: HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
-            HeartbeatSupervisor::new(of_supervisor)
-        }),
-    })
+    let directory = Directory::start_in_arbiter(&arbiter.handle(), move |_| Directory::new(of_directory));
+    let told = directory.clone();
+    let supervisor = HeartbeatSupervisor::start_in_arbiter(&arbiter.handle(), move |_| {
+        HeartbeatSupervisor::new(of_supervisor, told)
+    });
+    Arc::new(Addresses { directory, supervisor })
 }
 
-/// A journal in front of a log that can be out of reach; one on this machine's own disk needs none.
-async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Option<Arc<Journal>>> {
-    if config.backbone.kind != BackboneKind::Nats {
-        return Ok(None);
-    }
+fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    Ok(server::bind(&config.server.host, config.server.port, config.server.backlog)?)
+}
+
+async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Arc<Journal>> {
     let dir = config.data_dir.join("journal");
     let opening = JournalConfig {
         dir: dir.clone(),
@@ -204,7 +238,7 @@ async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Res
         queue_appends: config.log.queue_appends,
     };
     let journal = Journal::open(opening, backbone.clone()).await;
-    Ok(Some(journal.with_context(|| format!("cannot open the journal in {}", dir.display()))?))
+    journal.with_context(|| format!("cannot open the journal in {}", dir.display()))
 }
 
 async fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {

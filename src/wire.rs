@@ -8,6 +8,7 @@ pub mod frame;
 pub mod guard;
 pub mod incoming;
 pub mod outgoing;
+pub mod peer;
 pub mod preview;
 pub mod record;
 

@@ -234,6 +234,7 @@ fn a_value_out_of_range_and_a_zero_without_meaning_are_refused() {
     for (key, value) in [
         ("server.port", "65536"),
         ("server.port", "-1"),
+        ("journal.max_bytes", "1000"),
         ("rooms.threads", "0"),
         ("limits.json_depth", "121"),
         ("limits.max_message_bytes", "0"),

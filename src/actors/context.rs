@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::metrics::{Count, Metrics};
+use super::{
+    metrics::{Count, Metrics},
+    nodes::Nodes,
+};
 use crate::{backbone::SharedBackbone, config::Config, journal::Journal, model::Timestamp};
 
 /// Shared by every actor of one node.
@@ -22,6 +25,8 @@ pub struct NodeContext {
     pub journal: Option<Arc<Journal>>,
     /// The figures.
     pub metrics: Metrics,
+    /// This node and the others.
+    pub nodes: Nodes,
     /// Open connections, for the limit per node.
     pub connections: Count,
     /// Requests over HTTP that publish now; a draining node answers them before it stops.
@@ -39,6 +44,7 @@ impl NodeContext {
             backbone,
             journal,
             metrics,
+            nodes: Nodes::default(),
             connections: Count::default(),
             requests: Count::default(),
             started: Instant::now(),

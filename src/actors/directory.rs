@@ -5,11 +5,11 @@
 
 use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, dev::SendError};
 
 use super::{
     context::NodeContext,
-    messages::{AllRooms, Enter, Entered, Find, Retire},
+    messages::{AllRooms, ClusterChanged, Enter, Entered, Find, Retire},
     room::Room,
 };
 use crate::{
@@ -109,6 +109,20 @@ impl Handler<AllRooms> for Directory {
 
     fn handle(&mut self, _: AllRooms, _: &mut Self::Context) -> Self::Result {
         self.rooms.values().map(|entry| entry.room.clone()).collect()
+    }
+}
+
+impl Handler<ClusterChanged> for Directory {
+    type Result = ();
+
+    fn handle(&mut self, changed: ClusterChanged, _: &mut Self::Context) {
+        for Entered { room, .. } in self.rooms.values().map(|entry| &**entry) {
+            if let Err(SendError::Full(changed)) = room.try_send(changed) {
+                let room = room.clone();
+                // Busy for a moment. One that ends instead needs no news.
+                actix_rt::spawn(async move { room.send(changed).await.unwrap_or_default() });
+            }
+        }
     }
 }
 

@@ -1,7 +1,10 @@
-//! The deadlines of all sessions, on one wheel: who needs a heartbeat, who was silent for too long.
+//! The deadlines of all sessions, on one wheel, and of all other nodes: who needs a heartbeat, who was silent for too
+//! long.
 //!
-//! Owns: invariant **liveness** (any inbound frame is a sign of life; nothing for `heartbeat.timeout` ends the session).
-//! Must not: keep a timer per session, or blame the clients for its own absence.
+//! Owns: invariant **liveness** (any inbound frame is a sign of life; nothing for `heartbeat.timeout` ends the session;
+//! a node that is silent for 12 s is gone). Must not: keep a timer per session, or blame others for its own absence.
+
+mod cluster;
 
 use std::{
     sync::{
@@ -13,8 +16,11 @@ use std::{
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, dev::SendError};
 
+use self::cluster::Line;
+pub use self::cluster::SayFarewell;
 use super::{
     context::NodeContext,
+    directory::Directory,
     messages::{Beat, Expire},
     session::Session,
 };
@@ -41,6 +47,8 @@ struct Watched {
 #[derive(Debug)]
 pub struct HeartbeatSupervisor {
     context: Arc<NodeContext>,
+    directory: Addr<Directory>,
+    line: Line,
     pulse: Pulse,
     tick: Duration,
     wheel: Wheel<Watched>,
@@ -50,8 +58,8 @@ pub struct HeartbeatSupervisor {
 }
 
 impl HeartbeatSupervisor {
-    /// With the configured pulse.
-    pub fn new(context: Arc<NodeContext>) -> Self {
+    /// With the configured pulse; news of other nodes go to the directory.
+    pub fn new(context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
         let heartbeat = &context.config.heartbeat;
         let pulse = Pulse { interval: heartbeat.interval, timeout: heartbeat.timeout };
         let tick = (pulse.interval / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
@@ -60,6 +68,8 @@ impl HeartbeatSupervisor {
             ticked_at: context.uptime(),
             excused_until: Duration::ZERO,
             context,
+            directory,
+            line: Line::default(),
             pulse,
             tick,
         }
@@ -72,8 +82,10 @@ impl HeartbeatSupervisor {
         if away > self.tick * 3 + Duration::from_secs(1) {
             tracing::warn!(away_ms = away.as_millis() as u64, "the node was paused: all deadlines extended");
             self.excused_until = now;
+            self.return_anew(now);
         }
         self.ticked_at = now;
+        self.mind_the_others(now);
         for watched in self.wheel.advance() {
             self.look_at(watched, now);
         }
@@ -106,6 +118,7 @@ impl Actor for HeartbeatSupervisor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(4096);
         ctx.run_interval(self.tick, |supervisor, _| supervisor.tick());
+        self.listen(ctx);
     }
 }
 

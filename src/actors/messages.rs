@@ -12,6 +12,7 @@ use crate::{
     backbone::{Answer, Append, AppendError, Appended, BackboneError, Page},
     model::{
         Epoch, EventId, InstanceId, Position, TenantId,
+        peers::{Incarnation, NodeId},
         resume::{Since, Start},
         roster::{Farewell, Presence},
     },
@@ -68,6 +69,20 @@ pub struct Retire {
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Addr<Room>>")]
 pub struct AllRooms;
+
+/// The cluster changed: the directory tells all rooms.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub enum ClusterChanged {
+    /// A node is heard that was not before, or not for long.
+    Appeared(NodeId),
+    /// A node fell silent, and this was its incarnation.
+    Gone(NodeId, Incarnation),
+    /// A node said farewell.
+    Departed(NodeId),
+    /// This node itself was away for a while.
+    WeReturned,
+}
 
 // --- To a room --------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ pub struct Metrics {
     pub connections: Gauge<i64, AtomicI64>,
     /// Rooms in memory.
     pub rooms: Gauge<i64, AtomicI64>,
-    /// Appends by outcome: `stored`, `duplicate`, `refused`, `unknown`.
+    /// Appends by the first answer: `stored`, `duplicate`, `queued`, `refused`, `unknown`.
     pub published: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
     /// Records put on a connection's way, all members summed.
     pub delivered: Counter<u64, AtomicU64>,

@@ -1,4 +1,4 @@
-//! A tenant's room on this node: the roster, the place in the log, the recent records, the appends under way.
+//! A tenant's room on this node: the roster of all nodes, the place in the log, the recent records, the appends under way.
 //!
 //! Owns: invariant **one path** (a record reaches members only after the log has it, and only through here) and
 //! invariant **seam** (what a reader is given and what is delivered afterwards meet without gap or repeat, because both
@@ -9,6 +9,7 @@ mod cursors;
 mod history;
 mod housekeeping;
 pub mod joining;
+pub mod neighbours;
 mod opening;
 mod ports;
 mod presence;
@@ -21,8 +22,16 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHand
 use tokio::sync::watch;
 
 use self::{
-    appends::Appends, cursors::Cursors, history::History, joining::Lookups, opening::Opening, ports::Ports,
-    presence::Announcements, queued::Queued, ring::Ring,
+    appends::Appends,
+    cursors::Cursors,
+    history::History,
+    joining::Lookups,
+    neighbours::{Talk, most_instances},
+    opening::Opening,
+    ports::Ports,
+    presence::Announcements,
+    queued::Queued,
+    ring::Ring,
 };
 use super::{
     context::NodeContext,
@@ -31,13 +40,18 @@ use super::{
     metrics::Held,
 };
 use crate::{
-    backbone::{FeedItem, ReadBudget, Stored},
+    backbone::{FeedItem, ReadBudget, Stored, Subject},
     model::{
         Epoch, Position, TenantId, gather,
+        neighbours::Neighbours,
         roster::{Farewell, Roster},
         tally::Tally,
     },
-    wire::{Batch, outgoing::RoomFigures, record::Record},
+    wire::{
+        Batch,
+        outgoing::RoomFigures,
+        record::{DamagedRecord, Record},
+    },
 };
 
 /// Records in one page of the log.
@@ -57,6 +71,8 @@ pub struct Room {
     context: Arc<NodeContext>,
     directory: Addr<Directory>,
     roster: Roster<MemberKey>,
+    neighbours: Neighbours,
+    talk: Talk,
     ports: Ports,
     /// What waits until the room has found its place in the log; `None` from then on.
     opening: Option<Opening>,
@@ -79,8 +95,8 @@ pub struct Room {
     announcements: Announcements,
     /// Runs while records wait for others under way.
     gathering: Option<SpawnHandle>,
-    /// Whether a tick is due.
-    ticking: bool,
+    /// When a tick is due, on the node's clock.
+    tick_due: Option<Duration>,
     /// Set when the directory was asked to let this room go: nobody comes in any more.
     retiring: bool,
     /// When somebody last needed the room, on the node's clock.
@@ -91,6 +107,7 @@ pub struct Room {
 impl Room {
     /// A room that will find its place in the log when it starts.
     pub fn new(serial: u64, tenant: TenantId, context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
+        let (me, most) = (context.nodes.me(), most_instances(&context));
         Self {
             serial,
             me: None,
@@ -107,7 +124,9 @@ impl Room {
             tenant,
             context,
             directory,
-            roster: Roster::default(),
+            roster: Roster::new(me),
+            neighbours: Neighbours::new(me, most),
+            talk: Talk::default(),
             epoch: Epoch::UNKNOWN,
             head: Position::START,
             trimmed_to: Position::START,
@@ -116,7 +135,7 @@ impl Room {
             cursors: Cursors::default(),
             announcements: Announcements::default(),
             gathering: None,
-            ticking: false,
+            tick_due: None,
             retiring: false,
         }
     }
@@ -147,7 +166,7 @@ impl Room {
     fn gather(&mut self, ctx: &mut Context<Self>) {
         if self.gathering.is_none()
             && !self.appends.is_idle()
-            && let Some(patience) = gather::patience(self.roster.connected(), self.context.config.rooms.gather)
+            && let Some(patience) = gather::patience(self.roster.connected_here(), self.context.config.rooms.gather)
         {
             self.gathering = Some(ctx.run_later(patience, |room, ctx| {
                 room.gathering = None;
@@ -191,19 +210,28 @@ impl Room {
 /// Turns stored records into records, chained behind `prev`; what is no record of this room is reported and left out.
 fn read_records(tenant: &TenantId, mut prev: Position, stored: Vec<Stored>, damaged: impl Fn(&Stored)) -> Vec<Record> {
     let mut records = Vec::with_capacity(stored.len());
-    for record in stored {
-        match Record::read(tenant, record.position, prev, record.body.clone()) {
-            Ok(read) => {
-                prev = record.position;
-                records.push(read);
+    for stored in stored {
+        match read_record(tenant, prev, &stored) {
+            Ok(record) => {
+                prev = stored.position;
+                records.push(record);
             }
             Err(error) => {
-                tracing::error!(%tenant, position = %record.position, %error, "left out of the room");
-                damaged(&record);
+                tracing::error!(%tenant, position = %stored.position, %error, "left out of the room");
+                damaged(&stored);
             }
         }
     }
     records
+}
+
+/// Reads one stored record, which must say of itself what its subject says of it.
+pub fn read_record(tenant: &TenantId, prev: Position, stored: &Stored) -> Result<Record, DamagedRecord> {
+    let record = Record::read(tenant, stored.position, prev, stored.body.clone())?;
+    match &stored.subject {
+        Subject::Event(event_type) if *event_type != record.meta.event_type => Err(DamagedRecord::Foreign),
+        Subject::Event(_) | Subject::Entity(_) => Ok(record),
+    }
 }
 
 impl Actor for Room {

@@ -40,8 +40,8 @@ use self::{
     store::{DirLock, Store},
 };
 use super::{
-    Append, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Extent, Feed, Health, Hub, Page,
-    ReadBudget, Reply, Signals, Stored,
+    Append, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Extent, Feed, Figure, FigureValue,
+    Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
@@ -270,6 +270,18 @@ impl Backbone for EmbeddedLog {
 
     fn health(&self) -> Health {
         if *self.shared.closed.borrow() { Health::Down("the log is closed".into()) } else { Health::Serving }
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let stats = self.stats();
+        let counter = |name, help, value| Figure { name, help, value: FigureValue::Counter(value) };
+        let gauge = |name, help, value| Figure { name, help, value: FigureValue::Gauge(value) };
+        vec![
+            counter("log_commits", "Flushed commits", stats.commits as f64),
+            counter("log_flush_seconds", "Time spent writing and flushing commits", stats.flush_seconds),
+            gauge("log_held_bytes", "Bodies and overhead of the records held", stats.held_bytes as f64),
+            gauge("log_disk_bytes", "Size of the store's files", stats.disk_bytes as f64),
+        ]
     }
 
     fn known_end(&self, _: &TenantId) -> Position {

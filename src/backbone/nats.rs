@@ -15,15 +15,17 @@ mod names;
 mod publisher;
 mod reads;
 mod search;
+mod settings;
 mod setup;
 mod shard;
+mod shared;
 mod tail;
 
 use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -31,146 +33,35 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::{self, BoxFuture, FutureExt};
 use tokio::{
-    runtime::{Handle, Runtime},
+    runtime::Runtime,
     sync::{Notify, mpsc, watch},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use self::{
-    definition::Shape,
-    line::{Line, Target, TargetError},
-    names::Names,
+    line::Line,
     publisher::Job,
-    setup::SetupError,
-    shard::{Followed, Found, Shard},
+    shard::{Followed, Shard},
+    shared::{Shared, Standing},
 };
 use super::{
     Append, AppendError, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Expect, Extent, Feed,
-    Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
+    Figure, FigureValue, Health, Page, ReadBudget, Reply, Signals, Stored,
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
 pub use examine::examine;
 pub use line::{Credentials, Tls};
+pub use settings::{NatsConfig, OpenError};
 
 /// Threads of the runtime that the connection lives on.
 const THREADS: usize = 2;
 /// How long opening waits for NATS before it goes on without.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
-/// Pause between two looks at a NATS that cannot be stood on.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long a STATE that says it is caught up must have stood to be believed.
-const STOOD_LONG: Duration = Duration::from_secs(20);
 /// How long a room waits for its feed before it asks again.
 const FEED: Duration = Duration::from_secs(3);
-/// How long trouble is told after it was last met.
-const TROUBLE_HOLDS: Duration = Duration::from_secs(5);
 /// What headers add to a message, at most.
 const HEADERS: usize = 256;
-/// What the envelope adds to a client's message, and room to spare.
-const OVERHEAD: usize = 4_096;
-
-/// Settings of a log on NATS; all are the caller's.
-#[derive(Clone, Debug)]
-pub struct NatsConfig {
-    /// The cluster's servers.
-    pub urls: Vec<String>,
-    /// Who we are.
-    pub credentials: Credentials,
-    /// How the line is secured.
-    pub tls: Tls,
-    /// What all subjects begin with: lower-case letters, digits, `_`, `-`.
-    pub prefix: String,
-    /// Shards, fixed when the system is installed.
-    pub shards: u16,
-    /// Copies of each stream.
-    pub replicas: u16,
-    /// Records older than this are trimmed; `None` keeps them.
-    pub retention_age: Option<Duration>,
-    /// Bytes of records over all shards; `None` sets no bound.
-    pub retention_bytes: Option<u64>,
-    /// Appends that may wait.
-    pub queue_appends: usize,
-    /// Appends that may be on their way to the stream at a time.
-    pub window: usize,
-    /// Bytes that a feed holds before it lags.
-    pub feed_bytes: usize,
-    /// The largest body that will be appended, for a warning at start.
-    pub largest_body: usize,
-    /// Messages that may wait in one subscription before some are dropped (and read again).
-    pub subscription_capacity: usize,
-}
-
-impl NatsConfig {
-    fn target(&self) -> Target {
-        Target {
-            urls: self.urls.clone(),
-            credentials: self.credentials.clone(),
-            tls: self.tls.clone(),
-            inbox_prefix: Names::new(&self.prefix, self.shards).inbox_prefix(),
-            subscription_capacity: self.subscription_capacity,
-        }
-    }
-
-    fn shape(&self) -> Shape {
-        let names = Names::new(&self.prefix, self.shards);
-        let max_bytes = self.retention_bytes.map(|bytes| bytes / u64::from(names.shards()));
-        Shape { names, replicas: self.replicas, max_age: self.retention_age, max_bytes }
-    }
-}
-
-/// Why a log on NATS cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The target is none.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// NATS is there, and wrong. One line, with the mend.
-    #[error("NATS cannot be used: {0}")]
-    Wrong(String),
-    /// No threads, no timers.
-    #[error("cannot start a runtime for NATS: {0}")]
-    Runtime(#[from] std::io::Error),
-}
-
-/// How NATS stands.
-#[derive(Clone, Debug)]
-enum Standing {
-    /// Not reached yet.
-    Waiting(String),
-    /// Reached, and not usable.
-    Wrong(String),
-    /// Checked.
-    Ready,
-}
-
-/// What the parts share.
-struct Shared {
-    line: Line,
-    shape: Shape,
-    shards: Vec<Arc<Shard>>,
-    hub: Arc<Hub>,
-    standing: watch::Sender<Standing>,
-    /// Told when the streams should be looked at.
-    look_again: Notify,
-    jobs: mpsc::Sender<Job>,
-    /// Appends taken and not answered.
-    busy: Arc<AtomicUsize>,
-    most_busy: usize,
-    closing: watch::Sender<bool>,
-    closed: watch::Sender<bool>,
-    cursors: kept::Memory,
-    /// What went wrong last, and when.
-    trouble: Mutex<Option<(Instant, String)>>,
-    /// When the line last came up.
-    up_since: Mutex<Instant>,
-    runtime: Handle,
-    foreign: AtomicU64,
-    tails_remade: AtomicU64,
-    largest_body: usize,
-    /// Whether opening is over: until then a wrong NATS is its caller's to tell.
-    opened: AtomicBool,
-}
 
 /// Figures since the log was opened, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,121 +72,6 @@ pub struct NatsStats {
     pub tails_remade: u64,
     /// Connections to NATS.
     pub connections: u64,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("shape", &self.shape).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn shard_of(&self, tenant: &TenantId) -> &Arc<Shard> {
-        &self.shards[usize::from(self.shape.names.shard_of(tenant))]
-    }
-
-    fn count_foreign(&self) {
-        self.foreign.fetch_add(1, Relaxed);
-        tracing::warn!("a message under a subject that is no record's was dropped");
-    }
-
-    /// Notes what keeps appends from the log.
-    fn trouble(&self, why: &str) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = Some((Instant::now(), why.to_owned()));
-    }
-
-    fn all_is_well(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn has_stood_for_long(&self) -> bool {
-        self.up_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > STOOD_LONG
-    }
-
-    fn health(&self) -> Health {
-        match &*self.standing.borrow() {
-            Standing::Waiting(why) => return Health::Down(format!("waiting for NATS: {why}")),
-            Standing::Wrong(why) => return Health::Down(why.clone()),
-            Standing::Ready => {}
-        }
-        if !self.line.is_up() {
-            return Health::Degraded("no connection to NATS".into());
-        }
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*trouble {
-            Some((at, why)) if at.elapsed() < TROUBLE_HOLDS => Health::Degraded(why.clone()),
-            _ => Health::Serving,
-        }
-    }
-
-    /// Looks at NATS until it can be stood on, and again whenever something is odd.
-    async fn keep_watch(self: Arc<Self>) {
-        let mut connections = self.line.connections();
-        // A server that is there is reached at once; "waiting" is for one that is not. Which it is shows below.
-        let _ = timeout(LOOK_AGAIN, connections.changed()).await;
-        loop {
-            let found = match setup::check_server(&self.line, self.largest_body + OVERHEAD) {
-                Ok(warning) => {
-                    let known: Vec<_> = self.shards.iter().map(|shard| shard.end()).collect();
-                    setup::streams(&self.line, &self.shape, &known).await.map(|logs| (logs, warning))
-                }
-                Err(error) => Err(error),
-            };
-            match found {
-                Ok((logs, warning)) => {
-                    self.stand_on(&logs, warning);
-                    tokio::select! {
-                        // Not more often than that, whatever goes wrong.
-                        () = self.look_again.notified() => sleep(LOOK_AGAIN).await,
-                        _ = connections.changed() => self.line_is_new(),
-                    }
-                    continue;
-                }
-                Err(SetupError::Wrong(why)) => self.stand_aside(Standing::Wrong(why)),
-                Err(SetupError::Away(why)) => self.stand_aside(Standing::Waiting(why)),
-            }
-            tokio::select! {
-                () = sleep(LOOK_AGAIN) => {}
-                _ = connections.changed() => self.line_is_new(),
-            }
-        }
-    }
-
-    fn line_is_new(&self) {
-        *self.up_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.hub.miss_all();
-    }
-
-    fn stand_on(&self, logs: &[setup::LogStart], warning: Option<setup::Warning>) {
-        for (shard, log) in self.shards.iter().zip(logs) {
-            if shard.found(log.epoch, log.end) == Found::Another {
-                tracing::warn!(stream = shard.log, epoch = %log.epoch, "the log was made anew: every reader starts over");
-            }
-        }
-        let was_ready = matches!(self.standing.send_replace(Standing::Ready), Standing::Ready);
-        if !was_ready {
-            warning.iter().for_each(|warning| tracing::warn!("{warning}"));
-            tracing::info!(shards = logs.len(), replicas = self.shape.replicas, "the log on NATS is ready");
-        }
-        self.shards.iter().for_each(|shard| shard.wake.notify_one());
-    }
-
-    fn stand_aside(&self, standing: Standing) {
-        self.standing.send_modify(|before| {
-            match (&*before, &standing) {
-                // Once it was good, only a wrong setting unmakes that; being away is the line's business.
-                (Standing::Ready, Standing::Waiting(_)) => return,
-                (Standing::Wrong(before), Standing::Wrong(why)) if before == why => {}
-                (_, Standing::Wrong(_)) if !self.opened.load(Relaxed) => {}
-                (_, Standing::Wrong(why)) => tracing::error!("NATS cannot be used: {why}"),
-                (Standing::Waiting(before), Standing::Waiting(why)) if before == why => {}
-                (_, Standing::Waiting(why)) => tracing::warn!("waiting for NATS: {why}"),
-                (_, Standing::Ready) => {}
-            }
-            *before = standing;
-        });
-    }
 }
 
 /// The log on NATS.
@@ -459,8 +235,18 @@ impl Backbone for NatsLog {
         self.shared.health()
     }
 
+    fn figures(&self) -> Vec<Figure> {
+        let NatsStats { foreign, tails_remade, connections } = self.stats();
+        let counter = |name, help, value: u64| Figure { name, help, value: FigureValue::Counter(value as f64) };
+        vec![
+            counter("nats_foreign_messages", "Messages under subjects that are no record's, dropped", foreign),
+            counter("nats_tails_remade", "Times that a shard's consumer was made anew", tails_remade),
+            counter("nats_connections", "Connections made to NATS", connections),
+        ]
+    }
+
     fn known_end(&self, tenant: &TenantId) -> Position {
-        self.shared.shard_of(tenant).end()
+        self.shared.shard_of(tenant).settled_end()
     }
 
     fn append(&self, append: Append, reply: Reply) {

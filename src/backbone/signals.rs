@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -38,12 +38,14 @@ pub enum SignalItem {
     Ended,
 }
 
-/// The listening end of a channel.
+/// The listening end of a channel. Dropped, it is forgotten.
 #[derive(Debug)]
 pub struct Signals {
     queue: mpsc::Receiver<Bytes>,
     missed: Arc<AtomicBool>,
     wake: Arc<tokio::sync::Notify>,
+    channel: Channel,
+    listeners: Weak<Mutex<Listeners>>,
 }
 
 impl Signals {
@@ -64,6 +66,15 @@ impl Signals {
     }
 }
 
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(listeners) = self.listeners.upgrade() {
+            prune(&mut lock(&listeners), &self.channel);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Listener {
     queue: mpsc::Sender<Bytes>,
@@ -78,16 +89,33 @@ impl Listener {
     }
 }
 
+type Listeners = HashMap<Channel, Vec<Listener>>;
+
+fn lock(listeners: &Mutex<Listeners>) -> MutexGuard<'_, Listeners> {
+    // Whole between any two statements below, so a panic elsewhere leaves nothing to distrust.
+    listeners.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets a channel's listeners that are gone. Whether any is left.
+fn prune(all: &mut Listeners, channel: &Channel) -> bool {
+    let Some(listeners) = all.get_mut(channel) else { return false };
+    listeners.retain(|listener| !listener.queue.is_closed());
+    if listeners.is_empty() {
+        all.remove(channel);
+        return false;
+    }
+    true
+}
+
 /// The listeners of one node, by channel.
 #[derive(Debug, Default)]
 pub struct Hub {
-    listeners: Mutex<HashMap<Channel, Vec<Listener>>>,
+    listeners: Arc<Mutex<Listeners>>,
 }
 
 impl Hub {
-    fn listeners(&self) -> std::sync::MutexGuard<'_, HashMap<Channel, Vec<Listener>>> {
-        // Whole between any two statements below, so a panic elsewhere leaves nothing to distrust.
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        lock(&self.listeners)
     }
 
     /// Adds a listener.
@@ -95,8 +123,8 @@ impl Hub {
         let (queue, received) = mpsc::channel(WAITING);
         let (missed, wake) = (Arc::<AtomicBool>::default(), Arc::<tokio::sync::Notify>::default());
         let listener = Listener { queue, missed: missed.clone(), wake: wake.clone() };
-        self.listeners().entry(channel).or_default().push(listener);
-        Signals { queue: received, missed, wake }
+        self.listeners().entry(channel.clone()).or_default().push(listener);
+        Signals { queue: received, missed, wake, channel, listeners: Arc::downgrade(&self.listeners) }
     }
 
     /// Gives a signal to everyone who listens. Returns whether anyone does.
@@ -125,18 +153,29 @@ impl Hub {
 
     /// Whether anyone listens to a channel.
     pub fn has(&self, channel: &Channel) -> bool {
-        let mut all = self.listeners();
-        let Some(listeners) = all.get_mut(channel) else { return false };
-        listeners.retain(|listener| !listener.queue.is_closed());
-        if listeners.is_empty() {
-            all.remove(channel);
-            return false;
-        }
-        true
+        prune(&mut self.listeners(), channel)
     }
 
     /// Ends every listener.
     pub fn close(&self) {
         self.listeners().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_is_dropped_is_forgotten_without_another_signal() {
+        let hub = Hub::default();
+        let room = Channel::Room("default".parse().expect("a tenant"));
+        let (mut first, second) = (hub.listen(room.clone()), hub.listen(room.clone()));
+        drop(second);
+        assert_eq!(hub.listeners()[&room].len(), 1);
+        assert!(hub.give(&room, &Bytes::from_static(b"x")));
+        assert_eq!(first.next().await, SignalItem::Signal(Bytes::from_static(b"x")));
+        drop(first);
+        assert!(hub.listeners().is_empty());
     }
 }

@@ -67,8 +67,12 @@ pub enum Incoming {
     Lagging,
     /// The node goes away.
     Draining(Draining),
-    /// A publish is on disk.
+    /// The log has a publish.
     Ack(Ack),
+    /// The node's journal has a publish, and brings it to the log by itself.
+    Queued(Queued),
+    /// The log has a publish that was queued.
+    Stored(Ack),
     /// A message was refused.
     Error(Error),
     /// Anything else: presence, answers, types of a later version.
@@ -168,7 +172,15 @@ pub struct Draining {
     pub retry_after_ms: u64,
 }
 
-/// `ack`.
+/// `queued`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Queued {
+    /// Which publish.
+    #[serde(deserialize_with = "parsed")]
+    pub event_id: EventId,
+}
+
+/// `ack` and `stored`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Ack {
     /// Which publish.
@@ -228,6 +240,8 @@ impl Incoming {
             "lagging" => Self::Lagging,
             "draining" => Self::Draining(read(data)?),
             "ack" => Self::Ack(read(data)?),
+            "queued" => Self::Queued(read(data)?),
+            "stored" => Self::Stored(read(data)?),
             "error" => Self::Error(read(data)?),
             _ => Self::Other,
         })

@@ -18,6 +18,9 @@ const FIRST_WINDOW: usize = 32;
 /// How long to pause after a refusal that names no time.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Refusals after which the same publish may go through.
+const PASSING: [&str; 7] = ["rate_limited", "busy", "log_full", "journal_full", "unavailable", "unknown", "draining"];
+
 /// Why a message cannot be published as it stands.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -177,7 +180,7 @@ impl Outstanding {
         }
     }
 
-    /// The log has it.
+    /// The log has it, or the node's journal.
     pub fn acknowledged(&mut self, id: EventId) {
         self.entries.retain(|entry| entry.publish.answer != Answer::Ack(id));
         self.window = (self.window + 1).min(self.most_in_flight);
@@ -200,7 +203,7 @@ impl Outstanding {
         let Some(at) = self.entries.iter().position(|entry| entry.sent && Some(entry.publish.answer) == meant) else {
             return Verdict::Foreign;
         };
-        if !matches!(error.code.as_str(), "rate_limited" | "busy" | "log_full" | "unknown" | "draining") {
+        if !PASSING.contains(&error.code.as_str()) {
             self.entries.remove(at);
             return Verdict::Refused;
         }
@@ -260,6 +263,17 @@ mod tests {
         assert_eq!(outstanding.refused(&error("too_large", None), now), Verdict::Refused);
         assert!(outstanding.is_empty());
         assert_eq!(outstanding.refused(&error("too_large", None), now), Verdict::Foreign);
+    }
+
+    #[test]
+    fn a_full_journal_is_a_refusal_that_passes() {
+        let now = Instant::now();
+        let mut outstanding = Outstanding::default();
+        let (id, only) = publish(1);
+        outstanding.push(only).expect("room");
+        outstanding.sent();
+        assert_eq!(outstanding.refused(&error("journal_full", Some(id)), now), Verdict::Repeats);
+        assert_eq!(outstanding.len(), 1);
     }
 
     #[test]

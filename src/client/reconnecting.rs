@@ -156,7 +156,9 @@ impl Reconnecting {
 
     fn heard(&mut self, frame: Frame) -> Happening {
         match &frame.message {
-            Incoming::Ack(ack) => self.outstanding.acknowledged(ack.event_id),
+            Incoming::Ack(ack) | Incoming::Stored(ack) => self.outstanding.acknowledged(ack.event_id),
+            // The node brings it to the log by itself: there is nothing to repeat.
+            Incoming::Queued(queued) => self.outstanding.acknowledged(queued.event_id),
             Incoming::Draining(draining) => self.announced = Some(Duration::from_millis(draining.retry_after_ms)),
             Incoming::Error(error) if self.outstanding.refused(error, Instant::now()) == Verdict::Refused => {
                 let error = error.clone();

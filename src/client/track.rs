@@ -73,7 +73,7 @@ impl Tracker {
                 self.move_to(at.position);
             }
             Incoming::Lagging => self.live = false,
-            Incoming::Ack(ack) => {
+            Incoming::Ack(ack) | Incoming::Stored(ack) => {
                 self.acknowledged = self.acknowledged.max(ack.seq);
                 // With echo the record itself moves the cursor; a repeat's ack may overtake what is still to come.
                 if self.live && !ack.duplicate && self.echo == Echo::AckOnly && ack.seq > self.last() {
@@ -81,7 +81,11 @@ impl Tracker {
                 }
             }
             // A heartbeat's position must not move the cursor: it would cover a lost record.
-            Incoming::Heartbeat | Incoming::Draining(_) | Incoming::Error(_) | Incoming::Other => {}
+            Incoming::Heartbeat
+            | Incoming::Draining(_)
+            | Incoming::Error(_)
+            | Incoming::Queued(_)
+            | Incoming::Other => {}
         }
         Ok(Novelty::New)
     }
@@ -128,7 +132,7 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
-    use super::super::incoming::{Ack, Advance, At, Frame};
+    use super::super::incoming::{Ack, Advance, At, Frame, Queued};
     use super::*;
 
     fn record(prev: u64, seq: u64) -> Incoming {
@@ -188,6 +192,19 @@ mod tests {
         let mut tracker = joined(Echo::AckOnly);
         assert_eq!(tracker.see(&Incoming::Advance(Advance { from: 17, to: 20 })), Ok(Novelty::New));
         assert_eq!(tracker.see(&ack(21, false)), Ok(Novelty::New));
+        assert_eq!(cursor(&tracker), "00000000000000ff.21.00000015");
+        assert_eq!(tracker.see(&record(21, 22)), Ok(Novelty::New));
+    }
+
+    #[test]
+    fn what_was_queued_counts_as_seen_when_it_is_stored() {
+        let mut tracker = joined(Echo::AckOnly);
+        let event_id = "00000015-0000-4000-8000-000000000000".parse().expect("an id");
+        assert_eq!(tracker.see(&Incoming::Queued(Queued { event_id })), Ok(Novelty::New));
+        assert_eq!(cursor(&tracker), "00000000000000ff.17");
+        assert_eq!(tracker.see(&record(17, 20)), Ok(Novelty::New));
+        let Incoming::Ack(stored) = ack(21, false) else { unreachable!("it was made as one") };
+        assert_eq!(tracker.see(&Incoming::Stored(stored)), Ok(Novelty::New));
         assert_eq!(cursor(&tracker), "00000000000000ff.21.00000015");
         assert_eq!(tracker.see(&record(21, 22)), Ok(Novelty::New));
     }

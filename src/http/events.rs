@@ -19,6 +19,7 @@ use crate::{
         room::{
             appends::{append_of, refusal},
             joining::start_for_request,
+            read_record,
         },
     },
     auth::Grant,
@@ -28,7 +29,6 @@ use crate::{
         Batch, Code, Refusal,
         incoming::{self, Shape},
         outgoing::{ErrorReport, EventIdText, ResyncReport, place, place_of},
-        record::Record,
     },
 };
 
@@ -210,7 +210,7 @@ async fn read_history(shared: &Shared, tenant: &str, query: &str) -> Result<Vec<
     let mut before = prev;
     for stored in page.records {
         // A damaged body is left out here as in the room, which reports it.
-        if let Ok(record) = Record::read(&tenant, stored.position, before, stored.body) {
+        if let Ok(record) = read_record(&tenant, before, &stored) {
             before = stored.position;
             records.push(record);
         }

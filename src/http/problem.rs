@@ -1,5 +1,7 @@
 //! Refusals as `application/problem+json` (RFC 9457).
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, http::StatusCode};
 use serde::Serialize;
 use uuid::Uuid;
@@ -62,7 +64,12 @@ pub(super) fn respond(refusal: &Refusal) -> HttpResponse {
 pub(super) fn log_unavailable(error: &BackboneError) -> Refusal {
     let error_id = Uuid::new_v4();
     tracing::error!(%error_id, %error, "request failed");
-    let mut refusal = Refusal::new(Code::Internal, "the log cannot be read now");
+    let mut refusal = match error {
+        BackboneError::Unavailable(_) => {
+            Refusal::new(Code::Unavailable, "the log cannot be reached now").after(Duration::from_secs(1))
+        }
+        BackboneError::Store(_) => Refusal::new(Code::Internal, "the log cannot be read now"),
+    };
     refusal.error_id = Some(error_id);
     refusal
 }

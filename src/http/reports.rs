@@ -8,8 +8,16 @@ use serde_json::json;
 
 use super::{parameters, problem, server::Shared};
 use crate::{
-    actors::messages::{Enter, Find, Report, RoomReport},
-    wire::{Code, Refusal, outgoing::place},
+    actors::{
+        messages::{Enter, Find, Report, RoomReport},
+        room::neighbours::roster_elsewhere,
+    },
+    backbone::BackboneError,
+    model::TenantId,
+    wire::{
+        Code, Refusal,
+        outgoing::{Instance, place},
+    },
 };
 
 /// `GET /`
@@ -36,13 +44,21 @@ pub(super) async fn instances(shared: Data<Shared>, tenant: Path<String>) -> Htt
         Ok(tenant) => tenant,
         Err(refusal) => return problem::respond(&refusal),
     };
-    // A room that is not in memory has nobody in it; looking does not start it.
-    let report = match shared.addresses.directory.send(Find(tenant)).await {
-        Ok(Some(room)) => room.send(Report).await.ok(),
-        _ => None,
-    };
-    let instances = report.map(|report| report.instances).unwrap_or_default();
-    HttpResponse::Ok().json(json!({"instances": instances, "instances_total": instances.len()}))
+    match present(&shared, tenant).await {
+        Ok(instances) => HttpResponse::Ok().json(json!({"instances": instances, "instances_total": instances.len()})),
+        Err(error) => problem::respond(&problem::log_unavailable(&error)),
+    }
+}
+
+/// Who is in a room. One that is not in memory here has nobody here; looking does not start it, the others are asked.
+async fn present(shared: &Shared, tenant: TenantId) -> Result<Vec<Instance>, BackboneError> {
+    if let Ok(Some(room)) = shared.addresses.directory.send(Find(tenant.clone())).await
+        && let Ok(report) = room.send(Report).await
+    {
+        return Ok(report.instances);
+    }
+    let roster = roster_elsewhere(&shared.context, &tenant).await?;
+    Ok(roster.iter().map(|(instance, presence)| Instance::new(instance, presence)).collect())
 }
 
 /// `GET /v1/tenants/{tenant}/stats`
@@ -73,7 +89,12 @@ async fn room_report(shared: &Shared, tenant: &str) -> Result<RoomReport, Refusa
 
 /// `GET /v1/stats`
 pub(super) async fn node_stats(shared: Data<Shared>) -> HttpResponse {
-    let metrics = &shared.context.metrics;
+    let (metrics, nodes) = (&shared.context.metrics, &shared.context.nodes);
+    let now = shared.context.uptime();
+    let others = nodes.others().into_iter().map(|(id, peer)| {
+        let silent = now.saturating_sub(peer.heard).as_millis() as u64;
+        json!({"id": id.0, "incarnation": peer.incarnation.0, "heard_ms_ago": silent})
+    });
     HttpResponse::Ok().json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": shared.context.uptime().as_secs(),
@@ -81,5 +102,10 @@ pub(super) async fn node_stats(shared: Data<Shared>) -> HttpResponse {
         "total_rooms": metrics.rooms.get(),
         "published": metrics.stored(),
         "delivered": metrics.delivered.get(),
+        "nodes": {
+            "id": nodes.me().0,
+            "incarnation": nodes.incarnation().0,
+            "others": others.collect::<Vec<_>>(),
+        },
     }))
 }

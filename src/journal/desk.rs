@@ -360,6 +360,19 @@ impl Desk {
         self.work.notify_one();
     }
 
+    /// Closes and answers whoever still waits for the disk: the thread is gone.
+    pub fn abandon(&self) {
+        let writes = {
+            let mut state = self.state();
+            state.closing = true;
+            std::mem::take(&mut state.writes)
+        };
+        for write in writes.into_values() {
+            write.reply.send(Err(AppendError::Unknown("the journal is closed".into())));
+        }
+        self.emptied.notify_waiters();
+    }
+
     /// Whether it is closing.
     pub fn is_closing(&self) -> bool {
         self.state().closing

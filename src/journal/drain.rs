@@ -250,9 +250,8 @@ async fn send(desk: &Desk, tenant: &TenantId, record: Stored) -> Result<(), Appe
             desk.stored(tenant, record.position, dedupe, appended).await;
             Ok(())
         }
-        Err(refused @ (AppendError::Refused(_) | AppendError::TooLarge { .. })) => {
-            desk.bury(tenant, &record, refused.to_string()).await
-        }
+        Err(AppendError::Refused(why)) => desk.bury(tenant, &record, why).await,
+        Err(too_large @ AppendError::TooLarge { .. }) => desk.bury(tenant, &record, too_large.to_string()).await,
         // An entry has no condition; a log that says so all the same would say it for ever.
         Err(conflict @ AppendError::Conflict { .. }) => desk.bury(tenant, &record, conflict.to_string()).await,
         Err(error) => Err(error),

@@ -1,13 +1,18 @@
-//! Who is in a room: the decisions about joining, replacing, leaving and being missed.
+//! Who is in a room, on this node and on the others: the decisions about joining, moving, leaving and being missed.
 //!
-//! Owns: invariant **presence** (one joined and one left per stay, however often an instance reconnects within it).
+//! Owns: invariant **presence** (every observer sees one joined and one left per stay, however often an instance
+//! reconnects or moves within it). An instance is at one place: the connection with the highest generation holds it.
+
+mod claims;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     time::Duration,
 };
 
-use super::{InstanceId, Timestamp};
+use super::{InstanceId, Timestamp, peers::NodeId};
+
+pub use claims::{Attendance, Claim, Claimed};
 
 /// An instance as the others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,20 +23,86 @@ pub struct Presence {
     pub capabilities: Vec<Box<str>>,
 }
 
+/// Which connection of an instance is the newest: milliseconds of the wall clock, but always beyond what was known of the
+/// instance before. So a newer connection wins also where nobody remembers the older one, and equal ones are told
+/// apart by their nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    fn at(time: Timestamp) -> Self {
+        Self(time.0.max(0).unsigned_abs())
+    }
+
+    fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// Where an instance is.
+#[derive(Clone, Copy, Debug)]
+enum Place<M> {
+    /// Connected here.
+    Here(M),
+    /// Was connected here; declared gone then, on the caller's clock.
+    Missed { gone_at: Duration },
+    /// On another node, which says what becomes of it.
+    There { node: NodeId, attendance: Attendance },
+    /// Was on a node that said farewell; declared gone then.
+    Adrift { gone_at: Duration },
+}
+
 #[derive(Clone, Debug)]
 struct Stay<M> {
     presence: Presence,
-    /// The connection; `None` while the instance is missed.
-    member: Option<M>,
-    /// When it is declared gone, on the caller's clock.
-    gone_at: Duration,
+    generation: Generation,
+    place: Place<M>,
 }
 
 /// The instances of one room.
 #[derive(Clone, Debug)]
 pub struct Roster<M> {
+    /// This node: decides between equal generations.
+    me: NodeId,
     stays: BTreeMap<InstanceId, Stay<M>>,
-    connected: usize,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    here: usize,
+    missed: usize,
+    there: usize,
+    adrift: usize,
+}
+
+impl Counts {
+    fn of<M>(&mut self, place: &Place<M>) -> Option<&mut usize> {
+        match place {
+            Place::Here(_) => Some(&mut self.here),
+            Place::Missed { .. } => Some(&mut self.missed),
+            Place::There { attendance: Attendance::Connected, .. } => Some(&mut self.there),
+            Place::There { attendance: Attendance::Missed, .. } => None,
+            Place::Adrift { .. } => Some(&mut self.adrift),
+        }
+    }
+
+    fn add<M>(&mut self, place: &Place<M>) {
+        self.of(place).into_iter().for_each(|count| *count += 1);
+    }
+
+    fn sub<M>(&mut self, place: &Place<M>) {
+        self.of(place).into_iter().for_each(|count| *count -= 1);
+    }
+}
+
+/// How a connection comes to a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is new: newer than any known.
+    Fresh,
+    /// It was in the room before this one and is as new as it was then.
+    Again,
 }
 
 /// What a join comes to.
@@ -39,10 +110,12 @@ pub struct Roster<M> {
 pub enum Joined<M> {
     /// A new stay: announce it.
     New,
-    /// The instance was missed and is back: announce nothing.
+    /// The instance was missed or on another node and is here now: announce nothing.
     Back,
     /// This older connection of the same instance gives way: close it, announce nothing.
     Replaces(M),
+    /// A newer connection of the same instance is somewhere: close this one, announce nothing.
+    Superseded,
 }
 
 /// How a connection ended.
@@ -67,74 +140,143 @@ pub enum Left {
     Stale,
 }
 
-impl<M> Default for Roster<M> {
-    fn default() -> Self {
-        Self { stays: BTreeMap::new(), connected: 0 }
+/// Why an instance left, as the others are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It said so.
+    Closed,
+    /// It broke, was silent, or its node is gone.
+    Lost,
+}
+
+impl Reason {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Lost => "lost",
+        }
     }
 }
 
+/// Whose word it is that an instance is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This node's: the others wait for it.
+    Ours,
+    /// Everyone's own.
+    Everyones,
+}
+
 impl<M: Copy + PartialEq> Roster<M> {
+    /// Nobody, seen from a node.
+    pub fn new(me: NodeId) -> Self {
+        Self { me, stays: BTreeMap::new(), counts: Counts::default() }
+    }
+
     /// Takes a connection in.
-    pub fn join(&mut self, instance: InstanceId, member: M, presence: Presence) -> Joined<M> {
-        match self.stays.entry(instance) {
-            Entry::Vacant(place) => {
-                place.insert(Stay { presence, member: Some(member), gone_at: Duration::MAX });
-                self.connected += 1;
-                Joined::New
+    pub fn join(&mut self, instance: InstanceId, member: M, presence: Presence, arrival: Arrival) -> Joined<M> {
+        let (me, began) = (self.me, Generation::at(presence.connected_at));
+        let mut stay = match self.stays.entry(instance) {
+            Entry::Vacant(vacant) => {
+                let stay = Stay { presence, generation: began, place: Place::Here(member) };
+                self.counts.add(&stay.place);
+                vacant.insert(stay);
+                return Joined::New;
             }
-            Entry::Occupied(mut stay) => {
-                let stay = stay.get_mut();
-                stay.presence.capabilities = presence.capabilities;
-                match stay.member.replace(member) {
-                    Some(older) => Joined::Replaces(older),
-                    None => {
-                        self.connected += 1;
-                        Joined::Back
-                    }
-                }
+            Entry::Occupied(stay) => stay,
+        };
+        let stay = stay.get_mut();
+        let generation = match (arrival, stay.place) {
+            (Arrival::Fresh, _) => began.max(stay.generation.next()),
+            (Arrival::Again, Place::Here(_)) if stay.generation > began => return Joined::Superseded,
+            (Arrival::Again, Place::There { node, .. }) if (stay.generation, node) > (began, me) => {
+                return Joined::Superseded;
             }
+            (Arrival::Again, _) => began.max(stay.generation),
+        };
+        let before = stay.place;
+        stay.presence.capabilities = presence.capabilities;
+        stay.generation = generation;
+        stay.place = Place::Here(member);
+        self.counts.sub(&before);
+        self.counts.add(&stay.place);
+        match before {
+            Place::Here(older) => Joined::Replaces(older),
+            Place::Missed { .. } | Place::There { .. } | Place::Adrift { .. } => Joined::Back,
         }
     }
 
     /// Lets a connection go; one that was replaced meanwhile changes nothing.
     pub fn leave(&mut self, instance: &InstanceId, member: M, how: Farewell, gone_at: Duration) -> Left {
-        let Some(stay) = self.stays.get_mut(instance) else { return Left::Stale };
-        if stay.member != Some(member) {
+        if !self.is_member(instance, member) {
             return Left::Stale;
         }
-        self.connected -= 1;
         match how {
             Farewell::Closed | Farewell::Silent => {
-                self.stays.remove(instance);
+                self.remove(instance);
                 Left::Gone
             }
             Farewell::Lost => {
-                stay.member = None;
-                stay.gone_at = gone_at;
+                self.put(instance, Place::Missed { gone_at });
                 Left::Missed
             }
         }
     }
 
-    /// Takes out the missed instances whose time is over.
-    pub fn expire(&mut self, now: Duration) -> Vec<InstanceId> {
-        let over = |stay: &Stay<M>| stay.member.is_none() && stay.gone_at <= now;
-        let gone: Vec<_> =
-            self.stays.iter().filter(|(_, stay)| over(stay)).map(|(instance, _)| instance.clone()).collect();
-        for instance in &gone {
-            self.stays.remove(instance);
-        }
+    /// Takes out those that are waited for and whose time is over.
+    pub fn expire(&mut self, now: Duration) -> Vec<(InstanceId, Whose)> {
+        let over = |(instance, stay): (&InstanceId, &Stay<M>)| match stay.place {
+            Place::Missed { gone_at } if gone_at <= now => Some((instance.clone(), Whose::Ours)),
+            Place::Adrift { gone_at } if gone_at <= now => Some((instance.clone(), Whose::Everyones)),
+            _ => None,
+        };
+        let gone: Vec<_> = self.stays.iter().filter_map(over).collect();
+        gone.iter().for_each(|(instance, _)| self.remove(instance));
         gone
     }
 
-    /// Whether somebody is missed.
-    pub fn misses_somebody(&self) -> bool {
-        self.stays.len() > self.connected
+    /// Waits longer for those that are waited for: this node was away itself.
+    pub fn wait_longer(&mut self, by: Duration) {
+        for stay in self.stays.values_mut() {
+            if let Place::Missed { gone_at } | Place::Adrift { gone_at } = &mut stay.place {
+                *gone_at = gone_at.saturating_add(by);
+            }
+        }
     }
 
-    /// Number of connections.
+    fn put(&mut self, instance: &InstanceId, place: Place<M>) {
+        if let Some(stay) = self.stays.get_mut(instance) {
+            self.counts.sub(&stay.place);
+            self.counts.add(&place);
+            stay.place = place;
+        }
+    }
+
+    fn remove(&mut self, instance: &InstanceId) {
+        if let Some(stay) = self.stays.remove(instance) {
+            self.counts.sub(&stay.place);
+        }
+    }
+
+    /// Whether somebody is waited for.
+    pub fn misses_somebody(&self) -> bool {
+        self.counts.missed + self.counts.adrift > 0
+    }
+
+    /// Number of connections on all nodes.
     pub fn connected(&self) -> usize {
-        self.connected
+        self.counts.here + self.counts.there
+    }
+
+    /// Number of connections on this node.
+    pub fn connected_here(&self) -> usize {
+        self.counts.here
+    }
+
+    /// Whether this node has to say of nobody what becomes of it.
+    pub fn has_nobody_here(&self) -> bool {
+        self.counts.here + self.counts.missed == 0
     }
 
     /// Number of instances, the missed ones too.
@@ -142,24 +284,32 @@ impl<M: Copy + PartialEq> Roster<M> {
         self.stays.len()
     }
 
-    /// Whether nobody is here or missed.
+    /// Whether nobody is anywhere or missed.
     pub fn is_empty(&self) -> bool {
         self.stays.is_empty()
     }
 
-    /// Whether this instance is here or missed.
+    /// Whether this instance is somewhere or missed.
     pub fn contains(&self, instance: &InstanceId) -> bool {
         self.stays.contains_key(instance)
     }
 
     /// Whether this connection is the instance's present one.
     pub fn is_member(&self, instance: &InstanceId, member: M) -> bool {
-        self.stays.get(instance).is_some_and(|stay| stay.member == Some(member))
+        matches!(self.stays.get(instance), Some(Stay { place: Place::Here(here), .. }) if *here == member)
     }
 
-    /// The instance's present connection.
+    /// What the others see of an instance.
+    pub fn presence(&self, instance: &InstanceId) -> Option<&Presence> {
+        self.stays.get(instance).map(|stay| &stay.presence)
+    }
+
+    /// The instance's present connection, if it is here.
     pub fn member_of(&self, instance: &InstanceId) -> Option<M> {
-        self.stays.get(instance)?.member
+        match self.stays.get(instance)?.place {
+            Place::Here(member) => Some(member),
+            _ => None,
+        }
     }
 
     /// The instances by name.
@@ -169,40 +319,4 @@ impl<M: Copy + PartialEq> Roster<M> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn join(roster: &mut Roster<u32>, name: &str, member: u32) -> Joined<u32> {
-        let presence = Presence { connected_at: Timestamp(0), capabilities: vec![] };
-        roster.join(name.parse().expect("instance"), member, presence)
-    }
-
-    fn leave(roster: &mut Roster<u32>, name: &str, member: u32, how: Farewell) -> Left {
-        roster.leave(&name.parse().expect("instance"), member, how, Duration::from_secs(90))
-    }
-
-    #[test]
-    fn a_newer_connection_fences_the_older_ones_farewell() {
-        let mut roster = Roster::default();
-        assert_eq!(join(&mut roster, "a", 1), Joined::New);
-        assert_eq!(join(&mut roster, "a", 2), Joined::Replaces(1));
-        assert_eq!(leave(&mut roster, "a", 1, Farewell::Closed), Left::Stale);
-        assert_eq!((roster.connected(), roster.len()), (1, 1));
-        assert_eq!(leave(&mut roster, "a", 2, Farewell::Closed), Left::Gone);
-        assert!(roster.is_empty());
-    }
-
-    #[test]
-    fn a_lost_instance_that_comes_back_in_time_was_never_away() {
-        let mut roster = Roster::default();
-        join(&mut roster, "a", 1);
-        assert_eq!(leave(&mut roster, "a", 1, Farewell::Lost), Left::Missed);
-        assert!(roster.misses_somebody());
-        assert_eq!(roster.expire(Duration::from_secs(89)), []);
-        assert_eq!(join(&mut roster, "a", 2), Joined::Back);
-        assert_eq!(roster.expire(Duration::from_secs(91)), []);
-        leave(&mut roster, "a", 2, Farewell::Lost);
-        assert_eq!(roster.expire(Duration::from_secs(90)).len(), 1);
-        assert_eq!((roster.connected(), roster.len()), (0, 0));
-    }
-}
+mod tests;

@@ -4,10 +4,10 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use continuum::{
     backbone::{
-        AppendError, Backbone, Expect, Reply, SharedBackbone, append_one,
+        AppendError, Backbone, Expect, Outcome, Reply, SharedBackbone, append_one,
         embedded::{EmbeddedConfig, EmbeddedLog, OpenError, RECORD_OVERHEAD},
     },
-    model::Position,
+    model::{Position, Timestamp},
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -132,6 +132,42 @@ async fn dropping_the_log_finishes_what_waits() {
         answers += 1;
     }
     assert_eq!(answers, 100);
+}
+
+#[tokio::test]
+async fn single_records_can_be_taken_out_and_are_gone_for_good() {
+    let (dir, acme, other) = (tempfile::tempdir().expect("a directory"), tenant("acme"), tenant("other"));
+    let log = Arc::new(EmbeddedLog::open(config(dir.path())).expect("opens"));
+    let shared: SharedBackbone = log.clone();
+    let mut appends: Vec<_> = (0..6).map(|number| event(&acme, number.to_string())).collect();
+    appends[3].tenant = other.clone();
+    for append in &appends {
+        put(&shared, append.clone()).await;
+    }
+    let held = log.stats().held_bytes;
+    // Out of order, one twice, one that never was; what was trimmed ends before the first that is left.
+    log.remove([2, 5, 5, 77].map(Position).to_vec()).await.expect("removed");
+    assert_eq!(bodies(&all_after(&shared, &acme, Position::START).await), ["0", "2", "5"]);
+    assert_eq!(shared.extent(&acme).await.expect("read").trimmed_to, Position::START);
+    assert_eq!(log.stats().held_bytes, held / 6 * 4);
+    for time in [0, i64::MAX] {
+        let position = shared.position_at(&acme, Timestamp(time)).await.expect("holes do no harm");
+        assert_eq!(position, Position(if time == 0 { 0 } else { 6 }));
+    }
+    log.remove([1, 3].map(Position).to_vec()).await.expect("removed");
+    assert_eq!(shared.extent(&acme).await.expect("read").trimmed_to, Position(3));
+    log.close().await;
+    let log = Arc::new(EmbeddedLog::open(config(dir.path())).expect("opens"));
+    let shared: SharedBackbone = log.clone();
+    assert_eq!(bodies(&all_after(&shared, &acme, Position::START).await), ["5"]);
+    assert_eq!(bodies(&all_after(&shared, &other, Position::START).await), ["3"]);
+    // What was taken out is no repeat any more; what is left is.
+    let again = append_one(shared.as_ref(), appends[1].clone()).await.expect("appended");
+    assert_eq!((again.position, again.outcome), (Position(7), Outcome::Stored));
+    let again = append_one(shared.as_ref(), appends[5].clone()).await.expect("found");
+    assert_eq!((again.position, again.outcome), (Position(6), Outcome::Duplicate));
+    log.remove([4, 6, 7].map(Position).to_vec()).await.expect("removed");
+    assert_eq!((log.stats().held_bytes, log.stats().end), (0, Position(7)));
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod embedded;
 mod full_disk;
 mod model;
 mod nats;
+mod nats_cluster;
+mod nats_faults;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 mod promises;
@@ -59,3 +61,4 @@ macro_rules! suite {
 
 suite!(embedded_log, crate::embedded::Embedded);
 suite!(nats_log, crate::nats::Nats);
+suite!(nats_cluster_log, crate::nats_cluster::ThreeServers);

@@ -10,7 +10,7 @@ use continuum::{
     },
     model::Position,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     nats_support::{Admin, NatsServer, until},
@@ -70,24 +70,23 @@ impl Backend for Nats {
     }
 
     async fn trim(&self, to: Position) {
-        let admin = Admin::connect(&self.server.url()).await;
-        // Retention is slow, STATE is quick: it has taken what LOG is about to forget.
-        let entity = json!({"last_by_subj": "sync.log.0.*.entity.>"});
-        if let Ok(last) = admin.api("STREAM.MSG.GET.SYNC_LOG_0", entity).await {
-            let last = last["message"]["seq"].as_u64().expect("a position");
-            let sourced = |state: &Value| state["state"]["last_seq"].as_u64() >= Some(1);
-            admin.until_stream("SYNC_STATE_0", "STATE follows", sourced).await;
-            let subject = json!({"last_by_subj": "sync.log.0.*.entity.>"});
-            until("STATE has the last entity", async || {
-                let kept = admin.api("STREAM.MSG.GET.SYNC_STATE_0", subject.clone()).await.ok()?;
-                let headers = BASE64_STANDARD.decode(kept["message"]["hdrs"].as_str()?).ok()?;
-                String::from_utf8(headers)
-                    .ok()?
-                    .contains(&format!("Nats-Stream-Source: SYNC_LOG_0 {last} "))
-                    .then_some(())
-            })
-            .await;
-        }
-        admin.purge_to("SYNC_LOG_0", to.0).await;
+        trim(&Admin::connect(&self.server.url()).await, "sync", to).await;
     }
+}
+
+/// Does what retention does. That is slow, and STATE quick: it has taken what LOG is about to forget.
+pub async fn trim(admin: &Admin, prefix: &str, to: Position) {
+    let stream = |what: &str| format!("{}_{what}_0", prefix.to_uppercase());
+    let (log, state) = (stream("LOG"), stream("STATE"));
+    let last_entity = json!({"last_by_subj": format!("{prefix}.log.0.*.entity.>")});
+    if let Ok(last) = admin.api(&format!("STREAM.MSG.GET.{log}"), last_entity.clone()).await {
+        let last = last["message"]["seq"].as_u64().expect("a position");
+        until("STATE has the last entity", async || {
+            let kept = admin.api(&format!("STREAM.MSG.GET.{state}"), last_entity.clone()).await.ok()?;
+            let headers = BASE64_STANDARD.decode(kept["message"]["hdrs"].as_str()?).ok()?;
+            String::from_utf8(headers).ok()?.contains(&format!("Nats-Stream-Source: {log} {last} ")).then_some(())
+        })
+        .await;
+    }
+    admin.purge_to(&log, to.0).await;
 }

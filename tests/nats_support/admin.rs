@@ -12,6 +12,16 @@ use super::{until, within};
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Client,
+    echo: Echo,
+}
+
+/// What tells a connection that the server has heard everything before it.
+#[derive(Clone, Copy, Debug)]
+enum Echo {
+    /// A message to itself.
+    Inbox,
+    /// An answer of JetStream's, for who may not publish to inboxes.
+    JetStream,
 }
 
 /// What JetStream said instead of doing it.
@@ -26,7 +36,8 @@ pub enum Refused {
         /// For people.
         description: String,
     },
-    /// Nobody listens: no JetStream, no such stream, no leader, or no permission to ask and an impatient server.
+    /// Nobody listens and nothing has happened: no JetStream, no such stream, no leader, or, in a cluster, a stream so new
+    /// that this server has not heard of its subjects.
     NoResponders,
     /// No answer in time: no leader, no permission, or a server that stands still.
     Silent,
@@ -46,7 +57,7 @@ pub struct Message {
 }
 
 impl Admin {
-    /// Connects to one server or, with commas between, to several.
+    /// Connects to a server or, with commas between, to the first that is there of several.
     pub async fn connect(urls: &str) -> Self {
         Self::connect_with(ConnectOptions::new(), urls).await
     }
@@ -54,13 +65,20 @@ impl Admin {
     /// The same as somebody, over TLS, with a prefix of its own for answers.
     pub async fn connect_with(options: ConnectOptions, urls: &str) -> Self {
         let urls: Vec<&str> = urls.split(',').collect();
-        let options = options.retry_on_initial_connect();
+        // In order: tests in which two of these talk to each other then have them on the same server.
+        let options = options.retry_on_initial_connect().retain_servers_order();
         let client = within("a connection to NATS", options.connect(urls)).await.expect("the addresses are good");
         // With retries the client is there before its connection is.
         let is_connected =
             async || (client.connection_state() == async_nats::connection::State::Connected).then_some(());
         until("a connection to NATS", is_connected).await;
-        Self { client }
+        Self { client, echo: Echo::Inbox }
+    }
+
+    /// For a user who may not publish to inboxes, not even to its own.
+    #[must_use]
+    pub fn with_few_rights(self) -> Self {
+        Self { echo: Echo::JetStream, ..self }
     }
 
     /// The client under it.
@@ -85,6 +103,26 @@ impl Admin {
             RequestErrorKind::TimedOut => Refused::Silent,
             kind => panic!("{subject}: {kind}: {error}"),
         })
+    }
+
+    /// The same, asked again while nobody listens: what was made on one server is known to the others a moment later.
+    pub async fn request_until_heard(
+        &self,
+        subject: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<async_nats::Message, Refused> {
+        let body = body.into();
+        until(&format!("somebody listens to {subject}"), async || {
+            let answer = self.request(subject, HeaderMap::new(), body.clone()).await;
+            (!matches!(answer, Err(Refused::NoResponders))).then_some(answer)
+        })
+        .await
+    }
+
+    /// Publishes to a stream that may be new and returns the position that the record got.
+    pub async fn put(&self, subject: &str, body: impl Into<Bytes>) -> u64 {
+        let answer = self.request_until_heard(subject, body).await.and_then(|answer| read_answer(&answer.payload));
+        position(&answer.unwrap_or_else(|refused| panic!("{subject}: {refused:?}")))
     }
 
     /// A request to JetStream's own subjects: `api("STREAM.INFO.SYNC_LOG_0", json!({}))`.
@@ -169,7 +207,7 @@ impl Admin {
             headers
         });
         let answer = self.request(subject, headers, body.into()).await?;
-        read_answer(&answer.payload).map(|ack| ack["seq"].as_u64().expect("an ack has a position"))
+        read_answer(&answer.payload).map(|ack| position(&ack))
     }
 
     /// Direct gets: one message, or with `batch` as many as come, up to what is asked for.
@@ -202,7 +240,8 @@ impl Admin {
         }
     }
 
-    /// Subscribes, and returns when the server has heard of it: what is published afterwards comes.
+    /// Subscribes, and returns when the server has heard of it: what is published there afterwards comes. In a cluster the
+    /// other servers hear of it a moment later.
     pub async fn subscribe(&self, subject: &str) -> Subscriber {
         let subscriber = self.client.subscribe(subject.to_owned()).await.expect("subscribed");
         self.round_trip().await;
@@ -211,10 +250,17 @@ impl Admin {
 
     /// Returns when the server has taken in everything that this connection sent before.
     pub async fn round_trip(&self) {
-        let inbox = self.client.new_inbox();
-        let mut back = self.client.subscribe(inbox.clone()).await.expect("subscribed");
-        self.client.publish(inbox, Bytes::new()).await.expect("the connection is there");
-        within("a round trip to NATS", back.next()).await.expect("subscribed");
+        match self.echo {
+            Echo::Inbox => {
+                let inbox = self.client.new_inbox();
+                let mut back = self.client.subscribe(inbox.clone()).await.expect("subscribed");
+                self.client.publish(inbox, Bytes::new()).await.expect("the connection is there");
+                within("a round trip to NATS", back.next()).await.expect("subscribed");
+            }
+            Echo::JetStream => {
+                self.account_info().await;
+            }
+        }
     }
 
     /// A question: asked again while nobody answers or JetStream has no leader.
@@ -241,6 +287,10 @@ fn read_answer(payload: &[u8]) -> Result<Value, Refused> {
         err_code: error["err_code"].as_u64().unwrap_or_default(),
         description: error["description"].as_str().unwrap_or_default().to_owned(),
     })
+}
+
+fn position(ack: &Value) -> u64 {
+    ack["seq"].as_u64().expect("an ack has a position")
 }
 
 fn message_of(answer: async_nats::Message) -> Message {

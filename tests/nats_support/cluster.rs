@@ -33,7 +33,12 @@ impl NatsCluster {
                 format!("cluster {{\n name: test\n listen: \"{listen}\"\n routes: [{urls}]\n no_advertise: true\n}}\n");
             NatsServer::prepare(&format!("n{index}"), config.clone().text(&text))
         };
-        let servers: Vec<_> = routes.iter().enumerate().map(prepare).collect();
+        let servers = routes.iter().enumerate().map(prepare).collect();
+        Self::of(servers, routes).await
+    }
+
+    /// Starts servers that know of each other, on ports for routes that are held for them, and waits until they are healthy.
+    pub(super) async fn of(servers: Vec<NatsServer>, routes: Vec<Port>) -> Self {
         let cluster = Self { servers, _routes: routes };
         // At once: one alone waits for the others.
         join_all(cluster.servers.iter().map(NatsServer::launch)).await;

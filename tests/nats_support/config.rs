@@ -1,6 +1,11 @@
 //! What a test says of a server's configuration.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, net::SocketAddr, path::Path};
+
+/// What stands for its addresses and its store in a [`NatsConfig::whole`] configuration.
+pub(super) const CLIENTS: &str = "@clients@";
+pub(super) const MONITORING: &str = "@monitoring@";
+pub(super) const STORE: &str = "@store@";
 
 /// Settings of a server beside its name, addresses and store. The default has JetStream with some room.
 ///
@@ -15,6 +20,7 @@ pub struct NatsConfig {
     max_store: String,
     max_payload: Option<u64>,
     text: String,
+    is_whole: bool,
 }
 
 impl Default for NatsConfig {
@@ -25,6 +31,7 @@ impl Default for NatsConfig {
             max_store: "1GB".to_owned(),
             max_payload: None,
             text: String::new(),
+            is_whole: false,
         }
     }
 }
@@ -33,6 +40,12 @@ impl NatsConfig {
     /// The default.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A configuration that says everything by itself, name included. `@clients@`, `@monitoring@` and `@store@` in it
+    /// become the server's addresses and its store.
+    pub fn whole(text: &str) -> Self {
+        Self { text: text.to_owned(), is_whole: true, ..Self::default() }
     }
 
     /// `sync_interval: always`: everything is flushed before it is acknowledged.
@@ -76,9 +89,13 @@ impl NatsConfig {
         self.text(&format!("tls {{ cert_file: {:?}, key_file: {:?} }}", certificate, key))
     }
 
-    /// As a file's contents, without name and addresses.
-    pub(super) fn render(&self, store: &Path) -> String {
-        let mut text = String::new();
+    /// As a file's contents.
+    pub(super) fn render(&self, name: &str, clients: SocketAddr, monitoring: SocketAddr, store: &Path) -> String {
+        if self.is_whole {
+            let text = self.text.replace(CLIENTS, &clients.to_string());
+            return text.replace(MONITORING, &monitoring.to_string()).replace(STORE, &store.display().to_string());
+        }
+        let mut text = format!("server_name: {name:?}\nlisten: \"{clients}\"\nhttp: \"{monitoring}\"\n");
         // Writing to a String does not fail, here and below.
         if let Some(bytes) = self.max_payload {
             let _ = writeln!(text, "max_payload: {bytes}");

@@ -18,6 +18,7 @@ mod monitor;
 mod port;
 mod process;
 mod program;
+pub mod secured;
 mod server;
 
 use std::{future::Future, time::Duration};
@@ -27,6 +28,7 @@ pub use cluster::NatsCluster;
 pub use config::NatsConfig;
 pub use line::Line;
 pub use program::program;
+pub use secured::SecuredCluster;
 pub use server::NatsServer;
 
 /// When a test gives up: far beyond what an election on a busy machine takes.

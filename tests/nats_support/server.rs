@@ -80,6 +80,11 @@ impl NatsServer {
         &self.name
     }
 
+    /// The directory that it is started in: relative paths of its configuration begin here.
+    pub fn home(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Its store, in which JetStream keeps `jetstream/…`.
     pub fn store(&self) -> PathBuf {
         self.dir.path().join("store")
@@ -191,12 +196,11 @@ impl NatsServer {
 
     fn command(&self) -> Command {
         let (clients, monitoring) = (self.clients.address(), self.monitoring.address());
-        let addresses = format!("server_name: {:?}\nlisten: \"{clients}\"\nhttp: \"{monitoring}\"\n", self.name);
-        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).render(&self.store());
-        let file = self.dir.path().join("server.conf");
-        fs::write(&file, addresses + &config).expect("a file of ours can be written");
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = self.home().join("server.conf");
+        fs::write(&file, config.render(&self.name, clients, monitoring, &self.store())).expect("a file of ours");
         let mut command = Command::new(program());
-        command.arg("-c").arg(file).current_dir(self.dir.path());
+        command.arg("-c").arg(file).current_dir(self.home());
         command
     }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use continuum::wire::{Close, Code};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Node, RawClient, raw};
+use crate::{
+    away,
+    support::{Client, Node, RawClient, raw},
+};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
@@ -109,6 +112,7 @@ async fn every_example_in_the_document_is_what_the_node_does() {
     sent.extend(asking(client, other).await);
     sent.extend(filtering(&node).await);
     sent.extend(falling_behind(&node).await);
+    sent.extend(away::queued_and_stored(client_block("publish")).await);
     let mut last = node.join("default", "claude-123").await;
     node.ask_to_stop();
     sent.push(last.expect("draining").await);

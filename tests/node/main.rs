@@ -1,6 +1,8 @@
 //! A real node, asked through real sockets: the protocol document held to its word, bad input, sessions, resume, HTTP.
 
+mod away;
 mod bad_input;
+mod cluster_presence;
 mod crash;
 mod document;
 mod drain;
@@ -8,6 +10,8 @@ mod flush;
 mod handshake;
 mod lifecycle;
 mod load;
+#[path = "../nats_support/mod.rs"]
+mod nats_support;
 mod over_http;
 mod rebuild;
 mod resume;
@@ -15,4 +19,6 @@ mod seed;
 mod sessions;
 mod stall;
 mod support;
+#[path = "../journal/switch.rs"]
+mod switch;
 mod tenants;

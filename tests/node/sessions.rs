@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Node, Port, RawClient, new_id, raw, until};
 
 /// What a client was told about others since it joined: `+b`, `-b closed`.
-fn comings_and_goings(client: &Client) -> Vec<String> {
+pub fn comings_and_goings(client: &Client) -> Vec<String> {
     let told = client.seen().iter().filter_map(|message| {
         let name = message["data"]["instance_id"].as_str().unwrap_or_default();
         match message["event_type"].as_str()? {

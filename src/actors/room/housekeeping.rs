@@ -1,18 +1,30 @@
 //! What a room does now and then: keeps cursors and tally, declares the missed gone, retires when idle.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{Room, TALLY_EVERY};
 use crate::actors::messages::Retire;
 
+/// A tick that is later than this was not merely held up: the node was away.
+const AWAY: Duration = Duration::from_secs(2);
+
 impl Room {
     /// Makes sure that a tick comes.
     pub(super) fn tick_later(&mut self, ctx: &mut Context<Self>) {
-        if !mem::replace(&mut self.ticking, true) {
-            ctx.run_later(self.context.config.rooms.cursor_flush, |room, ctx| {
-                room.ticking = false;
+        self.tick_after(self.context.config.rooms.cursor_flush, ctx);
+    }
+
+    fn tick_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {
+        if self.tick_due.is_none() {
+            self.tick_due = Some(self.context.uptime() + delay);
+            ctx.run_later(delay, |room, ctx| {
+                let late = room.tick_due.take().map(|due| room.context.uptime().saturating_sub(due));
+                if let Some(away) = late.filter(|late| *late > AWAY) {
+                    // Whoever wanted to come back could not.
+                    room.roster.wait_longer(away);
+                }
                 room.tick(ctx);
             });
         }
@@ -27,7 +39,7 @@ impl Room {
             self.keep_tally();
         }
         self.flush(ctx);
-        let idle = self.roster.is_empty() && self.appends.is_idle() && !self.has_early();
+        let idle = self.roster.has_nobody_here() && self.appends.is_idle() && !self.has_early();
         if !idle {
             self.used_at = self.context.uptime();
         }
@@ -42,15 +54,11 @@ impl Room {
         let idle_for = self.context.uptime().saturating_sub(self.used_at);
         let timeout = self.context.config.rooms.idle_timeout;
         if idle_for < timeout {
-            if !mem::replace(&mut self.ticking, true) {
-                ctx.run_later(timeout - idle_for, |room, ctx| {
-                    room.ticking = false;
-                    room.tick(ctx);
-                });
-            }
-            return;
+            return self.tick_after(timeout - idle_for, ctx);
         }
         self.retiring = true;
+        // Nobody is here any more, in case the others missed it.
+        self.list();
         let asked = self.directory.send(Retire { tenant: self.tenant.clone(), serial: self.serial });
         ctx.wait(asked.into_actor(self).map(|_, room, ctx| {
             // Whoever finds this room from now on is told that it is gone, and asks the directory again.

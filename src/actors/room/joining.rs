@@ -1,11 +1,11 @@
 //! Coming in: who may, where its reading starts, and the greeting.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
 
-use super::{RETRY, Room};
+use super::Room;
 use crate::{
     actors::{
         context::NodeContext,
@@ -15,7 +15,7 @@ use crate::{
     model::{
         Cursor, Epoch, Fingerprint, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
-        roster::Joined,
+        roster::{Arrival, Joined},
     },
     wire::{
         Close, Code, Refusal,
@@ -32,6 +32,8 @@ const OVERLAP_MS: i64 = 2_000;
 const LISTED: usize = 128;
 /// Newcomers whose start is looked up in the log at a time.
 const LOOKUPS: usize = 32;
+/// How long to wait before a start is looked up again after the log could not tell it.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 
 /// Newcomers whose start the log has to tell; as many wait as have joined.
 #[derive(Debug, Default)]
@@ -52,21 +54,17 @@ impl Handler<Join> for Room {
             return Ok(()); // after a room's end both the session and its outlet may ask
         }
         let limit = self.context.config.limits.connections_per_tenant;
-        if self.roster.connected() >= limit && !self.roster.contains(&join.instance) {
+        let is_one_more = join.kind == JoinKind::Fresh && !self.roster.contains(&join.instance);
+        if is_one_more && self.roster.connected() >= limit {
             let message = format!("this tenant has its {limit} connections; close one first");
             let refusal = Some(Refusal::new(Code::LimitReached, message));
             self.ports.post(join.key.outlet, Order::Dismiss { key: join.key, refusal, why: Close::LimitReached });
             self.flush(ctx);
             return Ok(());
         }
-        let joined = self.roster.join(join.instance.clone(), join.key, join.presence.clone());
-        match (joined, join.kind) {
-            (Joined::Replaces(older), _) => {
-                let why = Close::Replaced;
-                self.ports.post(older.outlet, Order::Dismiss { key: older, refusal: None, why });
-            }
-            (Joined::New, JoinKind::Fresh) => self.announce_joined(&join),
-            (Joined::New, JoinKind::Again) | (Joined::Back, _) => {}
+        if !self.let_in(&join, ctx) {
+            self.flush(ctx);
+            return Ok(());
         }
         match self.start_of(&join) {
             Some(found) => self.welcome(join, found),
@@ -95,7 +93,7 @@ impl Handler<StartFound> for Room {
             }
             Err(error) => {
                 tracing::debug!(tenant = %self.tenant, %error, "a session could not be placed in the log; trying again");
-                ctx.run_later(RETRY, |room, ctx| {
+                ctx.run_later(LOOK_UP_AGAIN, |room, ctx| {
                     // Whoever left meanwhile is not looked for any more.
                     if room.roster.is_member(&join.instance, join.key) {
                         room.lookups.queue.push_back(join);
@@ -109,6 +107,31 @@ impl Handler<StartFound> for Room {
 }
 
 impl Room {
+    /// Puts a newcomer into the roster; `false` if a newer connection of its instance is elsewhere.
+    fn let_in(&mut self, join: &Join, ctx: &mut Context<Self>) -> bool {
+        let arrival = match join.kind {
+            JoinKind::Fresh => Arrival::Fresh,
+            JoinKind::Again => Arrival::Again,
+        };
+        let joined = self.roster.join(join.instance.clone(), join.key, join.presence.clone(), arrival);
+        let gives_way = match joined {
+            Joined::Replaces(older) => Some(older),
+            Joined::Superseded => Some(join.key),
+            Joined::New | Joined::Back => None,
+        };
+        if let Some(key) = gives_way {
+            self.ports.post(key.outlet, Order::Dismiss { key, refusal: None, why: Close::Replaced });
+        }
+        if (&joined, join.kind) == (&Joined::New, JoinKind::Fresh) {
+            self.announce_joined(&join.instance, Some(join.key));
+        }
+        if joined == Joined::Superseded {
+            return false;
+        }
+        self.tell_joined(&join.instance, ctx);
+        true
+    }
+
     fn log_view(&self) -> LogView {
         LogView { epoch: self.epoch, trimmed_to: self.trimmed_to, end: self.head }
     }

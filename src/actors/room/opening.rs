@@ -9,10 +9,14 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture, Wrap
 use futures_util::stream;
 use tokio::sync::oneshot;
 
-use super::{RETRY, Room, read_records};
+use super::{
+    RETRY, Room,
+    neighbours::{Heard, ask_around},
+    read_records,
+};
 use crate::{
     actors::messages::{Fetch, Join, MemberKey, Order, Report, RoomReport, TellFigures},
-    backbone::{Answer, BackboneError, Feed, Page},
+    backbone::{Answer, BackboneError, Feed, Page, Signals},
     model::{Position, tally::Tally},
     wire::outgoing::Instance,
 };
@@ -74,13 +78,16 @@ struct Beginning {
     head: Position,
     trimmed_to: Position,
     tally: Tally,
+    signals: Signals,
+    heard: Heard,
 }
 
 impl Room {
     /// Finds the place in the log, now or later.
     pub(super) fn begin(&mut self, ctx: &mut Context<Self>) {
-        let (backbone, tenant, budget) = (self.context.backbone.clone(), self.tenant.clone(), self.page_budget());
+        let (context, tenant, budget) = (self.context.clone(), self.tenant.clone(), self.page_budget());
         let beginning = async move {
+            let backbone = &context.backbone;
             let feed = backbone.follow(&tenant).await?;
             let head = backbone.last_at(&tenant, feed.after).await?;
             let trimmed_to = backbone.extent(&tenant).await?.trimmed_to;
@@ -93,7 +100,8 @@ impl Room {
                 records.iter().for_each(|record| tally.apply(record.meta.position, record.counted));
                 tally.through = tally.through.max(last);
             }
-            Ok::<_, BackboneError>(Beginning { feed, head, trimmed_to, tally })
+            let (signals, heard) = ask_around(&context, &tenant).await?;
+            Ok::<_, BackboneError>(Beginning { feed, head, trimmed_to, tally, signals, heard })
         };
         ctx.spawn(beginning.into_actor(self).map(|beginning, room, ctx| match beginning {
             Ok(beginning) => room.open(beginning, ctx),
@@ -119,11 +127,12 @@ impl Room {
     }
 
     fn open(&mut self, beginning: Beginning, ctx: &mut Context<Self>) {
-        let Beginning { feed, head, trimmed_to, tally } = beginning;
+        let Beginning { feed, head, trimmed_to, tally, signals, heard } = beginning;
         (self.epoch, self.head, self.trimmed_to, self.tally) = (feed.epoch, head, trimmed_to, tally);
         self.ring.restart(head);
         tracing::info!(tenant = %self.tenant, epoch = %self.epoch, %head, "room opened");
         self.follow(feed, ctx);
+        self.listen_to_neighbours(signals, heard, ctx);
         let Opening { early, settled, reports, .. } = self.opening.take().unwrap_or_default();
         for early in early {
             match early {

@@ -4,10 +4,11 @@ use actix::{Context, Handler};
 
 use super::Room;
 use crate::{
-    actors::messages::{Join, Leave, MemberKey, Order},
+    actors::messages::{Leave, MemberKey, Order},
     model::{
         InstanceId,
-        roster::{Farewell, Left},
+        neighbours::News,
+        roster::{Farewell, Left, Reason, Whose},
     },
     wire::outgoing::Voice,
 };
@@ -17,6 +18,8 @@ use crate::{
 pub(super) struct Announcements {
     joined: usize,
     left: usize,
+    /// Set while a crowd comes or goes at once: whoever is left may be few, but is told in one word too.
+    is_crowd: bool,
 }
 
 impl Announcements {
@@ -41,25 +44,32 @@ impl Room {
     }
 
     fn is_large(&self) -> bool {
-        self.roster.len() > self.context.config.rooms.announce_limit
+        self.announcements.is_crowd || self.roster.len() > self.context.config.rooms.announce_limit
     }
 
-    pub(super) fn announce_joined(&mut self, join: &Join) {
+    /// What is announced from here on is of so many who come or go at once.
+    pub(super) fn announce_at_once(&mut self, count: usize) {
+        self.announcements.is_crowd = count > self.context.config.rooms.announce_limit;
+    }
+
+    /// Tells the members, except the one that joined if it is one of them.
+    pub(super) fn announce_joined(&mut self, instance: &InstanceId, except: Option<MemberKey>) {
         if self.is_large() {
             self.announcements.joined += 1;
             return;
         }
-        let frame = self.voice(&join.instance).joined(&join.presence);
+        let Some(presence) = self.roster.presence(instance) else { return };
+        let frame = self.voice(instance).joined(presence);
         let event_type = "instance_joined";
-        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type, except: Some(join.key) });
+        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type, except });
     }
 
-    fn announce_left(&mut self, instance: &InstanceId, reason: &'static str) {
+    pub(super) fn announce_left(&mut self, instance: &InstanceId, reason: Reason) {
         if self.is_large() {
             self.announcements.left += 1;
             return;
         }
-        let frame = self.voice(instance).left(reason);
+        let frame = self.voice(instance).left(reason.word());
         self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type: "instance_left", except: None });
     }
 
@@ -75,26 +85,37 @@ impl Room {
         let now = self.context.uptime();
         match self.roster.leave(instance, key, how, now + self.context.config.heartbeat.timeout) {
             Left::Gone => {
-                let reason = if how == Farewell::Silent { "lost" } else { "closed" };
+                let reason = if how == Farewell::Silent { Reason::Lost } else { Reason::Closed };
                 self.announce_left(instance, reason);
+                self.tell(News::Left(instance.clone(), reason));
             }
-            Left::Missed | Left::Stale => {}
+            Left::Missed => self.tell(News::Missed(instance.clone())),
+            Left::Stale => {}
         }
         self.used_at = now;
         self.tick_later(ctx);
     }
 
     pub(super) fn expire_missed(&mut self) {
-        for instance in self.roster.expire(self.context.uptime()) {
-            self.announce_left(&instance, "lost");
+        if !self.roster.misses_somebody() {
+            return;
         }
+        let gone = self.roster.expire(self.context.uptime());
+        self.announce_at_once(gone.len());
+        for (instance, whose) in gone {
+            self.announce_left(&instance, Reason::Lost);
+            if whose == Whose::Ours {
+                self.tell(News::Left(instance, Reason::Lost));
+            }
+        }
+        self.announce_at_once(0);
     }
 
     pub(super) fn sum_up_presence(&mut self) {
         if !self.announcements.any() {
             return;
         }
-        let Announcements { joined, left } = std::mem::take(&mut self.announcements);
+        let Announcements { joined, left, .. } = std::mem::take(&mut self.announcements);
         let room = "room".parse().expect("a plain word is an instance id");
         let frame = self.voice(&room).presence_changed(self.roster.len(), joined, left);
         let event_type = "presence_changed";

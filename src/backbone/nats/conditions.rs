@@ -46,10 +46,7 @@ pub(super) fn settle(shared: Arc<Shared>, mut job: Job) {
         loop {
             let verdict = judge(&shared, &job).await;
             match verdict {
-                Ok(Verdict::Stored(seq)) => {
-                    let duplicate = job.tries <= 1;
-                    return job.appended(seq, duplicate);
-                }
+                Ok(Verdict::Stored(seq)) => return job.appended(seq, true),
                 Ok(Verdict::Lost(current)) => return job.reply.send(Err(AppendError::Conflict { current })),
                 Ok(Verdict::Try(expected)) if Instant::now() < deadline && job.tries < TRIES => {
                     job.expected = Some(expected);

@@ -20,10 +20,12 @@ use tokio::{
 };
 
 use super::{
-    NatsConfig, OVERHEAD,
+    NatsConfig,
     api::AccountInfo,
+    definition::Shape,
     line::{AskError, Line, Target},
     setup::{self, Fault},
+    shared::OVERHEAD,
 };
 use crate::{
     backbone::Channel,
@@ -50,7 +52,7 @@ const NATS: &str = "nats";
 struct Examiner {
     line: Line,
     config: NatsConfig,
-    shape: super::Shape,
+    shape: Shape,
     /// Servers that are known of.
     servers: usize,
     /// Whether they are a cluster.

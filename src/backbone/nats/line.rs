@@ -197,6 +197,16 @@ impl Line {
             .map_err(|error| AskError::Away(format!("{api} was answered strangely: {error}")))
     }
 
+    /// Waits for something that a new connection cannot bring any more.
+    pub async fn unless_cut<T>(&self, waiting: impl Future<Output = T>) -> Result<T, AskError> {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        tokio::select! {
+            answer = waiting => Ok(answer),
+            _ = connections.changed() => Err(AskError::Away("the connection to NATS was lost".into())),
+        }
+    }
+
     /// Asks anybody. A request that the server forbids ends as soon as the server says so.
     pub async fn request(&self, subject: String, body: Bytes) -> Result<Bytes, AskError> {
         if !self.is_up() {
@@ -204,7 +214,7 @@ impl Line {
         }
         let forbidden = self.forbids(&subject);
         let answer = tokio::select! {
-            answer = self.client.request(subject.clone(), body) => answer,
+            answer = self.unless_cut(self.client.request(subject.clone(), body)) => answer?,
             why = forbidden => return Err(AskError::Away(why)),
         };
         match answer {

@@ -87,10 +87,9 @@ async fn forward(
     loop {
         tokio::select! {
             message = subscription.next() => match message {
-                Some(message) => {
-                    shared.hub.give(&channel, &message.payload);
-                    continue;
-                }
+                Some(message) if shared.hub.give(&channel, &message.payload) => continue,
+                // Nobody listens any more.
+                Some(_) => {}
                 None => break,
             },
             () = sleep(LOOK) => {}

@@ -41,6 +41,8 @@ const CHUNK: usize = 1_024;
 
 /// JetStream's codes for a lost condition: with one replica, and with several.
 const LOST: [u64; 2] = [10_071, 10_164];
+/// Its code for a repeat of what is being stored at this moment.
+const BEING_STORED: u64 = 10_158;
 /// Its codes for "no room": resources, storage, memory, messages, bytes.
 const NO_ROOM: [u64; 5] = [10_023, 10_028, 10_047, 10_077, 10_120];
 
@@ -82,14 +84,20 @@ impl Drop for Counted {
 impl Job {
     /// Ends it out of reach.
     pub(super) fn give_up(mut self, why: String) {
-        self.append.first_tried.get_or_insert(self.shard.end());
+        self.append.first_tried.get_or_insert(self.shard.settled_end());
         let error = if self.uncertain { AppendError::Unknown(why) } else { AppendError::Unavailable(why) };
         self.reply.give_up(self.append, error);
     }
 
-    /// Ends it in the log. Only a repeat that nobody here made is one.
+    /// Ends it with an error after which nothing is in the log.
+    fn refuse(mut self, error: AppendError) {
+        self.append.first_tried.get_or_insert(self.shard.settled_end());
+        self.reply.give_up(self.append, error);
+    }
+
+    /// Ends it in the log. What an earlier try of this very append may have stored is no repeat.
     pub(super) fn appended(self, seq: u64, duplicate: bool) {
-        let outcome = if duplicate && self.tries <= 1 { Outcome::Duplicate } else { Outcome::Stored };
+        let outcome = if duplicate && !self.uncertain { Outcome::Duplicate } else { Outcome::Stored };
         self.shard.know(Position(seq));
         self.reply.send(Ok(Appended { position: Position(seq), outcome }));
     }
@@ -100,8 +108,10 @@ struct Pending {
     job: Job,
     serial: u64,
     sent: Instant,
-    /// When it is sent again, if it waits for that.
+    /// When it is sent (again), if it waits for that.
     again: Option<Instant>,
+    /// What it will be given up with, once no earlier one of its tenant is under way.
+    refused: Option<AppendError>,
 }
 
 /// What a stream says about a publish.
@@ -183,20 +193,20 @@ impl Publisher {
     }
 
     async fn start(&mut self, job: Job) {
-        let standing = match &*self.shared.standing.borrow() {
-            Standing::Ready => None,
+        let away = match &*self.shared.standing.borrow() {
+            Standing::Ready if self.shared.line.is_up() => None,
+            Standing::Ready => Some("no connection to NATS".into()),
             Standing::Waiting(why) | Standing::Wrong(why) => Some(why.clone()),
         };
-        if let Some(why) = standing {
-            return job.give_up(why);
-        }
-        if !self.shared.line.is_up() {
-            return job.give_up("no connection to NATS".into());
-        }
         self.serial += 1;
-        let now = Instant::now();
-        let key = self.pending.insert(Pending { job, serial: self.serial, sent: now, again: None });
-        self.send(key).await;
+        let (now, is_alone) = (Instant::now(), self.pending.is_empty());
+        let key = self.pending.insert(Pending { job, serial: self.serial, sent: now, again: Some(now), refused: None });
+        match away {
+            None => self.send(key).await,
+            Some(why) if is_alone => self.pending.remove(key).job.give_up(why),
+            // Behind those that were sent before: they are tried, or given up, in their order.
+            Some(_) => {}
+        }
     }
 
     async fn send(&mut self, key: usize) {
@@ -222,7 +232,24 @@ impl Publisher {
         };
         // What the client did not take was not sent.
         self.shared.trouble(&refused);
-        self.pending.remove(key).job.give_up(refused);
+        self.refused(key, AppendError::Unavailable(refused));
+    }
+
+    /// Gives an append up, or leaves that to later: its keeper gets a tenant's appends in their order.
+    fn refused(&mut self, key: usize, error: AppendError) {
+        let Some(pending) = self.pending.get(key) else { return };
+        let tenant = &pending.job.append.tenant;
+        let is_earlier = |other: &Pending| other.serial < pending.serial && other.job.append.tenant == *tenant;
+        if self.pending.iter().any(|(_, other)| is_earlier(other)) {
+            let pending = &mut self.pending[key];
+            (pending.refused, pending.again) = (Some(error), Some(Instant::now()));
+            return;
+        }
+        let job = self.pending.remove(key).job;
+        match error {
+            AppendError::Full(_) if !job.uncertain => job.refuse(error),
+            other => job.give_up(other.to_string()),
+        }
     }
 
     async fn take_acks(&mut self, first: Message) {
@@ -249,9 +276,8 @@ impl Publisher {
             return;
         }
         let Ok(ack) = serde_json::from_slice::<Ack>(&message.payload) else {
-            let mut pending = self.pending.remove(key);
-            pending.job.uncertain = true;
-            return pending.job.give_up("an acknowledgement could not be read".into());
+            self.pending[key].job.uncertain = true;
+            return self.refused(key, AppendError::Unknown("an acknowledgement could not be read".into()));
         };
         match ack.error {
             None => {
@@ -261,15 +287,14 @@ impl Publisher {
             Some(AckError { err_code, .. }) if LOST.contains(&err_code) => {
                 conditions::settle(self.shared.clone(), self.pending.remove(key).job);
             }
+            Some(AckError { err_code: BEING_STORED, .. }) => {
+                self.pending[key].again = Some(Instant::now() + PAUSE);
+            }
             Some(AckError { err_code, description }) => {
                 let why = format!("{description} ({err_code})");
                 self.shared.trouble(&why);
-                let job = self.pending.remove(key).job;
-                if NO_ROOM.contains(&err_code) && !job.uncertain {
-                    let Job { append, reply, .. } = job;
-                    return reply.give_up(append, AppendError::Full(why));
-                }
-                job.give_up(why);
+                let no_room = NO_ROOM.contains(&err_code);
+                self.refused(key, if no_room { AppendError::Full(why) } else { AppendError::Unavailable(why) });
             }
         }
     }
@@ -281,10 +306,16 @@ impl Publisher {
             Some(again) => again <= now,
             None => now.duration_since(pending.sent) >= TRY,
         };
-        let keys: Vec<_> = self.pending.iter().filter(|(_, pending)| due(pending)).map(|(key, _)| key).collect();
-        for key in keys {
+        let due = self.pending.iter().filter(|(_, pending)| due(pending));
+        let mut due: Vec<_> = due.map(|(key, pending)| (pending.serial, key)).collect();
+        due.sort_unstable();
+        for (_, key) in due {
             let Some(pending) = self.pending.get_mut(key) else { continue };
             pending.job.uncertain |= pending.again.is_none();
+            if let Some(error) = pending.refused.take() {
+                self.refused(key, error);
+                continue;
+            }
             if now.duration_since(pending.job.began) >= PATIENCE {
                 let why = self.shared.line.complaint().unwrap_or_else(|| "NATS does not answer".into());
                 self.shared.trouble(&why);

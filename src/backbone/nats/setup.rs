@@ -8,9 +8,11 @@ use uuid::Uuid;
 use super::{
     api::{Message, StreamInfo, Which},
     definition::{Definition, EPOCH, Shape},
+    direct::{self, From},
     line::{AskError, Line},
+    shard::WINDOW,
 };
-use crate::model::{Epoch, Position};
+use crate::model::{Epoch, Position, Timestamp};
 
 /// Servers before this drop settings that they do not know, silently.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 12, 7);
@@ -19,10 +21,10 @@ const MADE_MEANWHILE: [u64; 2] = [10_058, 10_065];
 /// Its codes for an account or a system without JetStream.
 const NO_JETSTREAM: [u64; 3] = [10_039, 10_076, 10_074];
 
-/// Its code for a cluster that cannot answer now.
-const UNAVAILABLE: u64 = 10_008;
+/// Its codes for no leader and no servers enough: a cluster that is coming up, or one smaller than nats.replicas.
+const UNAVAILABLE: [u64; 2] = [10_005, 10_008];
 /// Its codes for limits that a stream's size does not fit into: the server's, the account's, the cluster's.
-const NO_ROOM: [u64; 3] = [10_047, 10_023, 10_005];
+const NO_ROOM: [u64; 2] = [10_023, 10_047];
 
 /// What keeps a node from standing on NATS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +44,8 @@ pub struct LogStart {
     pub epoch: Epoch,
     /// Its end.
     pub end: Position,
+    /// Where it stood a dedupe window ago.
+    pub settled: Position,
 }
 
 /// Something that is no reason to refuse.
@@ -149,7 +153,26 @@ async fn shard_streams(line: &Line, shape: &Shape, shard: u16, known: Position) 
         )));
     };
     ensure(line, &Definition::state(shape, shard), None, None).await?;
-    Ok(LogStart { epoch, end: Position(info.state.last_seq) })
+    let end = Position(info.state.last_seq);
+    Ok(LogStart { epoch, end, settled: settled(line, shape, shard, &info).await? })
+}
+
+/// Where a log stood a dedupe window ago, by the server's clock.
+async fn settled(line: &Line, shape: &Shape, shard: u16, info: &StreamInfo) -> Result<Position, SetupError> {
+    let now = info.ts.as_deref().and_then(Timestamp::parse);
+    let Some(now) = now.filter(|_| info.state.messages > 0) else { return Ok(info.trimmed_to()) };
+    let since = now.earlier_by(i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX));
+    let subjects = shape.names.log_subjects(shard);
+    let stream = shape.names.log_stream(shard);
+    let first = direct::get(line, &stream, From::Time(since), &subjects, (1, 1)).await.map_err(explained)?;
+    if let Some(first) = first.messages.first() {
+        return Ok(Position(first.seq - 1));
+    }
+    // A replica that is behind finds nothing either; the leader's last message tells.
+    match Message::get(line, &stream, Which::At(info.state.last_seq)).await.map_err(explained)? {
+        Some(last) if last.time >= since => Err(SetupError::Away(format!("a replica of {stream} is behind"))),
+        _ => Ok(Position(info.state.last_seq)),
+    }
 }
 
 /// The highest position that a STATE stream has taken from its log.
@@ -212,7 +235,9 @@ pub fn explained(error: AskError) -> SetupError {
     match fault_in(&error) {
         Some(fault) => SetupError::Wrong(fault.to_string()),
         None => SetupError::Away(match error {
-            AskError::Refused { description, .. } => description,
+            AskError::Refused { description, .. } => format!(
+                "{description}; if this lasts: are there as many servers as nats.replicas, and do they reach each other?"
+            ),
             AskError::Away(why) => why,
         }),
     }
@@ -224,7 +249,7 @@ pub fn fault_in(error: &AskError) -> Option<Fault> {
         AskError::Refused { code, description } if NO_JETSTREAM.contains(code) => {
             (format!("NATS has no JetStream for this account: {description} ({code})"), "enable it for the account")
         }
-        AskError::Refused { code: UNAVAILABLE, .. } => return None,
+        AskError::Refused { code, .. } if UNAVAILABLE.contains(code) => return None,
         AskError::Refused { code, description } if NO_ROOM.contains(code) => (
             format!("JetStream has no room: {description} ({code})"),
             "raise max_file_store of the server or the account's limit, or lower log.retention_bytes",
@@ -262,7 +287,7 @@ mod tests {
     fn what_mends_itself_is_no_fault() {
         let refused = |code| AskError::Refused { code, description: "words".into() };
         let away = |why: &str| AskError::Away(why.into());
-        for passing in [refused(UNAVAILABLE), away("no answer within 5s"), away("no connection to NATS")] {
+        for passing in [refused(10_008), away("no answer within 5s"), away("no connection to NATS")] {
             assert_eq!(fault_in(&passing), None, "{passing}");
         }
         for (lasting, mend) in [

@@ -3,20 +3,27 @@
 //! Owns: that a feed starts exactly where the tail stands. Must not know: NATS.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, oneshot};
 
-use super::names::{Names, Token};
+use super::{
+    definition::DEDUPE_WINDOW,
+    names::{Names, Token},
+};
 use crate::{
     backbone::{BackboneError, Feed, FeedSender, Stored, feed},
     model::{Epoch, Position, TenantId},
 };
+
+/// The server's dedupe window, and what clocks may differ in.
+pub const WINDOW: Duration = DEDUPE_WINDOW.saturating_add(Duration::from_secs(30));
 
 /// One shard.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub struct Shard {
     live: Mutex<Live>,
     /// The highest position known to be in the log.
     end: AtomicU64,
+    /// Where it stood some time ago.
+    past: Mutex<Past>,
     epoch: AtomicU64,
     /// Told when somebody begins to follow.
     pub wake: Notify,
@@ -65,6 +74,7 @@ impl Shard {
             feed_bytes,
             live: Mutex::default(),
             end: AtomicU64::default(),
+            past: Mutex::default(),
             epoch: AtomicU64::default(),
             wake: Notify::new(),
         }
@@ -85,6 +95,23 @@ impl Shard {
         Position(self.end.load(Ordering::Acquire))
     }
 
+    /// A position that the log had reached a dedupe window ago, and perhaps later ones: whatever repeat is tried now, its
+    /// first try was after this or is still known to the server.
+    pub fn settled_end(&self) -> Position {
+        self.past().settled()
+    }
+
+    /// Notes where the log stands, from time to time; `settled` is where it stood a dedupe window ago, for the first time.
+    pub fn remember(&self, settled: Position) {
+        let end = self.end();
+        self.past().remember(settled, end);
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        // Whole between any two statements.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that the log has come so far.
     pub fn know(&self, position: Position) {
         self.end.fetch_max(position.0, Ordering::AcqRel);
@@ -99,6 +126,7 @@ impl Shard {
             return Found::Same;
         }
         self.end.store(end.0, Ordering::Release);
+        *self.past() = Past::default();
         live.end_feeds();
         if before == Epoch::UNKNOWN { Found::First } else { Found::Another }
     }
@@ -206,6 +234,28 @@ impl Shard {
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
         self.live().closed
+    }
+}
+
+/// Where a log stood, oldest first.
+#[derive(Debug, Default)]
+struct Past(VecDeque<(Instant, Position)>);
+
+impl Past {
+    fn settled(&self) -> Position {
+        self.0.front().map_or(Position::START, |(_, position)| *position)
+    }
+
+    fn remember(&mut self, settled: Position, end: Position) {
+        let now = Instant::now();
+        if self.0.is_empty() {
+            self.0.push_back((now, settled));
+        }
+        self.0.push_back((now, end));
+        // The front stays the latest place that is old enough.
+        while self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
+            self.0.pop_front();
+        }
     }
 }
 

@@ -274,7 +274,8 @@ impl Publisher {
 
     fn message(&mut self, payload: &[u8]) -> anyhow::Result<()> {
         match frames::event_type(payload) {
-            Some("ack") => {
+            // What was queued counts when the log has it.
+            Some("ack" | "stored") => {
                 let number = frames::text_after(payload, b"\"event_id\":\"").and_then(number_of);
                 let Some(sent_at) = number.and_then(|number| self.sent_at.get(number)) else {
                     bail!("an ack for something that was never sent");

@@ -115,6 +115,8 @@ fn notice(frame: &Frame) -> Option<String> {
         }
         Incoming::CaughtUp(at) => format!("caught up at {}", at.position),
         Incoming::Lagging => "reading too slowly; what is missing follows".to_owned(),
+        Incoming::Queued(_) => "queued: the log is out of reach, the node keeps it and stores it by itself".to_owned(),
+        Incoming::Stored(stored) => format!("stored: what was queued stands at {}", stored.seq),
         Incoming::Draining(_) => "the node is going away".to_owned(),
         Incoming::Error(error) => format!("{} ({})", error.message, error.code),
         Incoming::Other => match frame.envelope.event_type.as_str() {
@@ -160,6 +162,16 @@ mod tests {
         let frame = frame("{\"a\":\n 1}");
         assert_eq!(record(Style::Plain, 22, &frame.envelope), "    22  10:00:07  claude-1  note  {\"a\":  1}");
         assert!(record(Style::Colour, 22, &frame.envelope).contains("\x1b[1mnote\x1b[0m"));
+    }
+
+    #[test]
+    fn what_was_queued_and_then_stored_is_told() {
+        let told = |text: String| notice(&Frame::parse(text.into()).expect("a message")).expect("a notice");
+        let id = r#""event_id":"11111111-1111-4111-8111-111111111111""#;
+        let queued = format!(r#"{{"event_type":"queued","data":{{{id}}}}}"#);
+        assert!(told(queued).starts_with("queued: "));
+        let stored = format!(r#"{{"event_type":"stored","data":{{{id},"seq":22}}}}"#);
+        assert!(told(stored).ends_with("stands at 22"));
     }
 
     #[test]

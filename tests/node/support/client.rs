@@ -63,6 +63,11 @@ impl Client {
         Self::open_at(node.address(), query).await
     }
 
+    /// The same at an address.
+    pub async fn open_to(address: SocketAddr, query: &str) -> Self {
+        Self::open_at(address, query).await
+    }
+
     async fn open_at(address: SocketAddr, query: &str) -> Self {
         let url = format!("ws://{address}/ws/sync?{query}");
         let (socket, _) = within("the handshake", async {
@@ -242,7 +247,7 @@ impl Client {
             _ if is_record(message) => self.take_record(message),
             Some("session_ready") => self.last = at(&data["resume"]["after"]).expect("resume.after"),
             Some("resync") => self.last = at(&data["after"]).expect("after"),
-            Some("ack") => self.last = self.last.max(at(&data["seq"]).expect("seq")),
+            Some("ack" | "stored") => self.last = self.last.max(at(&data["seq"]).expect("seq")),
             Some("advance") => {
                 let (from, to) = (at(&data["from"]).expect("from"), at(&data["to"]).expect("to"));
                 assert!(from <= self.last && self.last < to, "advance against the chain: {}", self.story());

@@ -8,6 +8,7 @@ use continuum::{
         directory::Directory,
         messages::{Fail, Find},
     },
+    backbone::SharedBackbone,
     config::{Config, Sources},
     node,
 };
@@ -27,13 +28,32 @@ pub struct InProcess {
     directory: Addr<Directory>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl InProcess {
     /// Starts a node on a fresh data directory and a free port.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
-        let data = TempDir::new().expect("a temporary directory can be made");
+        Self::start_with(settings, None, TempDir::new().expect("a temporary directory can be made")).await
+    }
+
+    /// Starts a node with a journal on a log of the test's own.
+    pub async fn start_on(log: SharedBackbone, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(settings, Some(log), TempDir::new().expect("a temporary directory can be made")).await
+    }
+
+    /// The same in a data directory that another node has left.
+    pub async fn start_in(data: TempDir, log: SharedBackbone, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(settings, Some(log), data).await
+    }
+
+    /// Stops the node; its data directory is left.
+    pub fn stop_and_keep(mut self) -> TempDir {
+        self.stop();
+        std::mem::replace(&mut self.data, TempDir::new().expect("a temporary directory can be made"))
+    }
+
+    async fn start_with(settings: &[(&str, &str)], log: Option<SharedBackbone>, data: TempDir) -> Self {
         let path = data.path().display().to_string();
         let ours = [
             ("data_dir", path.as_str()),
@@ -51,7 +71,11 @@ impl InProcess {
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
             actix::System::new().block_on(async move {
-                let node = node::Node::start(config).await.expect("the node starts");
+                let node = match log {
+                    Some(log) => node::Node::start_on(config, log).await,
+                    None => node::Node::start(config).await,
+                };
+                let node = node.expect("the node starts");
                 let _ = tell.send((node.address(), node.directory().clone()));
                 // Told, or the test is over.
                 let _ = stopped.await;
@@ -59,7 +83,7 @@ impl InProcess {
             });
         });
         let (address, directory) = within("the node starts", told).await.expect("the node starts");
-        Self { address, directory, stop: Some(stop), thread: Some(thread), _data: data }
+        Self { address, directory, stop: Some(stop), thread: Some(thread), data }
     }
 
     /// Where it listens.
@@ -105,12 +129,18 @@ impl InProcess {
     }
 }
 
-impl Drop for InProcess {
-    fn drop(&mut self) {
+impl InProcess {
+    fn stop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // Its panic was printed; the test that waits for it fails by itself.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -75,17 +75,31 @@ impl Node {
         Self { settings, data, process, address }
     }
 
+    /// Starts a node that may have nothing to stand on, and waits until it listens.
+    pub async fn start_unready(settings: &[(&str, &str)]) -> Self {
+        let pairs = SETTINGS.iter().chain(settings);
+        let settings = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let data = Arc::new(TempDir::new().expect("a temporary directory can be made"));
+        let (process, address) = Self::until_listening(Process::spawn(Self::command(&settings, data.path(), 0))).await;
+        Self { settings, data, process, address }
+    }
+
     async fn launch(settings: &BTreeMap<String, String>, data: &Path, port: u16) -> (Process, SocketAddr) {
         Self::until_ready(Process::spawn(Self::command(settings, data, port))).await
     }
 
     async fn until_ready(process: Process) -> (Process, SocketAddr) {
+        let (process, address) = Self::until_listening(process).await;
+        until("/readyz answers 200", async || (http::get(address, "/readyz").await.status == 200).then_some(())).await;
+        (process, address)
+    }
+
+    async fn until_listening(process: Process) -> (Process, SocketAddr) {
         let ready = |line: &str| -> Option<SocketAddr> {
             line.contains(" ready ").then(|| line.split_once("address=")?.1.split_whitespace().next()?.parse().ok())?
         };
         let address = within("the node says on which address it is ready", process.log.find(ready)).await;
         let address = address.unwrap_or_else(|| panic!("the node ended at once:\n{}", process.log.lines().join("\n")));
-        until("/readyz answers 200", async || (http::get(address, "/readyz").await.status == 200).then_some(())).await;
         (process, address)
     }
 

@@ -1,4 +1,4 @@
-//! The journal's figures for Prometheus, read when asked.
+//! Figures of the log and the journal for Prometheus, read when asked.
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +8,34 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
 };
 
-use crate::journal::{Figures, Journal};
+use crate::{
+    backbone::{Figure, FigureValue, SharedBackbone},
+    journal::{Figures, Journal},
+};
+
+/// Reads a log's figures at each scrape.
+#[derive(Debug)]
+pub struct LogFigures(SharedBackbone);
+
+impl LogFigures {
+    /// Of this log.
+    pub fn new(backbone: SharedBackbone) -> Self {
+        Self(backbone)
+    }
+}
+
+impl Collector for LogFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        for Figure { name, help, value } in self.0.figures() {
+            let name = format!("continuum_{name}");
+            match value {
+                FigureValue::Counter(value) => ConstCounter::new(value).put(&mut encoder, &name, help)?,
+                FigureValue::Gauge(value) => ConstGauge::new(value).put(&mut encoder, &name, help)?,
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Reads a journal's figures at each scrape.
 #[derive(Debug)]

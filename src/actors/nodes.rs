@@ -1,0 +1,73 @@
+//! This node and the others, as all actors see them: the supervisor keeps the deadlines, every word heard counts.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use crate::{
+    model::peers::{Hearing, Incarnation, NodeId, Peer, Peers},
+    wire::peer::Speaker,
+};
+
+/// The nodes of the cluster.
+#[derive(Debug)]
+pub struct Nodes {
+    me: NodeId,
+    incarnation: AtomicU64,
+    peers: Mutex<Peers>,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self { me: NodeId(Uuid::new_v4()), incarnation: AtomicU64::new(0), peers: Mutex::default() }
+    }
+}
+
+impl Nodes {
+    /// This node.
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// This node's incarnation now.
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.incarnation.load(Ordering::Acquire))
+    }
+
+    /// This node was away: it is another incarnation from now on.
+    pub fn return_anew(&self) {
+        self.incarnation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// This node as it speaks to the others.
+    pub fn speaker(&self) -> Speaker {
+        Speaker { node: self.me, incarnation: self.incarnation() }
+    }
+
+    /// Notes that another node was heard. Whether to listen to what it says.
+    pub fn hear(&self, from: Speaker, now: Duration) -> Hearing {
+        self.peers().hear(from.node, from.incarnation, now)
+    }
+
+    /// Whether there are others.
+    pub fn any(&self) -> bool {
+        self.peers().any()
+    }
+
+    /// The others.
+    pub fn others(&self) -> Vec<(NodeId, Peer)> {
+        self.peers().iter().collect()
+    }
+
+    /// The others, for those who keep the deadlines.
+    pub(super) fn peers(&self) -> MutexGuard<'_, Peers> {
+        // Whole between any two statements of its methods that could panic.
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
