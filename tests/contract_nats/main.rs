@@ -3,6 +3,7 @@
 //! logs under test.
 
 mod faults;
+mod full_disk;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 #[path = "../contract/promises.rs"]
