@@ -2,7 +2,9 @@
 
 pub mod bench;
 pub mod config;
+pub mod doctor;
 pub mod join;
+mod page;
 
 use std::process::ExitCode;
 
@@ -25,8 +27,9 @@ CONTINUUM__ variables, flags. `continuum config show` prints every key
 with its value and where it was set.
 
 Exit codes:
-  0    done; for `serve`: told to stop, and stopped cleanly
-  1    failed; standard error says why
+  0    done; for `serve`: told to stop, and stopped cleanly;
+       for `doctor`: nothing is wrong
+  1    failed; standard error says why, for `doctor` the report
   2    wrong usage: unknown command or option
   78   the configuration is wrong; one line on standard error names the key,
        its source and the mend";
@@ -48,13 +51,16 @@ pub enum Command {
     Serve(ServeArgs),
     /// Check or show the configuration
     Config(config::Args),
+    /// Say how everything stands that a node with these settings needs, and how to mend what is wrong; changes nothing
+    #[command(after_help = AFTER_HELP)]
+    Doctor(doctor::Args),
     /// Join a room from the terminal
     Join(join::Args),
     /// Put load on a node and measure it
     Bench(bench::Args),
 }
 
-/// Options of `continuum serve`.
+/// Options of `continuum serve`, and of what looks at a node from outside.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     /// IP address or host name to listen on [default: 127.0.0.1; key: server.host]
@@ -90,6 +96,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve(args),
         Command::Config(args) => config::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Join(args) => join::run(args),
         Command::Bench(args) => bench::run(args),
     }

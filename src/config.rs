@@ -19,6 +19,8 @@ pub use schema::{
     Rooms, Server,
 };
 
+pub use secret::without_credentials;
+
 use source::{Keys, Setting};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");

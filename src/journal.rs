@@ -12,6 +12,7 @@ mod desk;
 mod drain;
 mod entry;
 mod index;
+mod look;
 mod pace;
 mod store;
 
@@ -21,7 +22,6 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread,
-    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -37,12 +37,13 @@ use self::{
 use crate::{
     backbone::{
         Append, AppendError, Appended, BackboneError, Expect, Health, Keeper, Reply, SharedBackbone,
-        embedded::{EmbeddedConfig, EmbeddedLog, OpenError},
+        embedded::{EmbeddedLog, OpenError},
     },
     model::{DedupeId, TenantId, Timestamp},
 };
 
 pub use entry::{Damaged, DeadLetter, Entry};
+pub use look::{Look, look};
 pub use pace::CAP as LONGEST_PAUSE;
 
 /// Notices that may wait for one room.
@@ -139,18 +140,7 @@ impl Journal {
     ///
     /// See [`JournalError`].
     pub async fn open(config: JournalConfig, backbone: SharedBackbone) -> Result<Arc<Self>, JournalError> {
-        let log = EmbeddedLog::open(EmbeddedConfig {
-            data_dir: config.dir,
-            // Only what was drained is taken out.
-            retention_age: None,
-            retention_bytes: None,
-            sweep_interval: Duration::from_secs(3600),
-            commit_records: config.commit_records,
-            commit_bytes: config.commit_bytes,
-            queue_appends: config.queue_appends,
-            // Nobody follows it.
-            feed_bytes: 1,
-        })?;
+        let log = EmbeddedLog::open(store::settings(&config))?;
         let (to, answers) = mpsc::channel(config.queue_appends);
         let desk = Arc::new(Desk::recover(Store::new(log), backbone, config.max_bytes, to).await?);
         let (closing, closed) = watch::channel(false);

@@ -3,6 +3,7 @@
 pub mod deadlines;
 pub mod delivery;
 pub mod filter;
+pub mod finding;
 pub mod gather;
 pub mod ids;
 pub mod neighbours;

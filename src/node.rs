@@ -261,7 +261,8 @@ async fn open_backbone(config: &Config) -> anyhow::Result<SharedBackbone> {
     }
 }
 
-fn nats_config(config: &Config) -> NatsConfig {
+/// What the configuration says of the log on NATS.
+pub fn nats_config(config: &Config) -> NatsConfig {
     let (nats, log) = (&config.nats, &config.log);
     let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
     NatsConfig {

@@ -46,7 +46,7 @@ use super::{
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
 pub use rows::RECORD_OVERHEAD;
-pub use store::OpenError;
+pub use store::{OpenError, is_in_use};
 
 /// Settings of an embedded log; all are the caller's.
 #[derive(Clone, Debug)]

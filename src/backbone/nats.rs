@@ -7,6 +7,7 @@ mod api;
 mod conditions;
 pub mod definition;
 mod direct;
+mod examine;
 mod kept;
 mod line;
 mod lines;
@@ -24,7 +25,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -38,9 +39,7 @@ use tokio::{
 };
 
 use self::{
-    definition::Shape,
-    line::{Line, Target},
-    names::Names,
+    line::Line,
     publisher::Job,
     shard::{Followed, Shard},
     shared::{Shared, Standing},
@@ -51,6 +50,7 @@ use super::{
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
+pub use examine::examine;
 pub use line::{Credentials, Tls};
 pub use settings::{NatsConfig, OpenError};
 
@@ -108,28 +108,21 @@ impl NatsLog {
     }
 
     async fn open_within(config: NatsConfig, runtime: Runtime) -> Result<Self, OpenError> {
-        let names = Names::new(&config.prefix, config.shards);
-        let target = Target {
-            urls: config.urls,
-            credentials: config.credentials,
-            tls: config.tls,
-            inbox_prefix: names.inbox_prefix(),
-            subscription_capacity: config.subscription_capacity,
-        };
-        let line = match Line::open(&target).await {
+        let shape = config.shape();
+        let names = &shape.names;
+        let line = match Line::open(&config.target()).await {
             Ok(line) => line,
             Err(error) => {
                 runtime.shutdown_background();
                 return Err(error.into());
             }
         };
-        let shards = (0..names.shards()).map(|shard| Arc::new(Shard::new(&names, shard, config.feed_bytes)));
+        let shards = (0..names.shards()).map(|shard| Arc::new(Shard::new(names, shard, config.feed_bytes)));
         let (jobs, waiting) = mpsc::channel(config.queue_appends.max(1));
         let (careful, searched) = mpsc::channel(config.queue_appends.max(1));
-        let max_bytes = config.retention_bytes.map(|bytes| bytes / u64::from(names.shards()));
         let shared = Arc::new(Shared {
             shards: shards.collect(),
-            shape: Shape { names, replicas: config.replicas, max_age: config.retention_age, max_bytes },
+            shape,
             hub: Arc::default(),
             standing: watch::Sender::new(Standing::Waiting("no connection yet".into())),
             look_again: Notify::new(),
@@ -145,6 +138,7 @@ impl NatsLog {
             foreign: AtomicU64::default(),
             tails_remade: AtomicU64::default(),
             largest_body: config.largest_body,
+            opened: AtomicBool::default(),
             line,
         });
         runtime.spawn(publisher::run(shared.clone(), waiting, config.window.max(1)));
@@ -157,6 +151,7 @@ impl NatsLog {
         let signals = lines::Lines::start(&shared);
         let log = Self { careful: Mutex::new(Some(careful)), signals, runtime: Some(runtime), shared };
         log.first_look().await?;
+        log.shared.opened.store(true, Relaxed);
         Ok(log)
     }
 

@@ -21,7 +21,7 @@ pub(super) fn printable(key: &str, text: &str) -> String {
 }
 
 /// A URL with `***` in place of `user:password`; text that is no URL stays as it is.
-pub(super) fn without_credentials(url: &str) -> String {
+pub fn without_credentials(url: &str) -> String {
     // To the last `@`, wherever it is: an unescaped `@`, `/` or `,` in a password must not leave a part of it standing.
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => format!("{}://{MASK}{}", &url[..scheme], &url[at..]),

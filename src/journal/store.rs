@@ -2,11 +2,14 @@
 //!
 //! Owns: what stands where in it. Must not know: order among rooms, who waits for an answer.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use uuid::Uuid;
 
 use super::{
+    JournalConfig,
     entry::{DeadLetter, Entry},
     index::{Index, Place},
 };
@@ -14,7 +17,7 @@ use crate::{
     backbone::{
         Append, AppendError, Backbone, BackboneError, Expect, Outcome, Page, ReadBudget, Reply, Stored, Subject,
         append_one,
-        embedded::{EmbeddedLog, RECORD_OVERHEAD},
+        embedded::{EmbeddedConfig, EmbeddedLog, RECORD_OVERHEAD},
     },
     model::{DedupeId, Position, TenantId},
 };
@@ -118,6 +121,22 @@ impl Store {
     /// Flushes and lets go of the disk.
     pub async fn close(&self) {
         self.log.close().await;
+    }
+}
+
+/// How the store of a journal is opened.
+pub fn settings(config: &JournalConfig) -> EmbeddedConfig {
+    EmbeddedConfig {
+        data_dir: config.dir.clone(),
+        // Only what was drained is taken out.
+        retention_age: None,
+        retention_bytes: None,
+        sweep_interval: Duration::from_secs(3600),
+        commit_records: config.commit_records,
+        commit_bytes: config.commit_bytes,
+        queue_appends: config.queue_appends,
+        // Nobody follows it.
+        feed_bytes: 1,
     }
 }
 

@@ -192,3 +192,33 @@ async fn rooms_that_nobody_is_in_cost_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn tenants_are_spread_over_shards_and_nobody_notices() {
+    let server = NatsServer::start().await;
+    let shards = [("nats.shards", "4")];
+    let (one, two) = (node_on(&server.url(), &shards).await, node_on(&server.url(), &shards).await);
+    let tenants: Vec<_> = (0..12).map(|n| format!("t{n}")).collect();
+    let mut rooms = Vec::new();
+    for tenant in &tenants {
+        rooms.push((one.join(tenant, "a").await, two.join(tenant, "b").await));
+    }
+    for n in 0..5 {
+        for (writer, _) in &mut rooms {
+            writer.publish("note", json!(n)).await;
+        }
+    }
+    for (tenant, (_, reader)) in tenants.iter().zip(&mut rooms) {
+        for (n, record) in reader.take(5).await.iter().enumerate() {
+            assert_eq!((&record["tenant_id"], &record["data"]), (&json!(tenant), &json!(n)));
+        }
+    }
+    let admin = Admin::connect(&server.url()).await;
+    let mut held = Vec::new();
+    for shard in 0..4 {
+        let info = admin.stream_info(&format!("SYNC_LOG_{shard}")).await.expect("a log");
+        held.push(info["state"]["messages"].as_u64().expect("a count"));
+    }
+    assert_eq!(held.iter().sum::<u64>(), 60);
+    assert!(held.iter().all(|count| *count > 0), "{held:?}");
+}

@@ -1,5 +1,6 @@
 //! The promises, one function each.
 
+#[path = "promises/state.rs"]
 mod state;
 
 use bytes::Bytes;

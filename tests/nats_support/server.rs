@@ -70,6 +70,11 @@ impl NatsServer {
         self.clients.address()
     }
 
+    /// Where its monitoring listens.
+    pub fn monitoring(&self) -> SocketAddr {
+        self.monitoring.address()
+    }
+
     /// What it calls itself.
     pub fn name(&self) -> &str {
         &self.name

@@ -140,6 +140,19 @@ impl DirLock {
     }
 }
 
+/// Whether a process has this directory open. Changes nothing.
+///
+/// # Errors
+///
+/// The directory's lock is not there or cannot be read.
+pub fn is_in_use(dir: &Path) -> io::Result<bool> {
+    match File::open(dir.join("lock"))?.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// The open tables.
 pub struct Store {
     /// The whole.

@@ -51,11 +51,52 @@ pub struct StreamState {
     pub consumer_count: u64,
 }
 
-/// Who leads a stream.
+/// Who leads a stream, and who follows.
 #[derive(Debug, Deserialize)]
 pub struct ClusterInfo {
     /// The leader's name; none while one is elected.
     pub leader: Option<String>,
+    /// The others.
+    #[serde(default)]
+    pub replicas: Option<Vec<Peer>>,
+}
+
+/// A server that follows a stream's leader.
+#[derive(Debug, Deserialize)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Whether it has everything that the leader has, as far as the leader knows: one that is gone may still have.
+    #[serde(default)]
+    pub current: bool,
+    /// Nanoseconds since the leader last heard of it; normally below a second.
+    #[serde(default)]
+    pub active: u64,
+    /// Whether it is away.
+    #[serde(default)]
+    pub offline: bool,
+}
+
+/// What JetStream says of our account.
+#[derive(Debug, Deserialize)]
+pub struct AccountInfo {
+    /// Bytes on disk, every copy counted.
+    #[serde(default)]
+    pub storage: u64,
+    /// Streams.
+    #[serde(default)]
+    pub streams: u64,
+    /// What it may have.
+    #[serde(default)]
+    pub limits: AccountLimits,
+}
+
+/// What an account may have.
+#[derive(Debug, Default, Deserialize)]
+pub struct AccountLimits {
+    /// Bytes on disk; negative: no limit.
+    #[serde(default)]
+    pub max_storage: i64,
 }
 
 /// How far a source has been read.

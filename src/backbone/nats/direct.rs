@@ -2,6 +2,8 @@
 //!
 //! Owns: what one answer holds. Must not know: whether the replica that answered has everything; the asker makes sure.
 
+use std::pin::pin;
+
 use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -114,10 +116,15 @@ pub async fn get(
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| lost(&error))?;
     let body = request.to_string().into_bytes().into();
     let api = format!("$JS.API.DIRECT.GET.{stream}");
+    let mut forbidden = pin!(line.forbids(&api));
     client.publish_with_reply(api.clone(), inbox, body).await.map_err(|error| lost(&error))?;
     let mut batch = Batch::default();
     loop {
-        let Ok(Some(message)) = line.unless_cut(timeout(ANSWER, answers.next())).await? else {
+        let answer = tokio::select! {
+            answer = line.unless_cut(timeout(ANSWER, answers.next())) => answer?,
+            why = &mut forbidden => return Err(AskError::Away(why)),
+        };
+        let Ok(Some(message)) = answer else {
             if batch.messages.is_empty() {
                 let why = line.complaint().unwrap_or_else(|| format!("no answer to {api} within {ANSWER:?}"));
                 return Err(AskError::Away(why));

@@ -3,16 +3,19 @@
 //! Owns: whether there is a line and what the server complained about last; requests to the JetStream API. Must not
 //! know: what the streams mean.
 
+mod credentials;
+
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, ConnectOptions, Event, RequestErrorKind, ServerInfo, connection::State};
+use async_nats::{Client, ConnectOptions, Event, RequestErrorKind, ServerError, ServerInfo, connection::State};
 use bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::watch;
+
+pub use credentials::Credentials;
 
 /// How long an answer from the JetStream API may take.
 pub const ANSWER: Duration = Duration::from_secs(5);
@@ -22,16 +25,6 @@ const PING: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a complaint of the server explains what else went wrong.
 const COMPLAINT_HOLDS: Duration = Duration::from_secs(10);
-
-/// How a node proves to NATS who it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Credentials {
-    /// Not, or by what stands in the URLs.
-    #[default]
-    None,
-    /// A `.creds` file (JWT and seed), or a file that holds an nkey seed alone.
-    File(PathBuf),
-}
 
 /// How the line is secured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,19 +84,8 @@ pub enum AskError {
     },
 }
 
-#[derive(Debug, Default)]
-struct Complaint(Mutex<Option<(Instant, String)>>);
-
-impl Complaint {
-    fn note(&self, text: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), text));
-    }
-
-    fn recent(&self) -> Option<String> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().filter(|(at, _)| at.elapsed() < COMPLAINT_HOLDS).map(|(_, text)| text.clone())
-    }
-}
+/// What was heard last that explains why something does not work, and when.
+type Complaint = Option<(Instant, String)>;
 
 /// The line.
 #[derive(Clone, Debug)]
@@ -111,7 +93,7 @@ pub struct Line {
     client: Client,
     /// Rises with every connection.
     connections: watch::Receiver<u64>,
-    complaint: Arc<Complaint>,
+    complaints: watch::Receiver<Complaint>,
 }
 
 impl Line {
@@ -122,8 +104,7 @@ impl Line {
     /// When the target cannot even be tried.
     pub async fn open(target: &Target) -> Result<Self, TargetError> {
         let (made, connections) = watch::channel(0);
-        let complaint = Arc::<Complaint>::default();
-        let noted = complaint.clone();
+        let (complained, complaints) = watch::channel(None);
         let mut options = ConnectOptions::new()
             .name("continuum")
             .custom_inbox_prefix(&target.inbox_prefix)
@@ -137,7 +118,7 @@ impl Line {
             // Ours are made of tokens that cannot be wrong.
             .skip_subject_validation(true)
             .event_callback(move |event| {
-                heard(&event, &made, &noted);
+                heard(&event, &made, &complained);
                 async {}
             });
         if let Some(ca) = &target.tls.ca {
@@ -146,19 +127,9 @@ impl Line {
         if let Some((certificate, key)) = &target.tls.identity {
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
-        if let Credentials::File(path) = &target.credentials {
-            let unusable = |why: &str| TargetError::Credentials { path: path.clone(), why: why.to_owned() };
-            let text = std::fs::read_to_string(path).map_err(|error| unusable(&format!("cannot be read: {error}")))?;
-            options = if text.contains("-----BEGIN") {
-                options.credentials(&text).map_err(|error| unusable(&format!("is no credentials file: {error}")))?
-            } else {
-                let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
-                options
-                    .nkey(seed.ok_or_else(|| unusable("holds no user seed (a line that starts with SU)"))?.to_owned())
-            };
-        }
+        options = credentials::added(options, target)?;
         let client = options.connect(&target.urls).await.map_err(|error| TargetError::Connect(error.to_string()))?;
-        Ok(Self { client, connections, complaint })
+        Ok(Self { client, connections, complaints })
     }
 
     /// The client underneath.
@@ -183,7 +154,26 @@ impl Line {
 
     /// What the server complained about a moment ago; a forbidden request shows itself only so.
     pub fn complaint(&self) -> Option<String> {
-        self.complaint.recent()
+        let last = self.complaints.borrow();
+        last.as_ref().filter(|(at, _)| at.elapsed() < COMPLAINT_HOLDS).map(|(_, text)| text.clone())
+    }
+
+    /// Ends when the server says, from now on, that this subject is forbidden to us; with its words.
+    pub fn forbids(&self, subject: &str) -> impl Future<Output = String> + use<> {
+        let (mut complaints, subject) = (self.complaints.clone(), format!("\"{subject}\""));
+        complaints.mark_unchanged();
+        async move {
+            loop {
+                if complaints.changed().await.is_err() {
+                    // The line is gone, and nothing more is said.
+                    return std::future::pending().await;
+                }
+                let said = complaints.borrow_and_update().as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
+                if said.contains(&subject) {
+                    return said;
+                }
+            }
+        }
     }
 
     /// Asks the JetStream API.
@@ -217,11 +207,16 @@ impl Line {
         }
     }
 
-    async fn request(&self, subject: String, body: Bytes) -> Result<Bytes, AskError> {
+    /// Asks anybody. A request that the server forbids ends as soon as the server says so.
+    pub async fn request(&self, subject: String, body: Bytes) -> Result<Bytes, AskError> {
         if !self.is_up() {
             return Err(AskError::Away("no connection to NATS".into()));
         }
-        let answer = self.unless_cut(self.client.request(subject.clone(), body)).await?;
+        let forbidden = self.forbids(&subject);
+        let answer = tokio::select! {
+            answer = self.unless_cut(self.client.request(subject.clone(), body)) => answer?,
+            why = forbidden => return Err(AskError::Away(why)),
+        };
         match answer {
             Ok(message) => Ok(message.payload),
             Err(error) => Err(AskError::Away(match (self.complaint(), error.kind()) {
@@ -240,7 +235,11 @@ fn pause(attempt: usize) -> Duration {
     doubled.min(LONGEST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-fn heard(event: &Event, made: &watch::Sender<u64>, complaint: &Complaint) {
+fn heard(event: &Event, made: &watch::Sender<u64>, complained: &watch::Sender<Complaint>) {
+    let complain = |text: &str| {
+        // Nobody may listen any more; the client says who speaks.
+        complained.send_replace(Some((Instant::now(), text.trim_start_matches("nats: ").to_owned())));
+    };
     match event {
         Event::Connected => {
             tracing::info!("connected to NATS");
@@ -251,11 +250,14 @@ fn heard(event: &Event, made: &watch::Sender<u64>, complaint: &Complaint) {
         Event::SlowConsumer(_) => tracing::warn!("a subscription was overrun"),
         Event::ServerError(error) => {
             tracing::warn!(%error, "NATS complains");
-            complaint.note(format!("NATS says: {error}"));
+            match error {
+                ServerError::Other(text) => complain(&format!("NATS says: {text}")),
+                error => complain(&error.to_string()),
+            }
         }
         Event::ClientError(error) => {
             tracing::debug!(%error, "cannot reach NATS");
-            complaint.note(error.to_string());
+            complain(&error.to_string());
         }
         Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "NATS"),
     }

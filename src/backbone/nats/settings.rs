@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::line::{Credentials, TargetError, Tls};
+use super::{
+    definition::Shape,
+    line::{Credentials, Target, TargetError, Tls},
+    names::Names,
+};
 
 /// Settings of a log on NATS; all are the caller's.
 #[derive(Clone, Debug)]
@@ -33,6 +37,24 @@ pub struct NatsConfig {
     pub largest_body: usize,
     /// Messages that may wait in one subscription before some are dropped (and read again).
     pub subscription_capacity: usize,
+}
+
+impl NatsConfig {
+    pub(super) fn target(&self) -> Target {
+        Target {
+            urls: self.urls.clone(),
+            credentials: self.credentials.clone(),
+            tls: self.tls.clone(),
+            inbox_prefix: Names::new(&self.prefix, self.shards).inbox_prefix(),
+            subscription_capacity: self.subscription_capacity,
+        }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        let names = Names::new(&self.prefix, self.shards);
+        let max_bytes = self.retention_bytes.map(|bytes| bytes / u64::from(names.shards()));
+        Shape { names, replicas: self.replicas, max_age: self.retention_age, max_bytes }
+    }
 }
 
 /// Why a log on NATS cannot be opened.

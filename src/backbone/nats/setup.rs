@@ -1,5 +1,8 @@
 //! What is looked at before a node stands on NATS: the server, JetStream, the streams. Makes what is missing, alters nothing.
 
+use std::fmt;
+
+use async_nats::ServerInfo;
 use uuid::Uuid;
 
 use super::{
@@ -17,6 +20,11 @@ const OLDEST_SERVER: (i64, i64, i64) = (2, 12, 7);
 const MADE_MEANWHILE: [u64; 2] = [10_058, 10_065];
 /// Its codes for an account or a system without JetStream.
 const NO_JETSTREAM: [u64; 3] = [10_039, 10_076, 10_074];
+
+/// Its codes for no leader and no servers enough: a cluster that is coming up, or one smaller than nats.replicas.
+const UNAVAILABLE: [u64; 2] = [10_005, 10_008];
+/// Its codes for limits that a stream's size does not fit into: the server's, the account's, the cluster's.
+const NO_ROOM: [u64; 2] = [10_023, 10_047];
 
 /// What keeps a node from standing on NATS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,29 +53,70 @@ pub type Warning = String;
 
 /// Looks at the server itself.
 pub fn check_server(line: &Line, needed_payload: usize) -> Result<Option<Warning>, SetupError> {
-    let Some(server) = line.server().filter(|_| line.is_up()) else {
-        return Err(SetupError::Away(line.complaint().unwrap_or_else(|| "no connection to NATS yet".into())));
-    };
+    let Some(server) = line.server().filter(|_| line.is_up()) else { return Err(unreached(line)) };
+    match version_fault(&server.version).or_else(|| jetstream_fault(&server)) {
+        Some(fault) => Err(SetupError::Wrong(fault.to_string())),
+        None => Ok(payload_fault(&server, needed_payload).map(|fault| fault.to_string())),
+    }
+}
+
+fn unreached(line: &Line) -> SetupError {
+    let why = line.complaint().unwrap_or_else(|| "no connection to NATS yet".into());
+    // Later on it may be a server that is being set up anew.
+    match *line.connections().borrow() {
+        0 => explained(AskError::Away(why)),
+        _ => SetupError::Away(why),
+    }
+}
+
+/// Something wrong, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub mend: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.mend)
+    }
+}
+
+/// What is wrong with a server of this version, if anything is.
+pub fn version_fault(version: &str) -> Option<Fault> {
     let (major, minor, patch) = OLDEST_SERVER;
-    if !line.client().is_server_compatible(major, minor, patch) {
-        return Err(SetupError::Wrong(format!(
-            "nats-server is {}, at least {major}.{minor}.{patch} is needed: upgrade it",
-            server.version
-        )));
-    }
-    if !server.jetstream {
-        return Err(SetupError::Wrong(
-            "nats-server runs without JetStream: add `jetstream { store_dir: ... }` to its configuration".into(),
-        ));
-    }
-    let small = server.max_payload < needed_payload;
-    Ok(small.then(|| {
-        format!(
+    // A pre-release counts as what it becomes.
+    let mut numbers = version.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default().split('.');
+    let mut number = || numbers.next().and_then(|number| number.parse::<i64>().ok());
+    let read = number().zip(number()).zip(number()).map(|((major, minor), patch)| (major, minor, patch));
+    let is_old = read.is_none_or(|read| read < OLDEST_SERVER);
+    is_old.then(|| Fault {
+        what: format!("nats-server is {version:?}, at least {major}.{minor}.{patch} is needed"),
+        mend: "upgrade it".into(),
+    })
+}
+
+/// What is wrong with a server that has no JetStream.
+pub fn jetstream_fault(server: &ServerInfo) -> Option<Fault> {
+    (!server.jetstream).then(|| Fault {
+        what: "nats-server runs without JetStream".into(),
+        mend: "add `jetstream { store_dir: ... }` to its configuration".into(),
+    })
+}
+
+/// What is odd about a server that takes less than a client may send.
+pub fn payload_fault(server: &ServerInfo, needed: usize) -> Option<Fault> {
+    let is_small = server.max_payload < needed;
+    is_small.then(|| Fault {
+        what: format!(
             "the server's max_payload of {} bytes is smaller than limits.max_message_bytes and what goes with it \
-             ({needed_payload} bytes): larger messages are refused",
+             ({needed} bytes), so that larger messages are refused",
             server.max_payload
-        )
-    }))
+        ),
+        mend: "raise max_payload in the server's configuration, or lower limits.max_message_bytes".into(),
+    })
 }
 
 /// Makes or checks all streams. The shards' logs in order.
@@ -181,25 +230,74 @@ fn checked(definition: &Definition, info: StreamInfo) -> Result<StreamInfo, Setu
     )))
 }
 
-/// A refused request, for people.
-fn explained(error: AskError) -> SetupError {
-    match error {
-        AskError::Refused { code, description } if NO_JETSTREAM.contains(&code) => SetupError::Wrong(format!(
-            "NATS has no JetStream for this account: {description} ({code}); enable it for the account"
-        )),
-        // No leader, no servers enough: a cluster that is coming up, or one smaller than nats.replicas.
-        AskError::Refused { code: 10_005 | 10_008, description } => SetupError::Away(format!(
-            "{description}; if this lasts: are there as many servers as nats.replicas, and do they reach each other?"
-        )),
+/// A request that failed, for people.
+pub fn explained(error: AskError) -> SetupError {
+    match fault_in(&error) {
+        Some(fault) => SetupError::Wrong(fault.to_string()),
+        None => SetupError::Away(match error {
+            AskError::Refused { description, .. } => format!(
+                "{description}; if this lasts: are there as many servers as nats.replicas, and do they reach each other?"
+            ),
+            AskError::Away(why) => why,
+        }),
+    }
+}
+
+/// What is wrong when a request fails like this; `None` if it may work in a moment.
+pub fn fault_in(error: &AskError) -> Option<Fault> {
+    let (what, mend) = match error {
+        AskError::Refused { code, description } if NO_JETSTREAM.contains(code) => {
+            (format!("NATS has no JetStream for this account: {description} ({code})"), "enable it for the account")
+        }
+        AskError::Refused { code, .. } if UNAVAILABLE.contains(code) => return None,
+        AskError::Refused { code, description } if NO_ROOM.contains(code) => (
+            format!("JetStream has no room: {description} ({code})"),
+            "raise max_file_store of the server or the account's limit, or lower log.retention_bytes",
+        ),
         AskError::Refused { code, description } => {
-            SetupError::Wrong(format!("JetStream refuses: {description} ({code}); see the server's log"))
+            (format!("JetStream refuses: {description} ({code})"), "see the server's log")
         }
         AskError::Away(why) if why.contains("ermissions Violation") => {
-            SetupError::Wrong(format!("{why}; give the node's user the permissions that nats/README.md lists"))
+            (why.clone(), "give the node's user the permissions that nats/README.md lists")
         }
-        AskError::Away(why) if why.contains("uthorization Violation") => {
-            SetupError::Wrong(format!("{why}; check nats.credentials"))
+        AskError::Away(why) if why.contains("uthorization violation") => {
+            (format!("NATS does not let us in: {why}"), "check nats.credentials, or the user in nats.urls")
         }
-        AskError::Away(why) => SetupError::Away(why),
+        AskError::Away(_) => return None,
+    };
+    Some(Fault { what, mend: mend.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_taken_from_the_oldest_good_version_on() {
+        for good in ["2.12.7", "2.12.10", "2.15.1", "3.0.0", "2.12.7-beta.1", "v2.15.0", "2.15.0+build"] {
+            assert_eq!(version_fault(good), None, "{good}");
+        }
+        for old in ["2.12.6", "2.9.10", "1.99.99", "2.12", "", "unknown"] {
+            let fault = version_fault(old).unwrap_or_else(|| panic!("{old} is too old"));
+            assert!(fault.what.contains(old) && fault.what.contains("2.12.7") && fault.mend == "upgrade it", "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_mends_itself_is_no_fault() {
+        let refused = |code| AskError::Refused { code, description: "words".into() };
+        let away = |why: &str| AskError::Away(why.into());
+        for passing in [refused(10_008), away("no answer within 5s"), away("no connection to NATS")] {
+            assert_eq!(fault_in(&passing), None, "{passing}");
+        }
+        for (lasting, mend) in [
+            (refused(10_039), "enable it for the account"),
+            (refused(10_047), "log.retention_bytes"),
+            (refused(1), "see the server's log"),
+            (away("NATS says: Permissions Violation for Publish to \"x\""), "nats/README.md"),
+            (away("authorization violation"), "nats.credentials"),
+        ] {
+            assert!(fault_in(&lasting).is_some_and(|fault| fault.mend.contains(mend)), "{lasting}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -41,7 +41,7 @@ const STOOD_LONG: Duration = Duration::from_secs(20);
 /// How often silent streams are asked whether they have a leader again.
 const PROBE: Duration = Duration::from_millis(200);
 /// What the envelope adds to a client's message, and room to spare.
-const OVERHEAD: usize = 4_096;
+pub(super) const OVERHEAD: usize = 4_096;
 
 /// How NATS stands.
 #[derive(Clone, Debug)]
@@ -78,6 +78,8 @@ pub(super) struct Shared {
     pub(super) foreign: AtomicU64,
     pub(super) tails_remade: AtomicU64,
     pub(super) largest_body: usize,
+    /// Whether opening is over: until then a wrong NATS is its caller's to tell.
+    pub(super) opened: AtomicBool,
 }
 
 impl fmt::Debug for Shared {
@@ -142,6 +144,8 @@ impl Shared {
     /// Looks at NATS until it can be stood on, and again whenever something is odd.
     pub(super) async fn keep_watch(self: Arc<Self>) {
         let mut connections = self.line.connections();
+        // A server that is there is reached at once; "waiting" is for one that is not. Which it is shows below.
+        let _ = timeout(LOOK_AGAIN, connections.changed()).await;
         loop {
             let found = match setup::check_server(&self.line, self.largest_body + OVERHEAD) {
                 Ok(warning) => {
@@ -201,6 +205,7 @@ impl Shared {
                 (Standing::Ready, Standing::Waiting(why)) => return tracing::debug!("cannot look at NATS: {why}"),
                 (Standing::Ready, Standing::Wrong(why)) => return tracing::error!("NATS has changed: {why}"),
                 (Standing::Wrong(before), Standing::Wrong(why)) if before == why => {}
+                (_, Standing::Wrong(_)) if !self.opened.load(Relaxed) => {}
                 (_, Standing::Wrong(why)) => tracing::error!("NATS cannot be used: {why}"),
                 (Standing::Waiting(before), Standing::Waiting(why)) if before == why => {}
                 (_, Standing::Waiting(why)) => tracing::warn!("waiting for NATS: {why}"),

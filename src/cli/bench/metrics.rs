@@ -2,14 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
-/// A longer answer than this is cut; the two figures would be missing.
-const MOST_BYTES: u64 = 8 << 20;
+use super::super::page;
+
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two readings that shall agree.
 const SETTLE_PAUSE: Duration = Duration::from_millis(400);
@@ -27,7 +23,8 @@ pub struct Usage {
 
 /// Reads both figures; `None` from a server that has no such page.
 pub async fn usage(server: SocketAddr) -> Option<Usage> {
-    let text = timeout(PATIENCE, get(server, "/metrics")).await.ok()?.ok()?;
+    // Chunk sizes and all: lines are all that is looked for.
+    let text = timeout(PATIENCE, page::get(server, "/metrics")).await.ok()?.ok()?.body;
     Some(Usage {
         cpu_seconds: figure(&text, "process_cpu_seconds_total")?,
         resident_bytes: figure(&text, "process_resident_memory_bytes")?,
@@ -52,16 +49,6 @@ pub async fn settled(server: SocketAddr) -> Option<Usage> {
         last = next;
     }
     Some(last)
-}
-
-/// The body of a page, chunk sizes and all: lines are all that is looked for.
-async fn get(server: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(server).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(MOST_BYTES).read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 fn figure(text: &str, name: &str) -> Option<f64> {

@@ -12,8 +12,8 @@ use continuum::{
 use serde_json::json;
 
 use crate::{
-    nats::config,
     nats_support::{Admin, Line, NatsCluster, NatsConfig as ServerConfig, NatsServer, until},
+    single::config,
     support::*,
 };
 

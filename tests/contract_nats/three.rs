@@ -12,8 +12,8 @@ use continuum::{
 use tokio::sync::Mutex;
 
 use crate::{
-    nats::{config, trim},
     nats_support::{Admin, NatsCluster},
+    single::{config, trim},
     support::{Backend, Options},
 };
 
