@@ -106,6 +106,16 @@ fn an_open_loop_with_several_publishers_counts_each_of_them() {
 }
 
 #[test]
+fn a_relay_between_servers_that_know_nothing_of_each_other_is_caught() {
+    let (near, far) = (Reference::start(&[]), Reference::start(&[]));
+    let flags = ["--url", &far.url, "--rate", "100", "--seconds", "1", "--readers", "2", "--json"];
+    let output = bench("relay", &near.url, &flags);
+    let report = report(&output);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert_eq!((figure(&report, "lost"), figure(&report, "delivered")), (200.0, 200.0));
+}
+
+#[test]
 fn the_reference_is_run_first_and_the_table_has_the_ratio() {
     let server = Reference::start(&[]);
     let output = bench("fanout", &server.url, &["--members", "10", "--events", "20", "--reference", "--rounds", "2"]);

@@ -51,7 +51,8 @@ use super::{
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
 pub use examine::examine;
-pub use line::{Credentials, Tls};
+pub use line::{Credentials, Tls, with_user_of};
+pub use names::Names;
 pub use settings::{NatsConfig, OpenError};
 
 /// Threads of the runtime that the connection lives on.

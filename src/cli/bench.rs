@@ -6,25 +6,31 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `fanout`, `publish`, `resume`, `idle` | the runs |
+//! | `args` | the flags |
+//! | `fanout`, `publish`, `relay`, `resume`, `idle` | the runs |
 //! | `crowd`, `seat`, `tally` | thousands of members, what each has seen, what all have seen |
 //! | `publisher`, `publishers` | who publishes |
 //! | `frames`, `target`, `metrics` | bytes, connections, the server's own figures |
 //! | `reference`, `reference_guest`, `child` | the bare server |
+//! | `raw`, `processes` | the bare publisher on NATS, what processes of this machine cost |
 //! | `report`, `progress` | what a person sees |
 
+mod args;
 mod child;
 mod crowd;
 mod fanout;
 mod frames;
 mod idle;
 mod metrics;
+mod processes;
 mod progress;
 mod publish;
 mod publisher;
 mod publishers;
+mod raw;
 mod reference;
 mod reference_guest;
+mod relay;
 mod report;
 mod resume;
 mod seat;
@@ -40,182 +46,18 @@ use tokio::time::Instant;
 
 use crate::{client::BaseUrl, model::TenantId};
 
+use args::{
+    Common, Comparison, FanoutArgs, IdleArgs, OverloadArgs, PublishArgs, RelayArgs, ResumeArgs, Run, StormArgs,
+};
 use fanout::{FanOut, Load};
 use publisher::Shape;
-use report::{Figures, Report};
+use report::{Beside, Figures, Report};
 use target::{Reach, Target};
+
+pub use args::Args;
 
 /// Without `--events`, fan-out makes about so many deliveries.
 const DELIVERIES: u64 = 1_000_000;
-
-/// Put a running node under load and print what that cost.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    run: Run,
-}
-
-#[derive(Clone, Debug, clap::Subcommand)]
-enum Run {
-    /// One publisher, many members of one room: what does a delivery cost?
-    Fanout(FanoutArgs),
-    /// Events at a fixed rate to many members: does the node keep up, and how late do they come?
-    Overload(OverloadArgs),
-    /// Durable publishes: how many a second are acknowledged, and how fast?
-    Publish(PublishArgs),
-    /// A crowd joins at once and gets all that it has missed.
-    Resume(ResumeArgs),
-    /// A crowd is cut off at once and returns with its cursors, while events are published.
-    Storm(StormArgs),
-    /// A crowd that is only there.
-    Idle(IdleArgs),
-    /// The bare server that `--reference` compares with.
-    #[command(hide = true)]
-    ReferenceServer(reference::Args),
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct Common {
-    /// The node; start it with --config config/bench.toml.
-    #[arg(long, default_value = "ws://127.0.0.1:8420", env = "CONTINUUM_URL")]
-    url: BaseUrl,
-    /// The room; a new one when left out.
-    #[arg(long)]
-    tenant: Option<TenantId>,
-    /// Print one JSON object instead of the table.
-    #[arg(long)]
-    json: bool,
-    /// The run has failed when it takes longer.
-    #[arg(long, default_value = "120s", value_parser = humantime::parse_duration)]
-    timeout: Duration,
-    /// Allow a node on another machine.
-    #[arg(long)]
-    remote: bool,
-    /// Threads that carry the members.
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct FanoutArgs {
-    #[command(flatten)]
-    common: Common,
-    /// Receivers.
-    #[arg(long, default_value_t = 1_000)]
-    members: usize,
-    /// Events; by default so many that a million deliveries come of them.
-    #[arg(long)]
-    events: Option<u64>,
-    /// Bytes of an event's data.
-    #[arg(long, default_value_t = 128, value_parser = size)]
-    size: usize,
-    /// Events that are not yet acknowledged and delivered to everybody.
-    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
-    in_flight: usize,
-    #[command(flatten)]
-    comparison: Comparison,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct OverloadArgs {
-    #[command(flatten)]
-    common: Common,
-    /// Receivers.
-    #[arg(long, default_value_t = 1_000)]
-    members: usize,
-    /// Events a second.
-    #[arg(long, default_value_t = 3_000)]
-    rate: u64,
-    /// How long.
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
-    /// Bytes of an event's data.
-    #[arg(long, default_value_t = 128, value_parser = size)]
-    size: usize,
-    /// Connections that publish.
-    #[arg(long, default_value_t = 4, value_parser = at_least_one)]
-    publishers: usize,
-    #[command(flatten)]
-    comparison: Comparison,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct PublishArgs {
-    #[command(flatten)]
-    common: Common,
-    /// Connections, each in a room of its own.
-    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
-    connections: usize,
-    /// Unacknowledged events a connection.
-    #[arg(long, default_value_t = 128, value_parser = at_least_one)]
-    in_flight: usize,
-    /// Events, all connections together.
-    #[arg(long, default_value_t = 100_000)]
-    events: u64,
-    /// Bytes of an event's data.
-    #[arg(long, default_value_t = 128, value_parser = size)]
-    size: usize,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct ResumeArgs {
-    #[command(flatten)]
-    common: Common,
-    /// How many join.
-    #[arg(long, default_value_t = 5_000)]
-    members: usize,
-    /// Events that each has missed.
-    #[arg(long, default_value_t = 1_000)]
-    events: u64,
-    /// Bytes of an event's data.
-    #[arg(long, default_value_t = 128, value_parser = size)]
-    size: usize,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct StormArgs {
-    #[command(flatten)]
-    common: Common,
-    /// How many are cut off.
-    #[arg(long, default_value_t = 5_000)]
-    members: usize,
-    /// Events that are published around the cut, over two seconds.
-    #[arg(long, default_value_t = 100)]
-    events: u64,
-    /// Bytes of an event's data.
-    #[arg(long, default_value_t = 128, value_parser = size)]
-    size: usize,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct IdleArgs {
-    #[command(flatten)]
-    common: Common,
-    /// How many are there.
-    #[arg(long, default_value_t = 5_000)]
-    members: usize,
-    /// How long they are quiet.
-    #[arg(long, default_value_t = 30)]
-    seconds: u64,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct Comparison {
-    /// Run the same against a bare server and print the ratio.
-    #[arg(long)]
-    reference: bool,
-    /// Measure so many times and print the median of each figure.
-    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
-    rounds: usize,
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n >= 1).ok_or_else(|| "must be a number from 1".to_owned())
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n <= 128 * 1024).ok_or_else(|| "must be a number up to 131072".to_owned())
-}
 
 /// Runs one bench; 1 when something was lost or doubled or did not finish.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -225,6 +67,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Run::Fanout(args) => &args.common,
         Run::Overload(args) => &args.common,
         Run::Publish(args) => &args.common,
+        Run::Relay(args) => &args.common,
         Run::Resume(args) => &args.common,
         Run::Storm(args) => &args.common,
         Run::Idle(args) => &args.common,
@@ -237,6 +80,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             Run::Fanout(FanoutArgs { comparison, .. }) | Run::Overload(OverloadArgs { comparison, .. }) => {
                 comparison.rounds
             }
+            Run::Publish(PublishArgs { rounds, .. }) => *rounds,
             _ => 1,
         };
         let limit = common.timeout.saturating_mul(3).saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
@@ -257,36 +101,56 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-async fn measure(run: &Run, common: &Common) -> anyhow::Result<Report> {
-    let reach = if common.remote { Reach::Anywhere } else { Reach::Loopback };
-    let tenant = match &common.tenant {
-        Some(tenant) => tenant.clone(),
-        None => format!("bench-{:08x}", fastrand::u32(..)).parse()?,
-    };
-    let target = Target::new(common.url.clone(), tenant, reach)?;
-    let (threads, deadline) = (common.threads.max(1), Instant::now() + common.timeout);
-    let alone = |run, parameters, node| Report { run, parameters, node, reference: None };
-    match run {
-        Run::Fanout(args) => fan_out(args, &target).await,
-        Run::Overload(args) => overload(args, &target).await,
-        Run::Publish(args) => {
-            let PublishArgs { connections, in_flight: window, events, size, .. } = *args;
-            let parameters = json!({"connections": connections, "in_flight": window, "events": events, "size": size});
-            let figures = publish::Publish { target, connections, window, events, size, deadline }.run().await?;
-            Ok(alone("publish", parameters, figures))
+impl Common {
+    fn reach(&self) -> Reach {
+        if self.remote { Reach::Anywhere } else { Reach::Loopback }
+    }
+
+    fn tenant(&self) -> anyhow::Result<TenantId> {
+        match &self.tenant {
+            Some(tenant) => Ok(tenant.clone()),
+            None => Ok(format!("bench-{:08x}", fastrand::u32(..)).parse()?),
         }
-        Run::Resume(ResumeArgs { members, events, size, .. }) => {
-            let parameters = json!({"members": members, "events": events, "size": size});
+    }
+
+    fn target(&self, url: &BaseUrl) -> anyhow::Result<Target> {
+        Target::new(url.clone(), self.tenant()?, self.reach())
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+}
+
+async fn measure(run: &Run, common: &Common) -> anyhow::Result<Report> {
+    let (threads, deadline) = (common.threads.max(1), common.deadline());
+    let alone = |run, parameters, node| Report { run, parameters, node, beside: Vec::new() };
+    match run {
+        Run::Fanout(args) => fan_out(args, &common.target(&args.node.url)?).await,
+        Run::Overload(args) => overload(args, &common.target(&args.node.url)?).await,
+        Run::Publish(args) => publish::compared(args).await,
+        Run::Relay(args) => {
+            let RelayArgs { rate, bytes, seconds, readers, writers, in_flight, .. } = args;
+            let parameters = json!({
+                "rate": rate, "bytes": bytes, "seconds": seconds, "readers": readers, "writers": writers,
+                "in_flight": in_flight,
+            });
+            Ok(alone("relay", parameters, relay::Relay::new(args)?.run().await?))
+        }
+        Run::Resume(ResumeArgs { node, members, events, size, .. }) => {
+            let (target, parameters) =
+                (common.target(&node.url)?, json!({"members": members, "events": events, "size": size}));
             let run = resume::Return { target, members: *members, threads, events: *events, size: *size, deadline };
             Ok(alone("resume", parameters, run.resume().await?))
         }
-        Run::Storm(StormArgs { members, events, size, .. }) => {
-            let parameters = json!({"members": members, "events": events, "size": size});
+        Run::Storm(StormArgs { node, members, events, size, .. }) => {
+            let (target, parameters) =
+                (common.target(&node.url)?, json!({"members": members, "events": events, "size": size}));
             let run = resume::Return { target, members: *members, threads, events: *events, size: *size, deadline };
             Ok(alone("storm", parameters, run.storm().await?))
         }
-        Run::Idle(IdleArgs { members, seconds, .. }) => {
-            let lasts = Duration::from_secs(*seconds);
+        Run::Idle(IdleArgs { node, members, seconds, .. }) => {
+            let (target, lasts) = (common.target(&node.url)?, Duration::from_secs(*seconds));
             let run = idle::Idle { target, members: *members, threads, lasts, deadline };
             Ok(alone("idle", json!({"members": members, "seconds": seconds}), run.run().await?))
         }
@@ -321,7 +185,7 @@ fn plan(common: &Common, target: &Target, members: usize, events: u64, size: usi
         size,
         load,
         shape: Shape::Publish,
-        deadline: Instant::now() + common.timeout,
+        deadline: common.deadline(),
     }
 }
 
@@ -345,6 +209,11 @@ async fn compared(
         plan.deadline = Instant::now() + timeout;
         node.push(plan.run().await?);
     }
-    let reference = server.map(|_| Figures::median(reference));
-    Ok(Report { run, parameters, node: Figures::median(node), reference })
+    let beside = server.map(|_| Beside {
+        name: "reference",
+        key: "reference",
+        ratio: "ratio",
+        figures: Figures::median(reference),
+    });
+    Ok(Report { run, parameters, node: Figures::median(node), beside: beside.into_iter().collect() })
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-pub use credentials::Credentials;
+pub use credentials::{Credentials, with_user_of};
 
 /// How long an answer from the JetStream API may take.
 pub const ANSWER: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     future::poll_fn,
     pin::Pin,
     rc::Rc,
@@ -44,6 +45,8 @@ pub struct Plan {
     pub publishers: usize,
     /// Threads that carry them.
     pub threads: usize,
+    /// What their names begin with: crowds of one room at a time differ in it.
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +76,11 @@ impl Harvest {
     /// Deliveries that never came, when each publisher sent so many.
     pub fn missing(&self, sent: &[u64]) -> u64 {
         self.seats.iter().map(|seat| seat.missing(sent)).sum()
+    }
+
+    /// The orders in which events came, each once; members who saw the same in the same order have the same.
+    pub fn orders(&self) -> BTreeSet<u64> {
+        self.seats.iter().map(|seat| seat.order).collect()
     }
 }
 
@@ -132,6 +140,7 @@ pub fn histogram() -> Histogram<u64> {
 /// What the members of one thread share.
 struct Desk {
     target: Target,
+    name: String,
     tally: Arc<Tally>,
     scratch: RefCell<Box<[u8]>>,
     latency: RefCell<Histogram<u64>>,
@@ -147,6 +156,7 @@ fn carry(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let desk = Rc::new(Desk {
         target: plan.target.clone(),
+        name: plan.name.clone(),
         tally,
         scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
         latency: RefCell::new(histogram()),
@@ -184,7 +194,8 @@ async fn sit(desk: &Desk, index: usize, seat: &RefCell<Seat>, start: Start) -> a
         Start::WhereTheyWere => seat.borrow().since(),
     };
     let permit = desk.connecting.acquire().await?;
-    let (mut stream, mut rest) = desk.target.connect(&Guest { index, name: format!("bench-{index}"), since }).await?;
+    let (mut stream, mut rest) =
+        desk.target.connect(&Guest { index, name: format!("{}-{index}", desk.name), since }).await?;
     drop(permit);
     desk.tally.joined.fetch_add(1, SeqCst);
     if !rest.is_empty() {

@@ -20,8 +20,6 @@ use super::{
     target::Target,
 };
 
-/// After the last ack, deliveries that do not come for so long do not come at all.
-const TAIL: Duration = Duration::from_secs(5);
 /// Presence is summed up once a second.
 const QUIET: Duration = Duration::from_millis(1500);
 
@@ -88,6 +86,7 @@ impl FanOut {
             members: self.members,
             publishers: self.publishers(),
             threads: self.threads,
+            name: "bench".into(),
         });
         let all = self.members as u64;
         crowd.join(Start::At(Since::Latest)).await?;
@@ -128,30 +127,11 @@ impl FanOut {
         let expected = self.members as u64 * publishers.events();
         let bar = Progress::of("delivering", &crowd.tally, Counts::Deliveries, expected);
         let published = publishers.run().await?;
-        let unfinished = self.tail(crowd, expected).await;
+        let unfinished = crowd.tally.tail(expected, self.deadline).await;
         let (took, own_cpu) = (began.elapsed(), metrics::own_cpu_seconds() - own_cpu);
         drop(bar);
         let end = metrics::usage(self.target.address).await;
         Ok(Measured { before: None, joined: None, start, end, took, own_cpu, published, unfinished })
-    }
-
-    /// Waits for the last deliveries, as long as some come.
-    async fn tail(&self, crowd: &Crowd, expected: u64) -> Option<String> {
-        let (mut last, mut since) = (crowd.tally.accounted(), Instant::now());
-        while last < expected {
-            sleep(Duration::from_millis(1)).await;
-            let now = crowd.tally.accounted();
-            if now > last {
-                (last, since) = (now, Instant::now());
-            }
-            if Instant::now() > self.deadline {
-                return Some("the last deliveries did not come in time".to_owned());
-            }
-            if since.elapsed() > TAIL || crowd.tally.failure().is_some() {
-                break;
-            }
-        }
-        None
     }
 
     fn figures(&self, m: &Measured, delivered: u64, lost: u64, doubled: u64, latency: &Histogram<u64>) -> Figures {

@@ -38,7 +38,7 @@ impl Idle {
     pub async fn run(&self) -> anyhow::Result<Figures> {
         let before = metrics::settled(self.target.address).await;
         let (target, members, threads) = (self.target.clone(), self.members, self.threads);
-        let crowd = Crowd::start(&Plan { target, members, publishers: 0, threads });
+        let crowd = Crowd::start(&Plan { target, members, publishers: 0, threads, name: "bench".into() });
         let all = self.members as u64;
         crowd.join(Start::At(Since::Latest)).await?;
         {

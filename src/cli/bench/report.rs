@@ -55,7 +55,20 @@ impl Figures {
     }
 }
 
-/// A run against a node, and perhaps the same run against the reference.
+/// The same run against something else.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// What it is called in the table.
+    pub name: &'static str,
+    /// Name of its figures in the JSON.
+    pub key: &'static str,
+    /// Name in the JSON of what the node's figures are to these.
+    pub ratio: &'static str,
+    /// Its figures.
+    pub figures: Figures,
+}
+
+/// A run against a node, and perhaps the same run against others.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Which run.
@@ -64,8 +77,8 @@ pub struct Report {
     pub parameters: Value,
     /// The node's figures.
     pub node: Figures,
-    /// The reference's.
-    pub reference: Option<Figures>,
+    /// The others'.
+    pub beside: Vec<Beside>,
 }
 
 impl Report {
@@ -75,60 +88,58 @@ impl Report {
     }
 
     fn problems(&self) -> impl Iterator<Item = String> {
-        let reference = self.reference.iter().flat_map(|figures| &figures.problems).map(|p| format!("reference: {p}"));
-        self.node.problems.iter().cloned().chain(reference)
+        let others = self.beside.iter().flat_map(|Beside { name, figures, .. }| {
+            figures.problems.iter().map(move |problem| format!("{name}: {problem}"))
+        });
+        self.node.problems.iter().cloned().chain(others)
     }
 
-    fn ratio(&self, key: &str) -> Option<f64> {
-        let (node, reference) = (self.node.value(key)?, self.reference.as_ref()?.value(key)?);
-        (reference > 0.0).then_some(node / reference)
+    fn ratio(&self, key: &str, beside: &Beside) -> Option<f64> {
+        let (node, other) = (self.node.value(key)?, beside.figures.value(key)?);
+        (other > 0.0).then_some(node / other)
     }
 
     /// One JSON object.
     pub fn json(&self) -> Value {
-        let ratio = self.reference.is_some().then(|| {
-            let ratios =
-                self.node.rows.iter().filter_map(|row| Some((row.key.to_owned(), json!(self.ratio(row.key)?))));
-            Value::from(ratios.collect::<Map<_, _>>())
-        });
-        json!({
+        let mut report = json!({
             "run": self.run,
             "parameters": self.parameters,
             "node": self.node.json(),
-            "reference": self.reference.as_ref().map(Figures::json),
-            "ratio": ratio,
+            "reference": null,
+            "ratio": null,
             "problems": self.problems().collect::<Vec<_>>(),
             "passed": self.passed(),
-        })
+        });
+        for beside in &self.beside {
+            let ratio = |row: &Row| Some((row.key.to_owned(), json!(self.ratio(row.key, beside)?)));
+            report[beside.key] = beside.figures.json();
+            report[beside.ratio] = self.node.rows.iter().filter_map(ratio).collect::<Map<_, _>>().into();
+        }
+        report
     }
 
     /// An aligned table.
     pub fn table(&self) -> String {
         let parameters = self.parameters.as_object().into_iter().flatten();
         let parameters: Vec<String> = parameters.map(|(key, value)| format!("{key} {value}")).collect();
-        let mut lines = vec![["figure".to_owned(), "node".to_owned(), String::new(), String::new()]];
-        if self.reference.is_some() {
-            lines[0][2] = "reference".to_owned();
-            lines[0][3] = "ratio".to_owned();
-        }
+        let mut lines = vec![vec!["figure".to_owned(), "node".to_owned()]];
+        lines[0].extend(self.beside.iter().flat_map(|beside| [beside.name.to_owned(), "ratio".to_owned()]));
         for row in &self.node.rows {
-            let reference = self.reference.as_ref().map(|figures| shown(figures.value(row.key))).unwrap_or_default();
-            let ratio = self.ratio(row.key).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
-            lines.push([row.label.to_owned(), shown(row.value), reference, ratio]);
+            let mut line = vec![row.label.to_owned(), shown(row.value)];
+            for beside in &self.beside {
+                let ratio = self.ratio(row.key, beside).map(|ratio| format!("{ratio:.2}"));
+                line.extend([shown(beside.figures.value(row.key)), ratio.unwrap_or_default()]);
+            }
+            lines.push(line);
         }
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths = [width(0), width(1), width(2), width(3)];
+        let widths: Vec<_> = (0..lines[0].len()).map(width).collect();
         let mut out = format!("{} ({})\n\n", self.run, parameters.join(", "));
-        for [label, node, reference, ratio] in &lines {
-            let line = format!(
-                "{label:<a$}  {node:>b$}  {reference:>c$}  {ratio:>d$}",
-                a = widths[0],
-                b = widths[1],
-                c = widths[2],
-                d = widths[3]
-            );
+        for line in &lines {
+            let mut cells = vec![format!("{:<width$}", line[0], width = widths[0])];
+            cells.extend(line.iter().zip(&widths).skip(1).map(|(cell, width)| format!("{cell:>width$}")));
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{}", line.trim_end());
+            let _ = writeln!(out, "{}", cells.join("  ").trim_end());
         }
         for problem in self.problems() {
             let _ = writeln!(out, "\nFAILED: {problem}");
@@ -167,9 +178,10 @@ mod tests {
         let mut node = Figures::default();
         node.add("rate", "deliveries a second", 1_234_567.0);
         node.add("lost", "lost", 0.0);
-        let mut reference = Figures::default();
-        reference.add("rate", "deliveries a second", 2_469_134.0);
-        Report { run: "fanout", parameters: json!({"members": 10}), node, reference: Some(reference) }
+        let mut figures = Figures::default();
+        figures.add("rate", "deliveries a second", 2_469_134.0);
+        let reference = Beside { name: "reference", key: "reference", ratio: "ratio", figures };
+        Report { run: "fanout", parameters: json!({"members": 10}), node, beside: vec![reference] }
     }
 
     #[test]

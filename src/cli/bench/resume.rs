@@ -1,9 +1,6 @@
 //! Coming back: a crowd that has missed much joins at once, or one that is cut off returns with its cursors.
 
-use std::{
-    sync::{Arc, atomic::Ordering::SeqCst},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -24,8 +21,6 @@ use super::{
 const WINDOW: usize = 128;
 /// How long the storm's publisher runs on both sides of the cut.
 const AROUND_THE_CUT: Duration = Duration::from_millis(500);
-/// Deliveries that do not come for so long do not come at all.
-const TAIL: Duration = Duration::from_secs(5);
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -58,7 +53,8 @@ impl Return {
     }
 
     fn crowd(&self) -> Crowd {
-        Crowd::start(&Plan { target: self.target.clone(), members: self.members, publishers: 1, threads: self.threads })
+        let (target, members, threads) = (self.target.clone(), self.members, self.threads);
+        Crowd::start(&Plan { target, members, publishers: 1, threads, name: "bench".into() })
     }
 
     async fn all_caught_up(&self, what: &'static str, crowd: &Crowd) -> anyhow::Result<()> {
@@ -119,7 +115,8 @@ impl Return {
         let seconds = cut.elapsed().as_secs_f64();
         let published = publishing.await??;
         let sent: Vec<u64> = published.iter().map(|published| published.sent).collect();
-        self.tail(&crowd, sent.iter().sum::<u64>() * self.members as u64).await;
+        // What does not come counts as lost below.
+        let _ = crowd.tally.tail(sent.iter().sum::<u64>() * self.members as u64, self.deadline).await;
         let after = metrics::settled(self.target.address).await;
 
         let mut figures = Figures::default();
@@ -138,17 +135,5 @@ impl Return {
         judge(&mut figures, lost, doubled);
         figures.problems.extend(failure);
         Ok(figures)
-    }
-
-    async fn tail(&self, crowd: &Crowd, expected: u64) {
-        let tally = Arc::clone(&crowd.tally);
-        let (mut last, mut since) = (tally.accounted(), Instant::now());
-        while last < expected && since.elapsed() < TAIL && Instant::now() < self.deadline {
-            sleep(Duration::from_millis(1)).await;
-            let now = tally.accounted();
-            if now > last {
-                (last, since) = (now, Instant::now());
-            }
-        }
     }
 }

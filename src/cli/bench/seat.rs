@@ -12,6 +12,9 @@ use super::{
     tally::Seen,
 };
 
+/// An odd number with bits all over (2^64 divided by the golden ratio): multiplying by it spreads a difference.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// What one read did.
 #[derive(Debug, Default)]
 pub struct Taken {
@@ -30,6 +33,8 @@ pub struct Taken {
 pub struct Seat {
     /// The number that is due next, a publisher each.
     pub due: Vec<u64>,
+    /// Which events came in which order, in one number.
+    pub order: u64,
     cursor: Option<Cursor>,
     caught_up: bool,
     hint: usize,
@@ -38,7 +43,7 @@ pub struct Seat {
 impl Seat {
     /// A member that expects every event of so many publishers.
     pub fn new(publishers: usize) -> Self {
-        Self { due: vec![0; publishers], cursor: None, caught_up: false, hint: 0 }
+        Self { due: vec![0; publishers], order: 0, cursor: None, caught_up: false, hint: 0 }
     }
 
     /// Another connection begins.
@@ -94,6 +99,8 @@ impl Seat {
             seen.doubled += 1;
             return;
         }
+        let event = stamp.number.rotate_left(16) ^ stamp.publisher as u64;
+        self.order = (self.order.rotate_left(5) ^ event).wrapping_mul(SPREAD);
         seen.lost += stamp.number - *due;
         seen.delivered += 1;
         *due = stamp.number + 1;
@@ -155,6 +162,23 @@ mod tests {
         let seen = take(&mut seat, &bytes).seen;
         assert_eq!((seen.delivered, seen.lost, seen.doubled), (3, 2, 2));
         assert_eq!(seat.missing(&[7]), 2);
+    }
+
+    #[test]
+    fn members_who_saw_the_same_in_another_order_are_told_apart() {
+        let event = |publisher: usize, number: u64| {
+            let data = Stamp { sent: 0, number, publisher }.data(64);
+            text(&format!(r#"{{"event_type":"bench","seq":1,"prev":0,"data":{data}}}"#))
+        };
+        let order = |events: &[(usize, u64)]| {
+            let mut seat = Seat::new(2);
+            let bytes: Vec<u8> = events.iter().flat_map(|(publisher, number)| event(*publisher, *number)).collect();
+            take(&mut seat, &bytes);
+            seat.order
+        };
+        assert_eq!(order(&[(0, 0), (1, 0), (0, 1)]), order(&[(0, 0), (1, 0), (0, 1)]));
+        assert_ne!(order(&[(0, 0), (1, 0), (0, 1)]), order(&[(1, 0), (0, 0), (0, 1)]));
+        assert_ne!(order(&[(0, 0), (1, 0), (0, 1)]), order(&[(0, 0), (0, 1), (1, 0)]));
     }
 
     #[test]

@@ -17,6 +17,9 @@ use tokio::{
 /// How often a waiting run looks at the figures.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Deliveries that do not come for so long do not come at all.
+const TAIL: Duration = Duration::from_secs(5);
+
 /// Counters that only rise.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -93,6 +96,25 @@ impl Tally {
     pub fn failure(&self) -> Option<String> {
         let first = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
         first.clone().map(|why| format!("{} connections failed; the first: {why}", self.failed.load(SeqCst)))
+    }
+
+    /// Waits for deliveries that are under way, as long as some come. `Some` says that the time was up.
+    pub async fn tail(&self, expected: u64, deadline: Instant) -> Option<String> {
+        let (mut last, mut since) = (self.accounted(), Instant::now());
+        while last < expected {
+            sleep(LOOK).await;
+            let now = self.accounted();
+            if now > last {
+                (last, since) = (now, Instant::now());
+            }
+            if Instant::now() > deadline {
+                return Some("the last deliveries did not come in time".to_owned());
+            }
+            if since.elapsed() > TAIL || self.failure().is_some() {
+                break;
+            }
+        }
+        None
     }
 
     /// Waits until `done`; an error when a connection fails or the time is up.

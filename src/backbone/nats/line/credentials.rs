@@ -24,15 +24,28 @@ enum InUrl {
 }
 
 /// The options with what the target says of us.
-pub fn added(options: ConnectOptions, target: &Target) -> Result<ConnectOptions, TargetError> {
+pub(super) fn added(options: ConnectOptions, target: &Target) -> Result<ConnectOptions, TargetError> {
     match &target.credentials {
         Credentials::File(path) => from_file(options, path),
-        Credentials::None => Ok(match in_urls(&target.urls)? {
-            Some(InUrl::User(user, password)) => options.user_and_password(user, password),
-            Some(InUrl::Token(token)) => options.token(token),
-            None => options,
-        }),
+        Credentials::None => from_urls(options, &target.urls),
     }
+}
+
+/// A client's options with the user, or the token, that stands in a URL.
+///
+/// # Errors
+///
+/// [`TargetError::Connect`]: it is no URL.
+pub fn with_user_of(options: ConnectOptions, url: &str) -> Result<ConnectOptions, TargetError> {
+    from_urls(options, &[url.to_owned()])
+}
+
+fn from_urls(options: ConnectOptions, urls: &[String]) -> Result<ConnectOptions, TargetError> {
+    Ok(match in_urls(urls)? {
+        Some(InUrl::User(user, password)) => options.user_and_password(user, password),
+        Some(InUrl::Token(token)) => options.token(token),
+        None => options,
+    })
 }
 
 fn from_file(options: ConnectOptions, path: &Path) -> Result<ConnectOptions, TargetError> {
