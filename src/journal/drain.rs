@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     backbone::{AppendError, BackboneError, Health, Stored, append_one},
-    model::{Position, TenantId},
+    model::{Epoch, Position, TenantId},
 };
 
 /// Rooms that are drained at a time.
@@ -34,6 +34,10 @@ const RUN: usize = 64;
 const GROUP: usize = 1000;
 /// How often the log's health is looked at while rooms rest.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How far the clocks of this node and of the log may lie apart, and how long before it was queued a publish may have been
+/// tried elsewhere, together: milliseconds.
+const CLOCKS_DIFFER_MS: i64 = 3_600_000;
 
 /// How the draining of one room ended.
 enum Stopped {
@@ -244,8 +248,14 @@ async fn send(desk: &Desk, tenant: &TenantId, record: Stored) -> Result<(), Appe
         Ok(entry) => entry,
         Err(damaged) => return desk.bury(tenant, &record, damaged.to_string()).await,
     };
-    let dedupe = entry.dedupe;
-    match append_one(desk.backbone.as_ref(), entry.into_append(desk.backbone.epoch(tenant))).await {
+    let (dedupe, epoch, queued_at) = (entry.dedupe, entry.epoch, entry.queued_at);
+    let mut append = entry.into_append(desk.backbone.epoch(tenant));
+    if epoch == Epoch::UNKNOWN {
+        // Queued before the log was ever reached: by the clock, so that a long log need not be searched from its start.
+        let from = desk.backbone.position_at(tenant, queued_at.earlier_by(CLOCKS_DIFFER_MS)).await;
+        append.first_tried = Some(from.map_err(|error| AppendError::Unavailable(error.to_string()))?);
+    }
+    match append_one(desk.backbone.as_ref(), append).await {
         Ok(appended) => {
             desk.stored(tenant, record.position, dedupe, appended).await;
             Ok(())

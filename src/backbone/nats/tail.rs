@@ -3,7 +3,10 @@
 //! Owns: invariant **no gap** (the consumer's own numbering has no hole, or the tail is made anew from the last position).
 //! Must not: wait for a room, or read a record that no room follows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
@@ -71,14 +74,19 @@ async fn follow(shared: &Shared, shard: &Shard) -> End {
         Err(error) => return End::Broken(error.to_string()),
     };
     shard.start(start);
+    let mut looked = Instant::now();
     let end = loop {
         match timeout(SILENCE, consumer.next(shared)).await {
             Err(_) => break End::Broken("silence".into()),
             Ok(Err(why)) => break End::Broken(why),
             Ok(Ok(chunk)) => chunk.give(shared, shard),
         }
-        if !shard.is_wanted() {
-            break End::Idle;
+        // Now and then: it looks at every feed.
+        if looked.elapsed() >= HEARTBEAT {
+            looked = Instant::now();
+            if !shard.is_wanted() {
+                break End::Idle;
+            }
         }
     };
     consumer.end(shared, shard).await;
