@@ -12,6 +12,7 @@ mod desk;
 mod drain;
 mod entry;
 mod index;
+mod lines;
 mod look;
 mod pace;
 mod store;
@@ -30,13 +31,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::{
-    desk::{Desk, Otherwise},
-    store::Store,
-};
+use self::{desk::Desk, store::Store};
 use crate::{
     backbone::{
-        Append, AppendError, Appended, BackboneError, Expect, Health, Keeper, Reply, SharedBackbone,
+        Append, AppendError, Appended, BackboneError, Expect, Health, Reply, SharedBackbone,
         embedded::{EmbeddedLog, OpenError},
     },
     model::{DedupeId, TenantId, Timestamp},
@@ -166,15 +164,15 @@ impl Journal {
             return self.desk.backbone.append(append, reply);
         }
         if self.goes_straight(&append.tenant, ahead) {
-            reply.keeper = Some(self.clone());
+            reply.keeper = Some(self.desk.clone());
             return self.desk.backbone.append(append, reply);
         }
-        self.desk.put(append, reply, Otherwise::SayFull);
+        self.desk.line_up(append, reply);
     }
 
     fn goes_straight(&self, tenant: &TenantId, ahead: Ahead) -> bool {
         // Nothing is locked while the journal is empty, which is the usual case.
-        if self.desk.waiting() > 0 && self.desk.is_queued(tenant) {
+        if !self.desk.is_idle() && self.desk.is_queued(tenant) {
             return false;
         }
         ahead == Ahead::Unanswered || self.desk.backbone.health_of(tenant) == Health::Serving
@@ -222,18 +220,6 @@ impl Journal {
         let mut closed = self.closed.clone();
         // Fails only when the thread is gone, and with it the journal.
         let _ = closed.wait_for(|closed| *closed).boxed().await;
-    }
-}
-
-impl Keeper for Journal {
-    fn keep(&self, append: Append, error: AppendError, reply: Reply) {
-        let otherwise = match error {
-            AppendError::Unavailable(_) | AppendError::Full(_) | AppendError::Busy => Otherwise::SayFull,
-            // It may be in the log: "nothing was stored" would be a lie.
-            AppendError::Unknown(why) => Otherwise::SayUnknown(why),
-            other => return reply.send(Err(other)),
-        };
-        self.desk.put(append, reply, otherwise);
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     Drained, Figures, Standing,
     entry::Entry,
     index::{End, Index, Place, Repeat},
+    lines::Lines,
     store::{Buried, Store, size_of},
 };
 use crate::{
@@ -67,6 +68,7 @@ struct State {
     writes: HashMap<u64, Write>,
     next: u64,
     listeners: HashMap<TenantId, mpsc::Sender<Drained>>,
+    lines: Lines,
     closing: bool,
 }
 
@@ -79,6 +81,8 @@ pub struct Desk {
     state: Mutex<State>,
     /// The index's count, to be read without its lock.
     waiting: AtomicUsize,
+    /// How many lines there are, the same way.
+    lining: AtomicUsize,
     answers: mpsc::Sender<Written>,
     work: Notify,
     hurry: Notify,
@@ -111,12 +115,14 @@ impl Desk {
         if waiting > 0 || dead > 0 {
             tracing::info!(entries = waiting, dead, bytes = index.bytes(), "the journal was read again");
         }
-        let state = State { index, writes: HashMap::new(), next: 0, listeners: HashMap::new(), closing: false };
+        let (writes, listeners, lines) = (HashMap::new(), HashMap::new(), Lines::new());
+        let state = State { index, writes, next: 0, listeners, lines, closing: false };
         Ok(Self {
             backbone,
             store,
             state: Mutex::new(state),
             waiting: AtomicUsize::new(waiting),
+            lining: AtomicUsize::new(0),
             answers,
             work: Notify::new(),
             hurry: Notify::new(),
@@ -142,6 +148,20 @@ impl Desk {
         decided
     }
 
+    /// The same about the lines behind it.
+    pub fn with_lines<T>(&self, decide: impl FnOnce(&mut Lines, &Index) -> T) -> T {
+        let mut state = self.state();
+        let State { lines, index, .. } = &mut *state;
+        let decided = decide(lines, index);
+        self.lining.store(lines.len(), Relaxed);
+        decided
+    }
+
+    /// Whether nothing waits here at all.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.load(Relaxed) == 0 && self.lining.load(Relaxed) == 0
+    }
+
     fn note_waiting(&self, state: &State) {
         let waiting = state.index.waiting();
         if self.waiting.swap(waiting, Relaxed) > 0 && waiting == 0 {
@@ -157,7 +177,8 @@ impl Desk {
 
     /// Whether a publish of this room has to go behind others here.
     pub fn is_queued(&self, tenant: &TenantId) -> bool {
-        self.state().index.is_queued(tenant)
+        let state = self.state();
+        state.index.is_queued(tenant) || state.lines.contains_key(tenant)
     }
 
     /// Keeps an append; the answer comes when it is on disk.

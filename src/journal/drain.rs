@@ -1,7 +1,8 @@
 //! The task that brings entries to the log: rooms side by side, a room's entries one after the other.
 //!
-//! Owns: when a room is tried again, and when entries are removed from the store. One entry of a room is under way at a
-//! time: a pipeline could not take back the second when the first fails, and the room's order would be lost.
+//! Owns: when a room is tried again, and when entries are removed from the store. Of each run of a room's entries the first
+//! goes alone: it shows whether the log takes them. The others follow side by side, as publishes do that never saw the
+//! journal.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,14 +23,14 @@ use super::{
     pace::Pace,
 };
 use crate::{
-    backbone::{AppendError, BackboneError, Health, Stored, append_one},
-    model::{Epoch, Position, TenantId},
+    backbone::{Answer, Append, AppendError, BackboneError, Health, Reply, Stored},
+    model::{DedupeId, Epoch, Position, TenantId},
 };
 
 /// Rooms that are drained at a time.
 const ROOMS: usize = 256;
 /// Entries read from the store at a time.
-const RUN: usize = 64;
+const RUN: usize = 1024;
 /// The store's answers taken at a time, and entries removed at a time.
 const GROUP: usize = 1000;
 /// How often the log's health is looked at while rooms rest.
@@ -54,6 +55,7 @@ type Removal = BoxFuture<'static, (Vec<Position>, Result<(), BackboneError>)>;
 pub async fn run(desk: Arc<Desk>, mut answers: mpsc::Receiver<Written>) {
     let mut drain = Drain::new(desk);
     while !drain.is_over() {
+        drain.desk.release();
         drain.start();
         let mut written = Vec::new();
         let next_look = drain.next_look();
@@ -70,6 +72,7 @@ pub async fn run(desk: Arc<Desk>, mut answers: mpsc::Receiver<Written>) {
             () = look_at(next_look) => drain.look(),
         }
     }
+    drain.desk.dismiss_lines();
     drain.desk.store.close().await;
 }
 
@@ -176,6 +179,7 @@ impl Drain {
                 tracing::debug!(%tenant, cause, ?delay, "a room's entries could not be drained; trying again");
                 self.was_serving = self.is_serving();
                 self.desk.decide(|index| index.rest(&tenant));
+                self.desk.keep_line(&tenant);
                 self.resting.insert((Instant::now() + delay, tenant));
             }
         }
@@ -231,39 +235,88 @@ async fn drain_room(desk: Arc<Desk>, tenant: TenantId) -> (TenantId, Stopped) {
             Ok(records) => records,
             Err(error) => return (tenant, Stopped::Failed(error.to_string())),
         };
-        for record in records {
+        let mut records = records.into_iter();
+        let first = records.next().into_iter().collect();
+        for run in [first, records.collect()] {
             if desk.is_closing() {
                 return (tenant, Stopped::Empty);
             }
-            if let Err(error) = send(&desk, &tenant, record).await {
+            if let Err(error) = send(&desk, &tenant, run).await {
                 return (tenant, Stopped::Failed(error.to_string()));
             }
         }
     }
 }
 
-/// Brings one entry to the log, or to the dead letters.
-async fn send(desk: &Desk, tenant: &TenantId, record: Stored) -> Result<(), AppendError> {
-    let entry = match Entry::decode(&record.body) {
-        Ok(entry) => entry,
-        Err(damaged) => return desk.bury(tenant, &record, damaged.to_string()).await,
-    };
-    let (dedupe, epoch, queued_at) = (entry.dedupe, entry.epoch, entry.queued_at);
+/// Brings entries to the log, in their order and without waiting for one another.
+async fn send(desk: &Desk, tenant: &TenantId, records: Vec<Stored>) -> Result<(), AppendError> {
+    let (to, mut answers) = mpsc::channel(records.len().max(1));
+    let mut sent = Vec::new();
+    let mut failed = None;
+    for record in records {
+        let entry = match Entry::decode(&record.body) {
+            Ok(entry) => entry,
+            Err(damaged) => {
+                desk.bury(tenant, &record, damaged.to_string()).await?;
+                continue;
+            }
+        };
+        let dedupe = entry.dedupe;
+        let append = match append_of(desk, tenant, entry).await {
+            Ok(append) => append,
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        };
+        let reply = Reply { token: sent.len() as u64, to: to.clone(), keeper: None };
+        sent.push((record, dedupe));
+        desk.backbone.append(append, reply);
+    }
+    drop(to);
+    let mut ended = Vec::new();
+    while answers.recv_many(&mut ended, GROUP).await > 0 {}
+    // Whoever listens hears them in their order.
+    ended.sort_unstable_by_key(|(token, _)| *token);
+    for (token, result) in ended {
+        let Some((record, dedupe)) = usize::try_from(token).ok().and_then(|at| sent.get(at)) else { continue };
+        if let Err(error) = settle(desk, tenant, record, *dedupe, result).await {
+            failed.get_or_insert(error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// What is sent for an entry.
+async fn append_of(desk: &Desk, tenant: &TenantId, entry: Entry) -> Result<Append, AppendError> {
+    let (epoch, queued_at) = (entry.epoch, entry.queued_at);
     let mut append = entry.into_append(desk.backbone.epoch(tenant));
     if epoch == Epoch::UNKNOWN {
         // Queued before the log was ever reached: by the clock, so that a long log need not be searched from its start.
         let from = desk.backbone.position_at(tenant, queued_at.earlier_by(CLOCKS_DIFFER_MS)).await;
         append.first_tried = Some(from.map_err(|error| AppendError::Unavailable(error.to_string()))?);
     }
-    match append_one(desk.backbone.as_ref(), append).await {
-        Ok(appended) => {
+    Ok(append)
+}
+
+/// An entry has been answered: it is in the log, it is a dead letter, or it stays.
+async fn settle(
+    desk: &Desk,
+    tenant: &TenantId,
+    record: &Stored,
+    dedupe: DedupeId,
+    result: Result<Answer, AppendError>,
+) -> Result<(), AppendError> {
+    match result {
+        Ok(Answer::Appended(appended)) => {
             desk.stored(tenant, record.position, dedupe, appended).await;
             Ok(())
         }
-        Err(AppendError::Refused(why)) => desk.bury(tenant, &record, why).await,
-        Err(too_large @ AppendError::TooLarge { .. }) => desk.bury(tenant, &record, too_large.to_string()).await,
+        Ok(Answer::Queued) => Err(AppendError::Unavailable("a log does not queue".into())),
+        Err(AppendError::Refused(why)) => desk.bury(tenant, record, why).await,
+        Err(too_large @ AppendError::TooLarge { .. }) => desk.bury(tenant, record, too_large.to_string()).await,
         // An entry has no condition; a log that says so all the same would say it for ever.
-        Err(conflict @ AppendError::Conflict { .. }) => desk.bury(tenant, &record, conflict.to_string()).await,
+        Err(conflict @ AppendError::Conflict { .. }) => desk.bury(tenant, record, conflict.to_string()).await,
         Err(error) => Err(error),
     }
 }

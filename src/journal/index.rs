@@ -1,7 +1,7 @@
 //! What is in the journal, room by room: the decisions about order, room for more and removal, apart from any disk.
 //!
-//! Owns: invariant **queue** (a room's entries leave in the order in which they came, one at a time, and nothing of the
-//! room passes them) and invariant **budget** (what is admitted never sums to more than the journal may hold). Must not
+//! Owns: invariant **queue** (a room's entries leave in the order in which they came, and nothing of the room passes
+//! them) and invariant **budget** (what is admitted never sums to more than the journal may hold). Must not
 //! know: the store, the log, clocks.
 
 use std::collections::{HashMap, VecDeque};
@@ -111,6 +111,12 @@ impl Index {
     /// Whether a publish of this room has to go behind others here.
     pub fn is_queued(&self, tenant: &TenantId) -> bool {
         self.rooms.get(tenant).is_some_and(|room| room.writing > 0 || !room.queue.is_empty())
+    }
+
+    /// Whether a room's entries go to the log now, at most so many of them.
+    pub fn is_moving(&self, tenant: &TenantId, most: usize) -> bool {
+        let moves = |room: &Room| room.phase != Phase::Resting && room.queue.len() + room.writing <= most;
+        self.is_queued(tenant) && self.rooms.get(tenant).is_some_and(moves)
     }
 
     /// Takes an entry on its way to the store in.

@@ -89,7 +89,9 @@ impl Store {
         let before = Position(first.position.0.saturating_sub(1));
         let budget = ReadBudget { records: places.len(), bytes: RUN_BYTES };
         let Page { mut records, .. } = self.log.read(&self.entries, before, budget).await?;
-        records.retain(|record| places.iter().any(|place| place.position == record.position));
+        // They stand side by side.
+        let last = places.last().map_or(first.position, |last| last.position);
+        records.retain(|record| record.position <= last);
         if records.is_empty() {
             return Err(BackboneError::Store(format!("the journal's entry {} is gone", first.position)));
         }
