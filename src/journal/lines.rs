@@ -48,7 +48,7 @@ impl Desk {
         loop {
             let group = self.with_lines(|lines, index| {
                 // Gone only when nothing is left: until then newer ones stand behind.
-                lines.retain(|tenant, line| !(line.is_empty() && !index.is_queued(tenant)));
+                lines.retain(|tenant, line| !line.is_empty() || index.is_queued(tenant));
                 let free = lines.iter_mut().find(|(tenant, _)| !index.is_queued(tenant));
                 free.map(|(_, line)| line.drain(..line.len().min(GROUP)).collect::<Vec<_>>()).unwrap_or_default()
             });
