@@ -195,6 +195,18 @@ impl Link {
         self.push(&mut self.outbox.borrow_mut(), &message);
     }
 
+    /// Sends a small message together with others that come in the same moment: one write for many answers. The driver
+    /// writes them as soon as whoever sends has come to an end.
+    pub(super) fn send_soon(&self, message: Bytes) {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.broken || outbox.closing.is_some() {
+            return;
+        }
+        self.enqueue(&mut outbox, message);
+        drop(outbox);
+        self.wake();
+    }
+
     /// Ends the connection behind everything that waits. The first reason stands.
     pub fn close(&self, reason: Close) {
         let mut outbox = self.outbox.borrow_mut();
@@ -238,11 +250,14 @@ impl Link {
             self.wake();
         }
         if !outbox.broken {
-            let rest = frames.slice(written..);
-            outbox.bytes += rest.len();
-            self.context.metrics.outbox_bytes.inc_by(rest.len() as i64);
-            outbox.queue.push_back(rest);
+            self.enqueue(outbox, frames.slice(written..));
         }
+    }
+
+    fn enqueue(&self, outbox: &mut Outbox, frames: Bytes) {
+        outbox.bytes += frames.len();
+        self.context.metrics.outbox_bytes.inc_by(frames.len() as i64);
+        outbox.queue.push_back(frames);
     }
 
     /// Writes what waits until it is gone or the socket takes no more.

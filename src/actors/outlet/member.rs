@@ -121,7 +121,7 @@ impl Member {
                 link.send(encoded.slice(range));
             }
             Step::Advance { from, to } => link.send(voice.advance(from, to)),
-            Step::Ack(ack) => link.send(ack),
+            Step::Ack(ack) => link.send_soon(ack),
         });
         self.answered();
         sent
@@ -185,7 +185,7 @@ impl Member {
         let link = &self.link;
         self.reader.release(&mut self.acks, |step| {
             if let Step::Ack(ack) = step {
-                link.send(ack);
+                link.send_soon(ack);
             }
         });
         self.answered();

@@ -22,10 +22,17 @@ pub struct Token<'a>(pub &'a str);
 
 impl fmt::Display for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0.bytes() {
-            if is_plain(byte) { write!(f, "{}", char::from(byte))? } else { write!(f, "={byte:02X}")? }
+        // Plain stretches in one piece: most ids are nothing else, and this is done for every publish.
+        let mut rest = self.0;
+        while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
+            let (plain, odd) = rest.split_at(at);
+            f.write_str(plain)?;
+            let end = odd.chars().next().map_or(odd.len(), char::len_utf8);
+            let (odd, behind) = odd.split_at(end);
+            odd.bytes().try_for_each(|byte| write!(f, "={byte:02X}"))?;
+            rest = behind;
         }
-        Ok(())
+        f.write_str(rest)
     }
 }
 

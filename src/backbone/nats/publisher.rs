@@ -4,6 +4,7 @@
 //! that is certain, and everything else is unknown). Must not: wait for one acknowledgement before the next append goes.
 
 use std::{
+    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -224,7 +225,10 @@ impl Publisher {
         if let Some(expected) = job.expected {
             headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
         }
-        let reply = format!("{}.{key}.{}", self.inbox, pending.serial);
+        // With room for two numbers: grown piece by piece it would be moved twice.
+        let mut reply = String::with_capacity(self.inbox.len() + 42);
+        // Writing to a String does not fail.
+        let _ = write!(reply, "{}.{key}.{}", self.inbox, pending.serial);
         let client = self.shared.line.client();
         let publish =
             client.publish_with_reply_and_headers(job.subject.clone(), reply, headers, job.append.body.clone());
