@@ -39,7 +39,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a STATE that says it is caught up must have stood to be believed.
 const STOOD_LONG: Duration = Duration::from_secs(20);
 /// How often silent streams are asked whether they have a leader again.
-const PROBE: Duration = Duration::from_millis(200);
+const PROBE: Duration = Duration::from_millis(100);
+/// How long the answer may take.
+const PROBE_TIME: Duration = Duration::from_millis(400);
 /// What the envelope adds to a client's message, and room to spare.
 pub(super) const OVERHEAD: usize = 4_096;
 
@@ -111,7 +113,9 @@ impl Shared {
             while self.shards.iter().any(|shard| shard.is_silent()) {
                 sleep(PROBE).await;
                 let asked = self.shards.iter().filter(|shard| shard.is_silent()).map(async |shard| {
-                    if let Ok(Some(_)) = StreamInfo::get(&self.line, &shard.log).await {
+                    // A stream without a leader does not say so, it says nothing.
+                    let asked = timeout(PROBE_TIME, StreamInfo::get(&self.line, &shard.log)).await;
+                    if let Ok(Ok(Some(_))) = asked {
                         shard.is_well();
                     }
                 });

@@ -30,6 +30,8 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which it is made anew: two heartbeats, and a little.
 const SILENCE: Duration = Duration::from_millis(2_200);
+/// How long the stream's leader may take to answer.
+const ANSWER: Duration = Duration::from_millis(800);
 /// Pause before a tail that broke is made anew.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Most messages handled in one go.
@@ -65,13 +67,16 @@ async fn follow(shared: &Shared, shard: &Shard) -> End {
     if !matches!(&*shared.standing.borrow(), Standing::Ready) || !shared.line.is_up() {
         return End::Broken("NATS is away".into());
     }
-    let start = match place(shared, shard).await {
-        Ok(start) => start,
-        Err(why) => return End::Broken(why),
+    // A stream without a leader says nothing: asked again soon, it may have one.
+    let start = match timeout(ANSWER, place(shared, shard)).await {
+        Ok(Ok(start)) => start,
+        Ok(Err(why)) => return End::Broken(why),
+        Err(_) => return End::Broken("the stream does not answer".into()),
     };
-    let mut consumer = match Consumer::make(shared, shard, start).await {
-        Ok(consumer) => consumer,
-        Err(error) => return End::Broken(error.to_string()),
+    let mut consumer = match timeout(ANSWER, Consumer::make(shared, shard, start)).await {
+        Ok(Ok(consumer)) => consumer,
+        Ok(Err(error)) => return End::Broken(error.to_string()),
+        Err(_) => return End::Broken("the consumer is not made".into()),
     };
     shard.start(start);
     let mut looked = Instant::now();
