@@ -28,6 +28,8 @@ const TENANT: &str = "storm";
 /// The type of the last event, at which readers stop.
 const LAST: &str = "last";
 const NODES: usize = 3;
+/// How long nothing may come: longer than any outage.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Pause before somebody who was refused or cut off tries again.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -281,7 +283,7 @@ async fn write_through(storm: &Storm, mut wire: Wire, desk: &mut Desk, share: us
         if desk.under_way.is_empty() {
             return;
         }
-        let Some(message) = wire.next().await else { return };
+        let Some(message) = wire.next_in(PATIENCE).await else { return };
         let data = &message["data"];
         let Some(id) = data["event_id"].as_str().filter(|id| desk.under_way.contains_key(*id)) else { continue };
         match message["event_type"].as_str() {
@@ -312,11 +314,13 @@ async fn read(storm: Storm, node: usize) -> Reading {
     let mut since = "earliest".to_owned();
     loop {
         let mut wire = connect(storm.addresses[node], &name, &format!("since={since}")).await;
-        let Some(ready) = wire.expect("session_ready").await else { continue };
+        // Whoever comes while the log is away is greeted when it is back.
+        let Some(ready) = wire.next_in(PATIENCE).await else { continue };
+        assert_eq!(ready["event_type"], "session_ready", "{ready}");
         assert_eq!(ready["data"]["resume"]["outcome"], "honoured", "{ready}");
         reading.begin(ready["data"]["resume"]["after"].as_u64().expect("a position"));
         let epoch = ready["data"]["epoch"].as_str().expect("an epoch").to_owned();
-        while let Some(message) = wire.next().await {
+        while let Some(message) = wire.next_in(PATIENCE).await {
             let Some(seq) = message.get("seq").and_then(Value::as_u64) else { continue };
             reading.take(&message);
             storm.log(|log| log.deliveries[node].insert(seq, Instant::now()));

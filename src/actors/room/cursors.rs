@@ -10,7 +10,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use super::Room;
 use crate::{
     actors::messages::Acknowledged,
-    backbone::CursorUpdate,
+    backbone::{CursorUpdate, Health},
     model::{InstanceId, Position},
 };
 
@@ -63,6 +63,9 @@ impl Room {
     pub(super) fn keep_cursors(&mut self, ctx: &mut Context<Self>) {
         if self.cursors.moved.is_empty() || !self.cursors.writing.is_empty() {
             return;
+        }
+        if self.context.backbone.health_of(&self.tenant) != Health::Serving {
+            return; // they count from here until then
         }
         let kept = self.context.backbone.keep_cursors(self.moved_cursors());
         self.cursors.writing = mem::take(&mut self.cursors.moved);

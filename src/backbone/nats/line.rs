@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub use credentials::{Credentials, with_user_of};
 
 /// How long an answer from the JetStream API may take.
-pub const ANSWER: Duration = Duration::from_secs(5);
+pub const ANSWER: Duration = Duration::from_secs(2);
 /// How often the line is tried; two pings without an answer end it.
 const PING: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to connect.

@@ -1,13 +1,13 @@
 //! A connection for tests in which connections break: nothing that goes wrong with it is a failure.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use super::within;
+use super::{DEADLINE, within};
 
 /// A WebSocket that may end at any moment.
 pub struct Wire(WebSocketStream<TcpStream>);
@@ -30,14 +30,19 @@ impl Wire {
 
     /// The next message; `None` when the connection is gone.
     pub async fn next(&mut self) -> Option<Value> {
-        within("a message or the connection's end", async {
+        self.next_in(DEADLINE).await
+    }
+
+    /// The same for tests in which it may take longer.
+    pub async fn next_in(&mut self, patience: Duration) -> Option<Value> {
+        let next = tokio::time::timeout(patience, async {
             loop {
                 if let Message::Text(text) = self.0.next().await?.ok()? {
                     return Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")));
                 }
             }
-        })
-        .await
+        });
+        next.await.unwrap_or_else(|_| panic!("neither a message nor the connection's end within {patience:?}"))
     }
 
     /// Reads up to a message of a type; `None` when the connection is gone before it.
