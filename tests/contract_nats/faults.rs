@@ -315,3 +315,39 @@ async fn a_stream_with_other_settings_is_refused_and_both_sides_are_named() {
     let error = NatsLog::open(usual(&server)).await.expect_err("refused").to_string();
     assert!(error.contains("without JetStream") && error.contains("store_dir"), "{error}");
 }
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target)) }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_lost_what_it_had_acknowledged_ends_its_feeds() {
+    let server = NatsServer::start().await;
+    let (_, log) = open(usual(&server)).await;
+    let acme = tenant("acme");
+    let kept = put(&log, event(&acme, "kept")).await;
+    server.stop().await;
+    let before = tempfile::tempdir().expect("a directory");
+    copy(&server.store(), before.path());
+    server.start_again().await;
+    let mut feed = until("the log is followed", async || log.follow(&acme).await.ok()).await;
+    let mut last = kept;
+    for n in 0..5 {
+        last = persist(&log, &event(&acme, format!("{n}"))).await;
+    }
+    let (seen, _) = in_time(follow_to(&log, &acme, &mut feed, last)).await;
+    assert_eq!(seen.len(), 5);
+    // As after a power cut that took what was not flushed, or a backup brought back without a new epoch.
+    server.stop().await;
+    std::fs::remove_dir_all(server.store()).expect("removed");
+    copy(before.path(), &server.store());
+    server.start_again().await;
+    in_time(async { while !matches!(feed.next().await, FeedItem::Ended) {} }).await;
+    let feed = until("it is followed again", async || log.follow(&acme).await.ok()).await;
+    assert_eq!(feed.after, kept);
+}

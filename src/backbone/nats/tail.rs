@@ -32,6 +32,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(2_200);
 /// How long the stream's leader may take to answer.
 const ANSWER: Duration = Duration::from_millis(800);
+/// How long a log must seem to end before what was read from it until that is believed.
+const SHORT: Duration = Duration::from_secs(5);
 /// Pause before a tail that broke is made anew.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Most messages handled in one go.
@@ -47,12 +49,13 @@ enum End {
 
 /// Runs a shard's tail until the log is closed.
 pub(super) async fn run(shared: Arc<Shared>, shard: Arc<Shard>) {
+    let mut short_since = None;
     while !shard.is_closed() {
         if !shard.is_wanted() {
             shard.wake.notified().await;
             continue;
         }
-        match follow(&shared, &shard).await {
+        match follow(&shared, &shard, &mut short_since).await {
             End::Idle => tracing::debug!(stream = shard.log, "nobody follows"),
             End::Broken(why) => {
                 tracing::debug!(stream = shard.log, why, "the tail is made anew");
@@ -63,12 +66,12 @@ pub(super) async fn run(shared: Arc<Shared>, shard: Arc<Shard>) {
     }
 }
 
-async fn follow(shared: &Shared, shard: &Shard) -> End {
+async fn follow(shared: &Shared, shard: &Shard, short_since: &mut Option<Instant>) -> End {
     if !matches!(&*shared.standing.borrow(), Standing::Ready) || !shared.line.is_up() {
         return End::Broken("NATS is away".into());
     }
     // A stream without a leader says nothing: asked again soon, it may have one.
-    let start = match timeout(ANSWER, place(shared, shard)).await {
+    let start = match timeout(ANSWER, place(shared, shard, short_since)).await {
         Ok(Ok(start)) => start,
         Ok(Err(why)) => return End::Broken(why),
         Err(_) => return End::Broken("the stream does not answer".into()),
@@ -99,7 +102,7 @@ async fn follow(shared: &Shared, shard: &Shard) -> End {
 }
 
 /// Where the tail goes on. Looks whether the log is still the same.
-async fn place(shared: &Shared, shard: &Shard) -> Result<Position, String> {
+async fn place(shared: &Shared, shard: &Shard, short_since: &mut Option<Instant>) -> Result<Position, String> {
     let info = match StreamInfo::get(&shared.line, &shard.log).await {
         Ok(Some(info)) => info,
         Ok(None) => {
@@ -117,7 +120,14 @@ async fn place(shared: &Shared, shard: &Shard) -> Result<Position, String> {
         tracing::warn!(stream = shard.log, %epoch, "the log was made anew: every reader starts over");
     }
     let Some(position) = shard.position() else { return Ok(end) };
-    if position > end {
+    if position <= end {
+        *short_since = None;
+    } else {
+        // A new leader may not have come as far as it knows yet.
+        if short_since.get_or_insert_with(Instant::now).elapsed() < SHORT {
+            return Err(format!("the log seems to end at {end}, before {position}"));
+        }
+        *short_since = None;
         // A power cut took what had been acknowledged, or an old copy was brought back under the same epoch.
         tracing::error!(stream = shard.log, %position, %end, "the log ends before what was read from it: acknowledged \
             records are gone; every reader starts over");
