@@ -19,7 +19,7 @@ use super::{
     Drained, Figures, Standing,
     entry::Entry,
     index::{End, Index, Place, Repeat},
-    lines::Lines,
+    lines::{Lines, Otherwise},
     store::{Buried, Store, size_of},
 };
 use crate::{
@@ -34,24 +34,6 @@ pub type Written = (u64, Result<Answer, AppendError>);
 const REFUSAL_COUNTS: Duration = Duration::from_secs(10);
 /// How long a notice waits for a place before its listener is dropped.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What is said of an append that cannot be kept.
-#[derive(Clone, Debug)]
-pub enum Otherwise {
-    /// That there is no room: the log does not have it.
-    SayFull,
-    /// That nobody knows: the log may have it.
-    SayUnknown(String),
-}
-
-impl Otherwise {
-    fn error(self, why: String) -> AppendError {
-        match self {
-            Self::SayFull => AppendError::JournalFull(why),
-            Self::SayUnknown(why) => AppendError::Unknown(why),
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Write {

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::desk::{Desk, Otherwise};
+use super::desk::Desk;
 use crate::{
     backbone::{Append, AppendError, Health, Keeper, Reply},
     model::TenantId,
@@ -83,6 +83,25 @@ impl Desk {
     pub fn dismiss_lines(&self) {
         for (_, line) in self.with_lines(|lines, _| std::mem::take(lines)) {
             line.into_iter().for_each(|(_, reply)| reply.send(Err(AppendError::Closed)));
+        }
+    }
+}
+
+/// What is said of an append that cannot be kept.
+#[derive(Clone, Debug)]
+pub enum Otherwise {
+    /// That there is no room: the log does not have it.
+    SayFull,
+    /// That nobody knows: the log may have it.
+    SayUnknown(String),
+}
+
+impl Otherwise {
+    /// As an error.
+    pub fn error(self, why: String) -> AppendError {
+        match self {
+            Self::SayFull => AppendError::JournalFull(why),
+            Self::SayUnknown(why) => AppendError::Unknown(why),
         }
     }
 }
