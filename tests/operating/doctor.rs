@@ -235,6 +235,8 @@ async fn a_cluster_is_looked_at_server_by_server_and_copy_by_copy() {
     for stream in ["SYNC_STATE_0", "SYNC_KEPT"] {
         cluster.leader_of(stream).await;
     }
+    // And the cluster itself, which answers for the account.
+    admin.account_info().await;
     let report = doctor(data.path(), &on(&urls, &settings), &[]).await;
     report.nothing_is_wrong();
     report.one("warning", "cannot be reached, others can");
