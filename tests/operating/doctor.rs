@@ -9,7 +9,7 @@ use crate::{
     continuum, ended,
     nats_support::{Admin, NatsCluster, NatsConfig, NatsServer},
     roomy,
-    support::Node,
+    support::{Node, Port},
 };
 
 /// What the doctor said.
@@ -211,6 +211,32 @@ async fn a_user_without_permissions_is_told_which() {
     doctor(data.path(), &on(&url, &[]), &[]).await.is_wrong("authorization violation", "the user in nats.urls");
     let url = format!("nats://admin:p@{}", server.address());
     doctor(data.path(), &on(&url, &[]), &[]).await.nothing_is_wrong();
+}
+
+#[tokio::test]
+async fn what_waits_in_the_journal_of_a_node_that_is_gone_is_counted_and_stays() {
+    let server = NatsServer::start_with(roomy()).await;
+    let url = server.url();
+    let mut node = Node::start(&on(&url, &[])).await;
+    let mut client = node.join("default", "a").await;
+    server.stop().await;
+    for _ in 0..3 {
+        client.send(json!({"event_type": "noted", "data": {}})).await;
+    }
+    for _ in 0..3 {
+        client.expect("queued").await;
+    }
+    node.kill9().await;
+    server.start_again().await;
+    for _ in 0..2 {
+        let report = doctor(node.data(), &on(&url, &[]), &[]).await;
+        report.nothing_is_wrong();
+        let (_, mend) = report.one("warning", "3 publishes wait for the log, the oldest since");
+        assert!(mend.contains("start the node"), "{mend}");
+    }
+    node.restart(Port::New).await;
+    node.until_metric("continuum_journal_entries", |entries| entries == 0.0).await;
+    assert_eq!(node.metric("continuum_journal_drained_total").await, 3.0, "the look took nothing away");
 }
 
 #[tokio::test]

@@ -238,7 +238,8 @@ async fn journal_in(dir: &Path) -> Finding {
         (0, _) if figures.dead == 0 => Finding::fine(JOURNAL, "nothing waits"),
         (entries, oldest) => {
             let since = oldest.map(|oldest| format!(", the oldest since {oldest}")).unwrap_or_default();
-            let what = format!("{entries} publishes wait for the log{since}{dead}");
+            let waits = if entries == 1 { "publish waits" } else { "publishes wait" };
+            let what = format!("{entries} {waits} for the log{since}{dead}");
             Finding::warning(JOURNAL, what, "start the node: it brings what waits to the log")
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn added(options: ConnectOptions, target: &Target) -> Result<ConnectO
 ///
 /// # Errors
 ///
-/// [`TargetError::Connect`]: it is no URL.
+/// It is no URL.
 pub fn with_user_of(options: ConnectOptions, url: &str) -> Result<ConnectOptions, TargetError> {
     from_urls(options, &[url.to_owned()])
 }
