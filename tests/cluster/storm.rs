@@ -7,7 +7,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,6 +33,8 @@ const LAST: &str = "last";
 const NODES: usize = 3;
 /// How long nothing may come: longer than any outage.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Pause before somebody who may not go on looks again.
+const SOON: Duration = Duration::from_millis(5);
 /// Pause before somebody who was refused or cut off tries again.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -83,6 +88,8 @@ struct Storm {
     plan: Plan,
     recorder: Recorder,
     addresses: Vec<SocketAddr>,
+    /// Events that may be made, and that were made.
+    released: Arc<(AtomicUsize, AtomicUsize)>,
     log: Arc<Mutex<Log>>,
 }
 
@@ -97,6 +104,21 @@ struct Log {
 impl Storm {
     fn log<T>(&self, act: impl FnOnce(&mut Log) -> T) -> T {
         act(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets the writers go on, and waits until some of what is new is under way.
+    async fn release(&self, count: usize) {
+        let before = self.recorder.with(|history| history.sent_count());
+        self.released.0.store(count, SeqCst);
+        while self.recorder.with(|history| history.sent_count()) <= before {
+            sleep(SOON).await;
+        }
+    }
+
+    /// Whether one more event may be made; then it counts as made.
+    fn may_make(&self) -> bool {
+        let (released, made) = &*self.released;
+        made.fetch_update(SeqCst, SeqCst, |made| (made < released.load(SeqCst)).then_some(made + 1)).is_ok()
     }
 
     async fn until_acked(&self, count: usize) {
@@ -133,7 +155,8 @@ pub async fn run(plan: Plan) -> Report {
     }
     let addresses = nodes.iter().map(Node::address).collect();
     let log = Log { deliveries: vec![BTreeMap::new(); NODES], ..Log::default() };
-    let storm = Storm { plan, recorder: Recorder::default(), addresses, log: Arc::new(Mutex::new(log)) };
+    let (recorder, released, log) = (Recorder::default(), Arc::default(), Arc::new(Mutex::new(log)));
+    let storm = Storm { plan, recorder, addresses, released, log };
     let mut readers = JoinSet::new();
     (0..NODES).for_each(|node| drop(readers.spawn(read(storm.clone(), node))));
     let mut writers = JoinSet::new();
@@ -171,17 +194,21 @@ pub async fn run(plan: Plan) -> Report {
 async fn course(storm: &Storm, cluster: &NatsCluster, nodes: &mut [Node]) -> Instant {
     let Plan { events, outage, tell, .. } = storm.plan;
     let part = |tenths: usize| events * tenths / 10;
+    storm.release(part(1)).await;
     storm.until_acked(part(1)).await;
     tell("kill -9 of a node");
+    storm.release(part(3)).await;
     nodes[0].kill9().await;
     storm.until_acked(part(2)).await;
     nodes[0].restart(Port::Same).await;
     storm.until_acked(part(3)).await;
     let leader = cluster.leader_of("SYNC_LOG_0").await;
     tell("kill -9 of the stream's leader");
+    storm.release(part(5)).await;
     let leader_died = Instant::now();
     cluster.kill(leader).await;
     storm.until_acked(part(5)).await;
+    storm.release(part(6)).await;
     cluster.start_again(leader).await;
     cluster.wait_healthy().await;
     storm.until_acked(part(6)).await;
@@ -189,6 +216,7 @@ async fn course(storm: &Storm, cluster: &NatsCluster, nodes: &mut [Node]) -> Ins
     for server in 0..3 {
         cluster.pause(server).await;
     }
+    storm.release(part(7)).await;
     sleep(outage).await;
     (0..3).for_each(|server| cluster.resume(server));
     storm.until_acked(part(7)).await;
@@ -196,6 +224,7 @@ async fn course(storm: &Storm, cluster: &NatsCluster, nodes: &mut [Node]) -> Ins
     for server in 0..3 {
         cluster.stop(server).await;
     }
+    storm.release(part(8)).await;
     sleep(outage / 2).await;
     nodes[1].kill9().await;
     sleep(outage / 2).await;
@@ -203,6 +232,7 @@ async fn course(storm: &Storm, cluster: &NatsCluster, nodes: &mut [Node]) -> Ins
     nodes[1].restart(Port::Same).await;
     storm.until_acked(part(8)).await;
     tell("SIGSTOP of a node");
+    storm.release(events).await;
     nodes[2].pause();
     sleep(outage / 2).await;
     nodes[2].resume();
@@ -265,7 +295,7 @@ async fn write(storm: Storm, index: usize, share: usize) {
 /// Writes until everything is acknowledged or the connection ends.
 async fn write_through(storm: &Storm, mut wire: Wire, desk: &mut Desk, share: usize) {
     loop {
-        while desk.under_way.len() < storm.plan.window && desk.made < share {
+        while desk.under_way.len() < storm.plan.window && desk.made < share && storm.may_make() {
             let id = new_id();
             desk.made += 1;
             desk.order.push(id.clone());
@@ -281,7 +311,11 @@ async fn write_through(storm: &Storm, mut wire: Wire, desk: &mut Desk, share: us
             desk.under_way.insert(id, false);
         }
         if desk.under_way.is_empty() {
-            return;
+            if desk.made == share {
+                return;
+            }
+            sleep(SOON).await;
+            continue;
         }
         let Some(message) = wire.next_in(PATIENCE).await else { return };
         let data = &message["data"];
