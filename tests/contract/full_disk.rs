@@ -1,9 +1,6 @@
 //! A full disk: the log in a small file system of its own, in a user namespace of this test's own.
 
 use std::{
-    env,
-    path::Path,
-    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,44 +10,25 @@ use continuum::{
     model::Position,
 };
 
-use crate::{embedded::config, support::*};
+use crate::{
+    embedded::config,
+    small_disk::{self, Temporary},
+    support::*,
+};
 
-const DIR: &str = "CONTINUUM_TEST_SMALL_DISK";
 /// Small enough to fill in a moment, large enough for the store's tables.
 const MEBIBYTES: usize = 24;
 
 #[test]
 fn a_full_disk_refuses_appends_loses_nothing_and_mends_by_itself() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let me = env::current_exe().expect("this program");
-    let script = format!(
-        "mount -t tmpfs -o size={MEBIBYTES}m none \"${DIR}\" || exit 77
-        exec \"$0\" --exact full_disk::the_child_fills_its_disk --nocapture"
-    );
-    let status = Command::new("unshare").args(["-rm", "sh", "-c", &script]).arg(me).env(DIR, dir.path()).status();
-    match status.as_ref().map(std::process::ExitStatus::code) {
-        Ok(Some(0)) => {}
-        // No user namespaces here, or no such program: there is nothing to fill.
-        Err(_) | Ok(Some(1 | 77 | 127)) if !may_mount() => {
-            let why = "no small file system can be mounted here (unprivileged user namespaces, `unshare` and `mount`)";
-            // A person may go on without; where the project is judged, this is part of it.
-            assert!(env::var_os("CI").is_none(), "{why}");
-            eprintln!("not run: {why}");
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-fn may_mount() -> bool {
-    let probe = "mount -t tmpfs none /mnt";
-    Command::new("unshare").args(["-rm", "sh", "-c", probe]).status().is_ok_and(|status| status.success())
+    small_disk::run("full_disk::the_child_fills_its_disk", MEBIBYTES, Temporary::Elsewhere);
 }
 
 /// Not a test by itself: what the child process runs.
 #[tokio::test]
 async fn the_child_fills_its_disk() {
-    let Some(dir) = env::var_os(DIR) else { return };
-    let (dir, acme) = (Path::new(&dir), tenant("acme"));
+    let Some(dir) = small_disk::given() else { return };
+    let (dir, acme) = (&dir, tenant("acme"));
     let ballast = dir.join("ballast");
     std::fs::write(&ballast, vec![1; 4 << 20]).expect("written");
     let log: SharedBackbone = Arc::new(EmbeddedLog::open(config(dir)).expect("opens"));

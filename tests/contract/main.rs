@@ -6,6 +6,8 @@ mod embedded;
 mod full_disk;
 mod model;
 mod promises;
+#[path = "../small_disk/mod.rs"]
+mod small_disk;
 #[macro_use]
 mod suite;
 mod support;

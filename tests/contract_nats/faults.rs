@@ -190,13 +190,9 @@ async fn a_repeat_past_the_dedupe_window_is_found_in_the_log() {
     let admin = Admin::connect(&server.url()).await;
     // From here on the server forgets at once what the ids of appends were.
     admin.update_stream("SYNC_LOG_0", |config| config["duplicate_window"] = json!(100_000_000)).await;
-    until("the server has forgotten", async || {
-        let probe = event(&acme, "probe");
-        let one = put(&log, probe.clone()).await;
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        (put(&log, probe).await > one).then_some(())
-    })
-    .await;
+    let probe = event(&acme, "probe");
+    let one = put(&log, probe.clone()).await;
+    until("the server has forgotten", async || (put(&log, probe.clone()).await > one).then_some(())).await;
     for _ in 0..3 {
         let again = Append { first_tried: Some(began), ..append.clone() };
         let answer = continuum::backbone::append_one(log.as_ref(), again).await;

@@ -1,7 +1,5 @@
 //! A full disk under JetStream: a server with its store in a small file system, in a user namespace of this test's own.
 
-use std::{env, path::Path, process::Command};
-
 use continuum::{
     backbone::{AppendError, Appended, SharedBackbone, append_one, nats::NatsLog},
     model::Position,
@@ -10,44 +8,22 @@ use continuum::{
 use crate::{
     nats_support::{NatsServer, until},
     single::config,
+    small_disk::{self, Temporary},
     support::*,
 };
 
-const DIR: &str = "CONTINUUM_TEST_SMALL_DISK";
 const MEBIBYTES: usize = 40;
 
 #[test]
 fn what_a_full_disk_took_is_there_and_what_it_refused_was_never_acknowledged() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let me = env::current_exe().expect("this program");
-    let script = format!(
-        "mount -t tmpfs -o size={MEBIBYTES}m none \"${DIR}\" || exit 77
-        TMPDIR=\"${DIR}\" exec \"$0\" --exact full_disk::the_child_fills_its_disk --nocapture"
-    );
-    let status = Command::new("unshare").args(["-rm", "sh", "-c", &script]).arg(me).env(DIR, dir.path()).status();
-    match status.as_ref().map(std::process::ExitStatus::code) {
-        Ok(Some(0)) => {}
-        // No user namespaces here, or no such program: there is nothing to fill.
-        Err(_) | Ok(Some(1 | 77 | 127)) if !may_mount() => {
-            let why = "no small file system can be mounted here (unprivileged user namespaces, `unshare` and `mount`)";
-            // A person may go on without; where the project is judged, this is part of it.
-            assert!(env::var_os("CI").is_none(), "{why}");
-            eprintln!("not run: {why}");
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-fn may_mount() -> bool {
-    let probe = "mount -t tmpfs none /mnt";
-    Command::new("unshare").args(["-rm", "sh", "-c", probe]).status().is_ok_and(|status| status.success())
+    small_disk::run("full_disk::the_child_fills_its_disk", MEBIBYTES, Temporary::OnTheDisk);
 }
 
 /// Not a test by itself: what the child process runs.
 #[tokio::test]
 async fn the_child_fills_its_disk() {
-    let Some(dir) = env::var_os(DIR) else { return };
-    let (ballast, acme) = (Path::new(&dir).join("ballast"), tenant("acme"));
+    let Some(dir) = small_disk::given() else { return };
+    let (ballast, acme) = (dir.join("ballast"), tenant("acme"));
     std::fs::write(&ballast, vec![1; 8 << 20]).expect("written");
     let server = NatsServer::start().await;
     let log: SharedBackbone = std::sync::Arc::new(NatsLog::open(config(&server.url(), 1 << 20)).await.expect("opens"));

@@ -9,6 +9,8 @@ mod nats_support;
 #[path = "../contract/promises.rs"]
 mod promises;
 mod single;
+#[path = "../small_disk/mod.rs"]
+mod small_disk;
 #[path = "../contract/suite.rs"]
 #[macro_use]
 mod suite;

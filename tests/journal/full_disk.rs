@@ -1,50 +1,26 @@
 //! A full disk under the journal: a small file system of its own, in a user namespace of this test's own.
 
-use std::{env, path::Path, process::Command};
-
 use continuum::journal::Standing;
 
 use crate::{
+    small_disk::{self, Temporary},
     support::*,
     switch::{Says, Switch, Way},
 };
 
-const DIR: &str = "CONTINUUM_TEST_SMALL_JOURNAL";
 /// Small enough to fill in a moment, large enough for the store's tables.
 const MEBIBYTES: usize = 24;
 
 #[test]
 fn a_full_disk_is_a_full_journal_and_mends_by_itself() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let me = env::current_exe().expect("this program");
-    let script = format!(
-        "mount -t tmpfs -o size={MEBIBYTES}m none \"${DIR}\" || exit 77
-        exec \"$0\" --exact full_disk::the_child_fills_its_disk --nocapture"
-    );
-    let status = Command::new("unshare").args(["-rm", "sh", "-c", &script]).arg(me).env(DIR, dir.path()).status();
-    match status.as_ref().map(std::process::ExitStatus::code) {
-        Ok(Some(0)) => {}
-        // No user namespaces here, or no such program: there is nothing to fill.
-        Err(_) | Ok(Some(1 | 77 | 127)) if !may_mount() => {
-            let why = "no small file system can be mounted here (unprivileged user namespaces, `unshare` and `mount`)";
-            // A person may go on without; where the project is judged, this is part of it.
-            assert!(env::var_os("CI").is_none(), "{why}");
-            eprintln!("not run: {why}");
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-fn may_mount() -> bool {
-    let probe = "mount -t tmpfs none /mnt";
-    Command::new("unshare").args(["-rm", "sh", "-c", probe]).status().is_ok_and(|status| status.success())
+    small_disk::run("full_disk::the_child_fills_its_disk", MEBIBYTES, Temporary::Elsewhere);
 }
 
 /// Not a test by itself: what the child process runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_child_fills_its_disk() {
-    let Some(dir) = env::var_os(DIR) else { return };
-    let (small, acme) = (Path::new(&dir), tenant("acme"));
+    let Some(dir) = small_disk::given() else { return };
+    let (small, acme) = (&dir, tenant("acme"));
     let ballast = small.join("ballast");
     std::fs::write(&ballast, vec![1; 4 << 20]).expect("written");
     let other = tempfile::tempdir().expect("a directory");

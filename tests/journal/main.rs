@@ -9,5 +9,7 @@ mod full_disk;
 mod keep;
 mod random;
 mod restart;
+#[path = "../small_disk/mod.rs"]
+mod small_disk;
 mod support;
 mod switch;

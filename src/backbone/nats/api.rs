@@ -19,6 +19,33 @@ const NO_STREAM: u64 = 10_059;
 /// Its code for "no message found".
 const NO_MESSAGE: u64 = 10_037;
 
+/// Its codes for a lost condition: with one replica, and with several.
+pub const LOST: [u64; 2] = [10_071, 10_164];
+
+/// What a stream says about a publish.
+#[derive(Debug, Deserialize)]
+pub struct Ack {
+    /// Where it stands.
+    #[serde(default)]
+    pub seq: u64,
+    /// The stream had it before.
+    #[serde(default)]
+    pub duplicate: bool,
+    /// Why it was refused.
+    pub error: Option<AckError>,
+}
+
+/// Why a publish was refused.
+#[derive(Debug, Deserialize)]
+pub struct AckError {
+    /// JetStream's code.
+    #[serde(default)]
+    pub err_code: u64,
+    /// Its words.
+    #[serde(default)]
+    pub description: String,
+}
+
 /// A stream as it stands.
 #[derive(Debug, Deserialize)]
 pub struct StreamInfo {
@@ -117,6 +144,15 @@ impl StreamInfo {
             Err(AskError::Refused { code: NO_STREAM, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The highest position of another stream that this one was filled from.
+    pub async fn sourced_to(&self, line: &Line, stream: &str) -> Result<Position, AskError> {
+        if self.state.messages == 0 {
+            return Ok(Position::START);
+        }
+        let last = Message::get(line, stream, Which::At(self.state.last_seq)).await?;
+        Ok(last.and_then(|last| last.source_position()).unwrap_or_default())
     }
 
     /// Everything up to here is gone.

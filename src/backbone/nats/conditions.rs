@@ -12,6 +12,7 @@ use super::{
     Shared,
     api::{Message, StreamInfo, Which},
     line::AskError,
+    names,
     publisher::{Job, PATIENCE},
 };
 use crate::{
@@ -106,16 +107,12 @@ async fn forgotten(shared: &Shared, job: &Job, version: Position) -> Result<Verd
 async fn is_sourced(shared: &Shared, job: &Job, trimmed_to: Position) -> Result<bool, AskError> {
     let (line, shard) = (&shared.line, &job.shard);
     let Some(state) = StreamInfo::get(line, &shard.state).await? else { return Ok(false) };
-    let mut sourced = Position::START;
-    if state.state.messages > 0 {
-        let last = Message::get(line, &shard.state, Which::At(state.state.last_seq)).await?;
-        sourced = last.and_then(|last| last.source_position()).unwrap_or_default();
-    }
+    let sourced = state.sourced_to(line, &shard.state).await?;
     if sourced >= trimmed_to {
         return Ok(true);
     }
     // No entity among the last that were trimmed. The first one that LOG still holds decides.
-    let entities = shared.shape.names.entity_subjects_of(&shard.prefix);
+    let entities = names::entities_under(&shard.prefix);
     if let Some(next) = Message::get(line, &shard.log, Which::Next(trimmed_to.0 + 1, &entities)).await? {
         return Ok(sourced.0 >= next.seq);
     }

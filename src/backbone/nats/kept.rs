@@ -10,11 +10,10 @@ use std::{
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::Deserialize;
 
 use super::{
     Shared,
-    api::{Message, Which},
+    api::{Ack, AckError, LOST, Message, Which},
 };
 use crate::{
     backbone::{BackboneError, CursorUpdate},
@@ -27,8 +26,6 @@ const WRITES: usize = 128;
 const TRIES: usize = 16;
 /// Cursors whose place in the stream is remembered.
 const REMEMBERED: usize = 100_000;
-/// JetStream's codes for a lost condition.
-const LOST: [u64; 2] = [10_071, 10_164];
 
 /// What was last written under a subject, and its sequence there.
 #[derive(Clone, Copy, Debug)]
@@ -56,21 +53,6 @@ impl Memory {
             None => drop(all.remove(subject)),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Ack {
-    #[serde(default)]
-    seq: u64,
-    error: Option<Refused>,
-}
-
-#[derive(Deserialize)]
-struct Refused {
-    #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
-    description: String,
 }
 
 impl Shared {
@@ -141,8 +123,10 @@ impl Shared {
         let ack: Ack = serde_json::from_slice(&message.payload).map_err(strange)?;
         match ack.error {
             None => Ok(Some(ack.seq)),
-            Some(Refused { err_code, .. }) if expected.is_some() && LOST.contains(&err_code) => Ok(None),
-            Some(Refused { err_code, description }) => Err(BackboneError::Store(format!("{description} ({err_code})"))),
+            Some(AckError { err_code, .. }) if expected.is_some() && LOST.contains(&err_code) => Ok(None),
+            Some(AckError { err_code, description }) => {
+                Err(BackboneError::Store(format!("{description} ({err_code})")))
+            }
         }
     }
 

@@ -56,19 +56,19 @@ impl Lines {
     ) -> Result<Signals, BackboneError> {
         let mut all = subscribed.lock().await;
         let signals = shared.hub.listen(channel.clone());
-        if all.contains(&channel) {
-            return Ok(signals);
+        if !all.contains(&channel) {
+            let subject = shared.shape.names.channel(&channel);
+            let subscription = shared.line.client().subscribe(subject).await;
+            let subscription = subscription.map_err(|error| BackboneError::Unavailable(error.to_string()))?;
+            all.insert(channel.clone());
+            shared.runtime.spawn(forward(shared.clone(), subscribed.clone(), channel, subscription));
         }
-        let subject = shared.shape.names.channel(&channel);
-        let subscription = shared.line.client().subscribe(subject).await;
-        let subscription = subscription.map_err(|error| BackboneError::Unavailable(error.to_string()))?;
+        // Before the round trip: other channels need not wait for this one's.
+        drop(all);
         if shared.line.is_up() {
             // Subscriptions travel ahead of this question; its answer shows that the server knows them.
             let _ = timeout(ROUND_TRIP, shared.line.ask::<serde_json::Value>("INFO".into(), Vec::new())).await;
         }
-        all.insert(channel.clone());
-        drop(all);
-        shared.runtime.spawn(forward(shared.clone(), subscribed, channel, subscription));
         Ok(signals)
     }
 

@@ -106,17 +106,12 @@ impl Names {
 
     /// The subjects of a shard's entities.
     pub fn entity_subjects(&self, shard: u16) -> String {
-        format!("{}.log.{shard}.*.entity.*.*", self.prefix)
+        entities_under(&self.log_prefix(shard))
     }
 
     /// The subjects of all cursors and tallies.
     pub fn kept_subjects(&self) -> [String; 2] {
         [format!("{}.cursor.*.*", self.prefix), format!("{}.tally.*", self.prefix)]
-    }
-
-    /// The subjects of the entities under a [`Names::log_prefix`].
-    pub fn entity_subjects_of(&self, log_prefix: &str) -> String {
-        format!("{log_prefix}*.entity.*.*")
     }
 
     /// What the subjects of a shard's records begin with, up to the tenant.
@@ -167,6 +162,11 @@ impl Names {
     pub fn inbox_prefix(&self) -> String {
         format!("_INBOX_{}", self.prefix)
     }
+}
+
+/// The subjects of all entities behind [`Names::log_prefix`].
+pub fn entities_under(prefix: &str) -> String {
+    format!("{prefix}*.entity.*.*")
 }
 
 /// The tenant's token and the rest of a record's subject, behind [`Names::log_prefix`].

@@ -14,7 +14,6 @@ use std::{
 
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use futures_util::{FutureExt, StreamExt};
-use serde::Deserialize;
 use slab::Slab;
 use tokio::{
     sync::mpsc,
@@ -22,7 +21,9 @@ use tokio::{
 };
 
 use super::{
-    Shared, Standing, conditions,
+    Shared, Standing,
+    api::{Ack, AckError, LOST},
+    conditions,
     shard::{Shard, Trouble},
 };
 use crate::{
@@ -43,9 +44,7 @@ const STUCK: Duration = Duration::from_millis(500);
 /// Acknowledgements handled in one go.
 const CHUNK: usize = 1_024;
 
-/// JetStream's codes for a lost condition: with one replica, and with several.
-const LOST: [u64; 2] = [10_071, 10_164];
-/// Its codes for what passes: a repeat of what is being stored at this moment, no leader, no JetStream just now.
+/// JetStream's codes for what passes: a repeat of what is being stored at this moment, no leader, no JetStream just now.
 const PASSES: [u64; 4] = [10_158, 10_008, 10_009, 10_074];
 /// Its codes for "no room": resources, storage, memory, messages, bytes.
 const NO_ROOM: [u64; 5] = [10_023, 10_028, 10_047, 10_077, 10_120];
@@ -116,24 +115,6 @@ struct Pending {
     again: Option<Instant>,
     /// What it will be given up with, once no earlier one of its tenant is under way.
     refused: Option<AppendError>,
-}
-
-/// What a stream says about a publish.
-#[derive(Debug, Deserialize)]
-struct Ack {
-    #[serde(default)]
-    seq: u64,
-    #[serde(default)]
-    duplicate: bool,
-    error: Option<AckError>,
-}
-
-#[derive(Debug, Deserialize)]
-struct AckError {
-    #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
-    description: String,
 }
 
 /// The task.

@@ -136,7 +136,11 @@ async fn shard_streams(line: &Line, shape: &Shape, shard: u16, known: Position) 
         Some(info) => info,
         None => {
             // Above everything that STATE or this node ever saw, or versions would run backwards.
-            let sourced = sourced_to(line, &shape.names.state_stream(shard)).await?;
+            let state = shape.names.state_stream(shard);
+            let sourced = match StreamInfo::get(line, &state).await.map_err(explained)? {
+                Some(info) => info.sourced_to(line, &state).await.map_err(explained)?,
+                None => Position::START,
+            };
             let first = sourced.max(known).0 + 1;
             let epoch = fresh_epoch().to_string();
             tracing::warn!(stream = log.name, epoch, first, "making the log: there is none");
@@ -173,16 +177,6 @@ async fn settled(line: &Line, shape: &Shape, shard: u16, info: &StreamInfo) -> R
         Some(last) if last.time >= since => Err(SetupError::Away(format!("a replica of {stream} is behind"))),
         _ => Ok(Position(info.state.last_seq)),
     }
-}
-
-/// The highest position that a STATE stream has taken from its log.
-pub async fn sourced_to(line: &Line, state: &str) -> Result<Position, SetupError> {
-    let Some(info) = StreamInfo::get(line, state).await.map_err(explained)? else { return Ok(Position::START) };
-    if info.state.messages == 0 {
-        return Ok(Position::START);
-    }
-    let last = Message::get(line, state, Which::At(info.state.last_seq)).await.map_err(explained)?;
-    Ok(last.and_then(|last| last.source_position()).unwrap_or_default())
 }
 
 fn fresh_epoch() -> Epoch {
