@@ -119,6 +119,9 @@ pub struct PublishArgs {
     /// Unacknowledged events a connection.
     #[arg(long, default_value_t = 128, value_parser = at_least_one)]
     pub in_flight: usize,
+    /// Events a second, all connections together, whatever is acknowledged; when left out, as many as --in-flight lets.
+    #[arg(long, value_parser = above_zero, conflicts_with = "in_flight")]
+    pub rate: Option<f64>,
     /// Events, all connections together.
     #[arg(long, default_value_t = 100_000)]
     pub events: u64,
@@ -129,7 +132,7 @@ pub struct PublishArgs {
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     pub rounds: usize,
     /// Compare with a bare async-nats client on this nats-server, e.g. nats://127.0.0.1:4222: the same number of records
-    /// of the same size under the same window, by turns with the node. Its streams are made for the run and deleted after it.
+    /// of the same size under the same window or rate, by turns with the node. Its streams are made for the run and deleted after it.
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
     /// Process of the nats-server, for what it costs; found by the port of --nats when left out.

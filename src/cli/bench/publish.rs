@@ -15,7 +15,7 @@ use super::{
     metrics, processes,
     publisher::{Order, Pace, Shape},
     publishers::Publishers,
-    raw::{self, RawStream, Repeats},
+    raw::{self, Duty, RawStream},
     report::{Beside, Figures, Report},
     target::{Reach, Target},
 };
@@ -25,15 +25,18 @@ const CPU_UNIT: f64 = 100_000.0;
 
 /// Runs against the node, and against bare clients if asked for; by turns, so that a busy machine is as busy for all.
 pub async fn compared(args: &PublishArgs) -> anyhow::Result<Report> {
-    let PublishArgs { connections, in_flight: window, events, size, rounds, .. } = *args;
+    let PublishArgs { connections, in_flight: window, rate, events, size, rounds, .. } = *args;
     let target = args.common.target(&args.node.url)?;
     let mut parameters = json!({"connections": connections, "in_flight": window, "events": events, "size": size});
+    if let Some(rate) = rate {
+        parameters["rate"] = json!(rate);
+    }
     if rounds > 1 {
         parameters["rounds"] = json!(rounds);
     }
     let server = args.nats.as_deref().map(|url| Server::new(url, args.nats_pid, args.common.reach())).transpose()?;
     let nats = server.as_ref().and_then(|server| server.pid);
-    let mut run = Publish { target, connections, window, events, size, deadline: args.common.deadline(), nats };
+    let mut run = Publish { target, connections, window, rate, events, size, deadline: args.common.deadline(), nats };
     let Some(server) = server else {
         let mut node = Vec::new();
         for _ in 0..rounds {
@@ -49,11 +52,11 @@ pub async fn compared(args: &PublishArgs) -> anyhow::Result<Report> {
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     let deleted = streams.delete().await;
-    let [node, found, taken] = measured?;
+    let [node, writes, reads] = measured?;
     deleted.context("the streams of the comparison stay")?;
     let beside = vec![
-        Beside { name: "bare client", key: "raw", ratio: "ratio_to_raw", figures: found },
-        Beside { name: "without ids", key: "raw_without_ids", ratio: "ratio_to_raw_without_ids", figures: taken },
+        Beside { name: "bare client", key: "raw", ratio: "ratio_to_raw", figures: writes },
+        Beside { name: "that reads", key: "raw_that_reads", ratio: "ratio_to_raw_that_reads", figures: reads },
     ];
     Ok(Report { run: "publish", parameters, node, beside })
 }
@@ -63,9 +66,9 @@ async fn by_turns(run: &mut Publish, streams: &Streams, args: &PublishArgs) -> a
     for _ in 0..args.rounds {
         run.deadline = args.common.deadline();
         rounds[0].push(run.run().await?);
-        for (at, stream, repeats) in [(1, &streams.found, Repeats::Found), (2, &streams.taken, Repeats::Taken)] {
+        for (at, stream) in [(1, &streams.writes), (2, &streams.reads)] {
             run.deadline = args.common.deadline();
-            rounds[at].push(run.bare(stream, repeats).await.context("the bare client")?);
+            rounds[at].push(run.bare(stream).await.context("the bare client")?);
         }
     }
     Ok(rounds.map(Figures::median))
@@ -94,25 +97,25 @@ impl Server {
 
 /// One stream for each kind of bare client.
 struct Streams {
-    found: RawStream,
-    taken: RawStream,
+    writes: RawStream,
+    reads: RawStream,
 }
 
 impl Streams {
     async fn make(url: &str, replicas: u16, target: &Target) -> anyhow::Result<Self> {
-        let found = RawStream::make(url, replicas, &target.tenant).await?;
-        match RawStream::make(url, replicas, &target.tenant).await {
-            Ok(taken) => Ok(Self { found, taken }),
+        let writes = RawStream::make(url, replicas, &target.tenant, Duty::Write).await?;
+        match RawStream::make(url, replicas, &target.tenant, Duty::WriteAndRead).await {
+            Ok(reads) => Ok(Self { writes, reads }),
             Err(error) => {
-                found.delete().await?;
+                writes.delete().await?;
                 Err(error)
             }
         }
     }
 
     async fn delete(self) -> anyhow::Result<()> {
-        let (found, taken) = (self.found.delete().await, self.taken.delete().await);
-        found.and(taken)
+        let (writes, reads) = (self.writes.delete().await, self.reads.delete().await);
+        writes.and(reads)
     }
 }
 
@@ -125,6 +128,8 @@ pub struct Publish {
     pub connections: usize,
     /// Unacknowledged events a connection.
     pub window: usize,
+    /// Events a second instead, all connections together.
+    pub rate: Option<f64>,
     /// Events, all connections together.
     pub events: u64,
     /// Bytes of `data`.
@@ -146,6 +151,14 @@ impl Publish {
         Cpu { own: metrics::own_cpu_seconds(), nats: self.nats.and_then(processes::cpu_seconds) }
     }
 
+    /// What each of so many publishers has to keep.
+    fn pace(&self, publishers: usize) -> Pace {
+        match self.rate {
+            Some(rate) => Pace::Rate(rate / publishers as f64),
+            None => Pace::Window(self.window * self.connections / publishers, None),
+        }
+    }
+
     /// Runs against the node and measures.
     pub async fn run(&self) -> anyhow::Result<Figures> {
         let mut orders = Vec::new();
@@ -156,7 +169,7 @@ impl Publish {
                 publisher,
                 events: self.events / self.connections as u64,
                 size: self.size,
-                pace: Pace::Window(self.window, None),
+                pace: self.pace(self.connections),
                 shape: Shape::Publish,
                 deadline: self.deadline,
             });
@@ -189,9 +202,8 @@ impl Publish {
     }
 
     /// The same with a bare client and measures: as many in flight as all connections together.
-    async fn bare(&self, stream: &RawStream, repeats: Repeats) -> anyhow::Result<Figures> {
-        let window = self.window * self.connections;
-        let order = raw::Order { events: self.events, window, size: self.size, repeats, deadline: self.deadline };
+    async fn bare(&self, stream: &RawStream) -> anyhow::Result<Figures> {
+        let order = raw::Order { events: self.events, pace: self.pace(1), size: self.size, deadline: self.deadline };
         let before = self.cpu();
         let published = stream.publish(order).await?;
         let cpu = (before, self.cpu());

@@ -1,9 +1,10 @@
 //! The yardstick for publishing on NATS: one async-nats client that does nothing else, on a stream like a node's log.
 //!
-//! It is the least that such a client can do: bodies that are made once, acknowledgements over one subscription, a window,
-//! no retries. The stream is its own, with a name and subjects of its own, and is deleted after the run.
+//! It is the least that such a client can do: bodies that are made once, an id on each, acknowledgements over one
+//! subscription, a window, no retries. The stream is its own, with a name and subjects of its own, and is deleted after the
+//! run. It can be asked for what a node needs on top: that everything comes back, and that a second stream keeps entities.
 
-use std::{thread, time::Duration};
+use std::{iter, thread, time::Duration};
 
 use anyhow::{Context, bail};
 use async_nats::{Client, ConnectOptions, HeaderMap, Message, Subscriber};
@@ -11,16 +12,16 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use hdrhistogram::Histogram;
 use memchr::memmem;
-use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{crowd::histogram, frames};
+use super::{crowd::histogram, frames, publisher::Pace};
 use crate::{
     backbone::{
         Subject,
         nats::{
-            Names,
+            self, Names,
             definition::{Definition, Shape},
         },
     },
@@ -35,13 +36,13 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// Acknowledgements that may wait for us.
 const WAITING: usize = 65_536;
 
-/// Whether the server is asked to look for repeats.
+/// What the client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeats {
-    /// Each message has an id, as a node's have.
-    Found,
-    /// None has.
-    Taken,
+pub enum Duty {
+    /// It publishes.
+    Write,
+    /// It gets everything back through a consumer as well, and entities would go to a second stream: as a node has it.
+    WriteAndRead,
 }
 
 /// What to publish.
@@ -49,12 +50,10 @@ pub enum Repeats {
 pub struct Order {
     /// How many.
     pub events: u64,
-    /// Unacknowledged at a time.
-    pub window: usize,
+    /// When.
+    pub pace: Pace,
     /// Bytes of an event's data; the record is larger, as a node's is.
     pub size: usize,
-    /// With ids or without.
-    pub repeats: Repeats,
     /// When the run is over, finished or not.
     pub deadline: Instant,
 }
@@ -75,37 +74,38 @@ pub struct Published {
 pub struct RawStream {
     url: String,
     client: Client,
-    definition: Definition,
+    log: Definition,
+    state: Option<Definition>,
     names: Names,
     tenant: TenantId,
 }
 
 impl RawStream {
-    /// Makes a stream as a node would make its log, without a bound in bytes.
-    pub async fn make(url: &str, replicas: u16, tenant: &TenantId) -> anyhow::Result<Self> {
+    /// Makes a stream as a node would make its log, without a bound in bytes, and what the duty needs beside it.
+    pub async fn make(url: &str, replicas: u16, tenant: &TenantId, duty: Duty) -> anyhow::Result<Self> {
         let client = connect(url).await?;
         let names = Names::new(&format!("bench-{:08x}", fastrand::u32(..)), 1);
         let shape = Shape { names: names.clone(), replicas, max_age: Some(MAX_AGE), max_bytes: None };
-        let definition = Definition::log(&shape, 0);
-        let stream = Self { url: url.to_owned(), client, definition, names, tenant: tenant.clone() };
-        stream.ask("CREATE", stream.definition.to_request(None, None)).await?;
+        let log = Definition::log(&shape, 0);
+        let state = (duty == Duty::WriteAndRead).then(|| Definition::state(&shape, 0));
+        let stream = Self { url: url.to_owned(), client, log, state, names, tenant: tenant.clone() };
+        for definition in stream.definitions() {
+            ask(&stream.client, &format!("STREAM.CREATE.{}", definition.name), definition.to_request(None, None))
+                .await?;
+        }
         Ok(stream)
+    }
+
+    fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        iter::once(&self.log).chain(&self.state)
     }
 
     /// Deletes it.
     pub async fn delete(self) -> anyhow::Result<()> {
-        self.ask("DELETE", Vec::new()).await.map(drop)
-    }
-
-    async fn ask(&self, what: &str, body: Vec<u8>) -> anyhow::Result<Value> {
-        let api = format!("$JS.API.STREAM.{what}.{}", self.definition.name);
-        let answer =
-            self.client.request(api.clone(), body.into()).await.with_context(|| format!("no answer to {api}"))?;
-        let answer: Value = serde_json::from_slice(&answer.payload)?;
-        match answer.get("error") {
-            Some(error) => bail!("{api} was refused: {error}"),
-            None => Ok(answer),
+        for definition in self.definitions() {
+            ask(&self.client, &format!("STREAM.DELETE.{}", definition.name), Vec::new()).await?;
         }
+        Ok(())
     }
 
     /// Publishes everything, from a client and threads of its own.
@@ -113,12 +113,23 @@ impl RawStream {
         let event = Subject::Event("bench".parse()?);
         let (subject, body) = (self.names.record(&self.tenant, &event), record(&self.tenant, order.size)?);
         let url = self.url.clone();
+        let read = self.state.is_some().then(|| self.log.name.clone());
         let (answer, outcome) = tokio::sync::oneshot::channel();
         thread::spawn(move || {
             // Whoever asked has given up; there is nobody left to tell.
-            let _ = answer.send(run(&url, subject, body, &order));
+            let _ = answer.send(run(&url, read, subject, body, &order));
         });
         outcome.await.context("the publisher's thread has died")?
+    }
+}
+
+async fn ask(client: &Client, what: &str, body: Vec<u8>) -> anyhow::Result<()> {
+    let api = format!("$JS.API.{what}");
+    let answer = client.request(api.clone(), body.into()).await.with_context(|| format!("no answer to {api}"))?;
+    let answer: Value = serde_json::from_slice(&answer.payload)?;
+    match answer.get("error") {
+        Some(error) => bail!("{api} was refused: {error}"),
+        None => Ok(()),
     }
 }
 
@@ -141,17 +152,31 @@ fn record(tenant: &TenantId, size: usize) -> anyhow::Result<Bytes> {
     Ok(publish.to_body(tenant, &instance, Timestamp(1_765_015_200_000)))
 }
 
-fn run(url: &str, subject: String, body: Bytes, order: &Order) -> anyhow::Result<Published> {
-    // As many as a node gives its line.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+fn run(url: &str, read: Option<String>, subject: String, body: Bytes, order: &Order) -> anyhow::Result<Published> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(nats::THREADS).enable_all().build()?;
     runtime.block_on(async {
         let client = connect(url).await?;
         let inbox = client.new_inbox();
         let acks = client.subscribe(format!("{inbox}.*")).await?;
         client.flush().await?;
+        if let Some(stream) = read {
+            read_all(&client, &stream).await?;
+        }
         let done = Published { acknowledged: 0, latency: histogram(), took: Duration::ZERO };
         Publisher { client, acks, inbox, subject, body, sent_at: Vec::new(), done }.work(order).await
     })
+}
+
+/// Lets the stream send everything to this client, which looks at nothing. The consumer goes with the connection.
+async fn read_all(client: &Client, stream: &str) -> anyhow::Result<()> {
+    let inbox = client.new_inbox();
+    let mut records = client.subscribe(inbox.clone()).await?;
+    let config =
+        json!({ "deliver_subject": inbox, "deliver_policy": "new", "ack_policy": "none", "mem_storage": true });
+    let request = json!({ "stream_name": stream, "config": config });
+    ask(client, &format!("CONSUMER.CREATE.{stream}"), request.to_string().into_bytes()).await?;
+    tokio::spawn(async move { while records.next().await.is_some() {} });
+    Ok(())
 }
 
 struct Publisher {
@@ -167,18 +192,20 @@ struct Publisher {
 impl Publisher {
     async fn work(mut self, order: &Order) -> anyhow::Result<Published> {
         let began = Instant::now();
+        let mut heard = began;
         while self.done.acknowledged < order.events {
-            while (self.sent_at.len() as u64) < order.events && self.in_flight() < order.window {
-                self.send(order.repeats).await?;
+            let next = self.fill(order, began).await?;
+            match timeout_at(next.min(heard + SILENCE), self.acks.next()).await {
+                Ok(Some(ack)) => self.take(&ack)?,
+                Ok(None) => bail!("the client has ended"),
+                Err(_) if heard.elapsed() < SILENCE => continue,
+                Err(_) => bail!("{} of {} were acknowledged, then nothing came", self.done.acknowledged, order.events),
             }
-            let Ok(Some(ack)) = timeout(SILENCE, self.acks.next()).await else {
-                bail!("{} of {} messages were acknowledged, then nothing came", self.done.acknowledged, order.events);
-            };
-            self.take(&ack)?;
             while let Some(Some(ack)) = self.acks.next().now_or_never() {
                 self.take(&ack)?;
             }
-            if Instant::now() > order.deadline {
+            heard = Instant::now();
+            if heard > order.deadline {
                 bail!("publishing did not finish: {} of {} were acknowledged", self.done.acknowledged, order.events);
             }
         }
@@ -186,24 +213,38 @@ impl Publisher {
         Ok(self.done)
     }
 
+    /// Sends what may go now; returns when the next may go whether or not anything is acknowledged.
+    async fn fill(&mut self, order: &Order, began: Instant) -> anyhow::Result<Instant> {
+        let now = Instant::now();
+        while (self.sent_at.len() as u64) < order.events {
+            match order.pace {
+                Pace::Window(window, _) if self.in_flight() >= window => break,
+                Pace::Window(..) => self.send(frames::now()).await?,
+                Pace::Rate(rate) => {
+                    let due = began + Duration::from_secs_f64(self.sent_at.len() as f64 / rate);
+                    if due > now {
+                        return Ok(due.max(now + Duration::from_millis(1)));
+                    }
+                    // From when it was due: a publisher that is held up must not make the figures look better.
+                    self.send(frames::nanos_at(due.into_std())).await?;
+                }
+            }
+        }
+        Ok(now + SILENCE)
+    }
+
     fn in_flight(&self) -> usize {
         self.sent_at.len() - usize::try_from(self.done.acknowledged).unwrap_or(usize::MAX)
     }
 
-    async fn send(&mut self, repeats: Repeats) -> anyhow::Result<()> {
+    async fn send(&mut self, moment: u64) -> anyhow::Result<()> {
         let reply = format!("{}.{}", self.inbox, self.sent_at.len());
-        self.sent_at.push(frames::now());
-        let (client, subject, body) = (&self.client, self.subject.clone(), self.body.clone());
-        match repeats {
-            Repeats::Taken => client.publish_with_reply(subject, reply, body).await?,
-            Repeats::Found => {
-                let mut headers = HeaderMap::new();
-                let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-                headers.insert("Nats-Msg-Id", &*Uuid::new_v4().as_hyphenated().encode_lower(&mut id));
-                client.publish_with_reply_and_headers(subject, reply, headers, body).await?;
-            }
-        }
-        Ok(())
+        self.sent_at.push(moment);
+        let mut headers = HeaderMap::new();
+        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+        headers.insert("Nats-Msg-Id", &*Uuid::new_v4().as_hyphenated().encode_lower(&mut id));
+        let (subject, body) = (self.subject.clone(), self.body.clone());
+        Ok(self.client.publish_with_reply_and_headers(subject, reply, headers, body).await?)
     }
 
     fn take(&mut self, ack: &Message) -> anyhow::Result<()> {
