@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -165,7 +166,7 @@ pub async fn run(plan: Plan) -> Report {
         let share = plan.events / count + usize::from(index < plan.events % count);
         writers.spawn(write(storm.clone(), index, share));
     }
-    let leader_died = course(&storm, &cluster, &mut nodes).await;
+    let without_leader = course(&storm, &cluster, &mut nodes).await;
     while let Some(written) = writers.join_next().await {
         written.expect("a writer ends well");
     }
@@ -183,15 +184,16 @@ pub async fn run(plan: Plan) -> Report {
     storm.recorder.with(|history| history.verify());
     let (acked, sent) = storm.recorder.with(|history| (history.acked_count(), history.sent_count()));
     assert_eq!((acked, sent), (plan.events + 1, plan.events + 1));
-    let mut report = storm.log(|log| failover(log, leader_died));
+    let mut report = storm.log(|log| failover(log, &without_leader));
     (report.acked, report.took) = (acked, began.elapsed());
     assert!(report.queued > 0, "no outage met a publish");
     assert!(report.repeated > 0, "no kill met a publish under way");
     report
 }
 
-/// The faults, each when so much of the load is done. Returns when the stream's leader died.
-async fn course(storm: &Storm, cluster: &NatsCluster, nodes: &mut [Node]) -> Instant {
+/// The faults, each when so much of the load is done. Returns the time from the death of the stream's leader until what was
+/// published then was acknowledged.
+async fn course(storm: &Storm, cluster: &NatsCluster, nodes: &mut [Node]) -> Range<Instant> {
     let Plan { events, outage, tell, .. } = storm.plan;
     let part = |tenths: usize| events * tenths / 10;
     storm.release(part(1)).await;
@@ -208,6 +210,7 @@ async fn course(storm: &Storm, cluster: &NatsCluster, nodes: &mut [Node]) -> Ins
     let leader_died = Instant::now();
     cluster.kill(leader).await;
     storm.until_acked(part(5)).await;
+    let without_leader = leader_died..Instant::now();
     storm.release(part(6)).await;
     cluster.start_again(leader).await;
     cluster.wait_healthy().await;
@@ -236,7 +239,7 @@ async fn course(storm: &Storm, cluster: &NatsCluster, nodes: &mut [Node]) -> Ins
     nodes[2].pause();
     sleep(outage / 2).await;
     nodes[2].resume();
-    leader_died
+    without_leader
 }
 
 /// Publishes the last event; readers stop when they have it.
@@ -382,13 +385,13 @@ async fn read_from_the_beginning(node: &Node) -> Reading {
 }
 
 /// How long a dead leader was felt.
-fn failover(log: &mut Log, died: Instant) -> Report {
+fn failover(log: &mut Log, without_leader: &Range<Instant>) -> Report {
     let Log { acks, deliveries, queued, repeated } = log;
     let mut report = Report { queued: *queued, repeated: *repeated, ..Report::default() };
     acks.sort_unstable();
-    let after = acks.partition_point(|(at, _)| *at < died).max(1);
-    let soon = acks[after..].iter().take_while(|(at, _)| at.duration_since(died) < Duration::from_secs(30)).count();
-    let gap = acks[after - 1..after + soon].windows(2).max_by_key(|pair| pair[1].0.duration_since(pair[0].0));
+    let first = acks.partition_point(|(at, _)| *at < without_leader.start).max(1);
+    let after = acks.partition_point(|(at, _)| *at < without_leader.end);
+    let gap = acks[first - 1..after].windows(2).max_by_key(|pair| pair[1].0.duration_since(pair[0].0));
     if let Some([(last, _), (first, seq)]) = gap {
         report.election = first.duration_since(*last);
         let delivered = deliveries.iter().filter_map(|reader| Some(reader.range(seq..).next()?.1));
