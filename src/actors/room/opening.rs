@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The pause before the log is asked again doubles so often.
-const DOUBLINGS: u32 = 4;
+const DOUBLINGS: u32 = 2;
 
 /// What waits until the room has found its place.
 #[derive(Debug, Default)]

@@ -8,11 +8,11 @@ use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, timeout_at};
 use uuid::Uuid;
 
 use super::{
-    line::{ANSWER, AskError, Line},
+    line::{AGAIN, ANSWER, AskError, Line},
     names,
 };
 use crate::{
@@ -114,16 +114,23 @@ pub async fn get(
     let client = line.client();
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| lost(&error))?;
-    let body = request.to_string().into_bytes().into();
+    let body = Bytes::from(request.to_string().into_bytes());
     let api = format!("$JS.API.DIRECT.GET.{stream}");
     let mut forbidden = pin!(line.forbids(&api));
-    client.publish_with_reply(api.clone(), inbox, body).await.map_err(|error| lost(&error))?;
-    let mut batch = Batch::default();
+    let (mut batch, mut again, mut heard) = (Batch::default(), interval(AGAIN), Instant::now());
     loop {
         let answer = tokio::select! {
-            answer = line.unless_cut(timeout(ANSWER, answers.next())) => answer?,
+            biased;
+            answer = line.unless_cut(timeout_at(heard + ANSWER, answers.next())) => answer?,
             why = &mut forbidden => return Err(AskError::Away(why)),
+            // Should two answers come after all, the second reads as an early end of the first.
+            _ = again.tick(), if batch.messages.is_empty() => {
+                let asked = client.publish_with_reply(api.clone(), inbox.clone(), body.clone()).await;
+                asked.map_err(|error| lost(&error))?;
+                continue;
+            }
         };
+        heard = Instant::now();
         let Ok(Some(message)) = answer else {
             if batch.messages.is_empty() {
                 let why = line.complaint().unwrap_or_else(|| format!("no answer to {api} within {ANSWER:?}"));

@@ -12,13 +12,17 @@ use std::{
 
 use async_nats::{Client, ConnectOptions, Event, RequestErrorKind, ServerError, ServerInfo, connection::State};
 use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::interval};
 
 pub use credentials::{Credentials, with_user_of};
 
 /// How long an answer from the JetStream API may take.
 pub const ANSWER: Duration = Duration::from_secs(2);
+/// After which a question is sent once more: a stream without a leader drops it without a word, and the next leader, who may
+/// be there in a moment, has not heard it.
+pub const AGAIN: Duration = Duration::from_millis(400);
 /// How often the line is tried; two pings without an answer end it.
 const PING: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to connect.
@@ -176,9 +180,17 @@ impl Line {
         }
     }
 
-    /// Asks the JetStream API.
+    /// Asks the JetStream API; sends the question again until there is an answer, so it must be one that may be sent twice.
     pub async fn ask<T: DeserializeOwned>(&self, api: String, body: Vec<u8>) -> Result<T, AskError> {
-        let answer = self.request(format!("$JS.API.{api}"), body.into()).await?;
+        let (subject, body) = (format!("$JS.API.{api}"), Bytes::from(body));
+        let (mut asked, mut again) = (FuturesUnordered::new(), interval(AGAIN));
+        let answer = loop {
+            tokio::select! {
+                biased;
+                Some(answer) = asked.next() => break answer?,
+                _ = again.tick() => asked.push(self.request(subject.clone(), body.clone())),
+            }
+        };
         #[derive(Deserialize)]
         struct Refused {
             error: Option<ApiError>,
