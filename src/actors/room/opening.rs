@@ -21,8 +21,8 @@ use crate::{
     wire::outgoing::Instance,
 };
 
-/// The pause before the log is asked again doubles so often.
-const DOUBLINGS: u32 = 2;
+/// The longest pause before the log is asked again: somebody waits, and may have been told for as long as NATS was away.
+const LONGEST_RETRY: Duration = Duration::from_millis(400);
 
 /// What waits until the room has found its place.
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ impl Room {
         if opening.failures == 0 {
             tracing::warn!(tenant = %self.tenant, %error, "room cannot read the log yet; trying again");
         }
-        let pause: Duration = RETRY * (1 << opening.failures.min(DOUBLINGS));
+        let pause = (RETRY * opening.failures.saturating_add(1)).min(LONGEST_RETRY);
         opening.failures = opening.failures.saturating_add(1);
         ctx.run_later(pause, |room, ctx| room.begin(ctx));
         // It may stay like this until nobody wants it any more.
