@@ -9,6 +9,7 @@ use continuum::{
     },
     model::{Epoch, Position, TenantId},
 };
+use futures_util::StreamExt;
 use serde_json::json;
 
 use crate::{
@@ -346,4 +347,22 @@ async fn a_log_that_lost_what_it_had_acknowledged_ends_its_feeds() {
     in_time(async { while !matches!(feed.next().await, FeedItem::Ended) {} }).await;
     let feed = until("it is followed again", async || log.follow(&acme).await.ok()).await;
     assert_eq!(feed.after, kept);
+}
+
+#[tokio::test]
+async fn a_question_that_got_no_answer_is_asked_again() {
+    let server = NatsServer::start().await;
+    let (_, log) = open(usual(&server)).await;
+    let acme = tenant("acme");
+    let admin = Admin::connect(&server.url()).await;
+    let state = admin.stream_info("SYNC_STATE_0").await.expect("made")["config"].clone();
+    admin.delete_stream("SYNC_STATE_0").await;
+    let mut asked = admin.subscribe("$JS.API.DIRECT.GET.SYNC_STATE_0").await;
+    admin.round_trip().await;
+    let (page, ()) = tokio::join!(log.entities(&acme, None, ALL), async {
+        in_time(asked.next()).await.expect("a question");
+        drop(asked);
+        admin.create_stream(state).await;
+    });
+    assert_eq!(page.expect("answered in the end").entities, []);
 }

@@ -117,7 +117,8 @@ pub async fn get(
     let body = Bytes::from(request.to_string().into_bytes());
     let api = format!("$JS.API.DIRECT.GET.{stream}");
     let mut forbidden = pin!(line.forbids(&api));
-    let (mut batch, mut again, mut heard) = (Batch::default(), interval(AGAIN), Instant::now());
+    let (mut batch, mut again) = (Batch::default(), interval(AGAIN));
+    let (mut heard, mut nobody) = (Instant::now(), false);
     loop {
         let answer = tokio::select! {
             biased;
@@ -130,17 +131,22 @@ pub async fn get(
                 continue;
             }
         };
-        heard = Instant::now();
         let Ok(Some(message)) = answer else {
             if batch.messages.is_empty() {
-                let why = line.complaint().unwrap_or_else(|| format!("no answer to {api} within {ANSWER:?}"));
-                return Err(AskError::Away(why));
+                let silence =
+                    format!("{} {api} within {ANSWER:?}", if nobody { "nobody took" } else { "no answer to" });
+                return Err(AskError::Away(line.complaint().unwrap_or(silence)));
             }
             return Ok(batch); // it ended early
         };
+        // For a moment no replica listens: the stream is new, or its leader is. The question is asked again.
+        nobody = message.status == Some(StatusCode::NO_RESPONDERS);
+        if nobody {
+            continue;
+        }
+        heard = Instant::now();
         match message.status {
             None => {}
-            Some(StatusCode::NO_RESPONDERS) => return Err(AskError::Away(format!("nobody answers {api}"))),
             // The end, or nothing there.
             Some(status) if [204, 404].contains(&status.as_u16()) => return Ok(batch),
             Some(status) => {
