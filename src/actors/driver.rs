@@ -173,7 +173,9 @@ impl Driver {
             });
             match read {
                 Ok(0) => return Err(Farewell::Lost),
-                Ok(_) => self.run_actor(cx),
+                // A session that is over does nothing more, joining least of all: its instance may be back by now.
+                Ok(_) if open => self.run_actor(cx),
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Err(Farewell::Lost),
             }

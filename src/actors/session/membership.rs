@@ -78,6 +78,9 @@ impl Session {
                     Err(_) => return Err(Refusal::new(Code::Draining, "the node is going away")),
                 };
                 if let Some(newcomer) = newcomer.take() {
+                    if newcomer.link.is_over() {
+                        return Ok(());
+                    }
                     let outlet = outlet::Shared::for_tenant(&tenant, &entered, &directory, &context);
                     let key = outlet.admit(newcomer)?;
                     *membership.borrow_mut() =
