@@ -120,7 +120,7 @@ async fn a_cluster_goes_on_without_its_leader_and_takes_it_back() {
     let admin = Admin::connect(&cluster.urls()).await;
     admin.create_stream(stream("S", 3)).await;
     let first = cluster.leader_of("S").await;
-    assert_eq!(admin.publish("S.a", &[], "one").await, Ok(1));
+    assert_eq!(admin.put("S.a", "one").await, 1);
     assert_ne!(cluster.follower_of("S").await, first);
     cluster.kill(first).await;
     let second = cluster.leader_of("S").await;
