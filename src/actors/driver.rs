@@ -173,9 +173,7 @@ impl Driver {
             });
             match read {
                 Ok(0) => return Err(Farewell::Lost),
-                // A session that is over does nothing more, joining least of all: its instance may be back by now.
-                Ok(_) if open => self.run_actor(cx),
-                Ok(_) => {}
+                Ok(_) => self.run_actor(cx),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Err(Farewell::Lost),
             }
@@ -190,8 +188,12 @@ impl Driver {
         !self.input.is_consumed() || self.guard.as_ref().is_some_and(|guard| guard.frames() > self.link.handled())
     }
 
-    /// Lets the actor work, whatever the socket does.
+    /// Lets the actor work, whatever the socket does. A session that is over does nothing more, joining least of all: its
+    /// instance may be back by now.
     fn run_actor(&mut self, cx: &mut Context<'_>) {
+        if let State::Closing { .. } = self.state {
+            return;
+        }
         loop {
             match self.actor.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(frames))) => self.link.send(frames),
@@ -206,9 +208,7 @@ impl Driver {
 
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
         self.link.watch(cx);
-        if matches!(self.state, State::Open) {
-            self.run_actor(cx);
-        }
+        self.run_actor(cx);
         let read = self.read(cx);
         self.link.flush();
         if let Err(farewell) = read {

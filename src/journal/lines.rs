@@ -76,9 +76,7 @@ impl Desk {
             self.put(append, reply, Otherwise::SayFull);
         }
     }
-}
 
-impl Desk {
     /// The journal closes: whoever is still held is told so.
     pub fn dismiss_lines(&self) {
         for (_, line) in self.with_lines(|lines, _| std::mem::take(lines)) {

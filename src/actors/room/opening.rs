@@ -21,7 +21,7 @@ use crate::{
     wire::outgoing::Instance,
 };
 
-/// The longest pause before the log is asked again: somebody waits, and may have been told for as long as NATS was away.
+/// The longest pause before the log is asked again, however long it has been out of reach: somebody waits.
 const LONGEST_RETRY: Duration = Duration::from_millis(400);
 
 /// What waits until the room has found its place.

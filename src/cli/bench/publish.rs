@@ -27,9 +27,10 @@ const CPU_UNIT: f64 = 100_000.0;
 pub async fn compared(args: &PublishArgs) -> anyhow::Result<Report> {
     let PublishArgs { connections, in_flight: window, rate, events, size, rounds, .. } = *args;
     let target = args.common.target(&args.node.url)?;
-    let mut parameters = json!({"connections": connections, "in_flight": window, "events": events, "size": size});
-    if let Some(rate) = rate {
-        parameters["rate"] = json!(rate);
+    let mut parameters = json!({"connections": connections, "events": events, "size": size});
+    match rate {
+        Some(rate) => parameters["rate"] = json!(rate),
+        None => parameters["in_flight"] = json!(window),
     }
     if rounds > 1 {
         parameters["rounds"] = json!(rounds);

@@ -25,6 +25,8 @@ use super::{
 const STALL: Duration = Duration::from_millis(250);
 /// Without an ack for so long, the run is over.
 const SILENCE: Duration = Duration::from_secs(20);
+/// Nobody looks at the clock more often than this.
+const SOON: Duration = Duration::from_millis(1);
 /// Frames are added to the send buffer up to here.
 const MOST_UNSENT: usize = 256 * 1024;
 
@@ -35,6 +37,13 @@ pub enum Pace {
     Window(usize, Option<(Arc<Tally>, usize)>),
     /// So many a second, counted from when each was due.
     Rate(f64),
+}
+
+/// Whether an event is due of a publisher that sends so many a second: the moment that it counts from, else when to look
+/// again. It counts from when it was due: a publisher that is held up must not make the figures look better.
+pub fn due(start: Instant, rate: f64, number: u64, now: Instant) -> Result<u64, Instant> {
+    let due = start + Duration::from_secs_f64(number as f64 / rate);
+    if due > now { Err(due.max(now + SOON)) } else { Ok(frames::nanos_at(due.into_std())) }
 }
 
 /// What the frames look like.
@@ -169,14 +178,13 @@ impl Publisher {
 
     fn fill_by_rate(&mut self, start: Instant, rate: f64) -> Instant {
         let now = Instant::now();
-        loop {
-            let due = start + Duration::from_secs_f64(self.done.sent as f64 / rate);
-            if due > now || self.done.sent >= self.order.events || self.output.len() >= MOST_UNSENT {
-                return due.max(now + Duration::from_millis(1));
+        while self.done.sent < self.order.events && self.output.len() < MOST_UNSENT {
+            match due(start, rate, self.done.sent, now) {
+                Ok(moment) => self.put(moment),
+                Err(later) => return later,
             }
-            // From when it was due: a publisher that is held up must not make the figures look better.
-            self.put(frames::nanos_at(due.into_std()));
         }
+        now + SOON
     }
 
     fn put(&mut self, moment: u64) {

@@ -16,7 +16,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{crowd::histogram, frames, publisher::Pace};
+use super::{
+    crowd::histogram,
+    frames,
+    publisher::{Pace, due},
+};
 use crate::{
     backbone::{
         Subject,
@@ -220,14 +224,10 @@ impl Publisher {
             match order.pace {
                 Pace::Window(window, _) if self.in_flight() >= window => break,
                 Pace::Window(..) => self.send(frames::now()).await?,
-                Pace::Rate(rate) => {
-                    let due = began + Duration::from_secs_f64(self.sent_at.len() as f64 / rate);
-                    if due > now {
-                        return Ok(due.max(now + Duration::from_millis(1)));
-                    }
-                    // From when it was due: a publisher that is held up must not make the figures look better.
-                    self.send(frames::nanos_at(due.into_std())).await?;
-                }
+                Pace::Rate(rate) => match due(began, rate, self.sent_at.len() as u64, now) {
+                    Ok(moment) => self.send(moment).await?,
+                    Err(later) => return Ok(later),
+                },
             }
         }
         Ok(now + SILENCE)
