@@ -3,6 +3,7 @@
 
 pub mod deadlines;
 pub mod delivery;
+pub mod entity;
 pub mod filter;
 pub mod finding;
 pub mod gather;
@@ -14,6 +15,7 @@ pub mod record;
 pub mod resume;
 pub mod roster;
 pub mod tally;
+pub mod text;
 pub mod time;
 
 pub use ids::{
