@@ -8,6 +8,7 @@ pub mod filter;
 pub mod finding;
 pub mod gather;
 pub mod ids;
+pub mod lane;
 pub mod neighbours;
 pub mod peers;
 pub mod rate;

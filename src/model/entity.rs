@@ -410,3 +410,23 @@ impl Entity {
 pub fn decide(_head: &Entity, _operation: &Operation, _base: Base<'_>, _limits: Limits) -> Decision {
     Decision::Ahead
 }
+
+impl Entity {
+    /// Gives what was written as this record's its place.
+    pub fn settle(&mut self, position: Position) {
+        self.version = position;
+    }
+}
+
+impl Outcome {
+    /// Gives what was written as this record's its place.
+    pub fn settle(&mut self, position: Position) {
+        match self {
+            Self::Resolved { overwritten, .. } => {
+                overwritten.iter_mut().filter(|o| o.version == THIS).for_each(|o| o.version = position);
+            }
+            Self::Repeat(remembered) if remembered.version == THIS => remembered.version = position,
+            _ => {}
+        }
+    }
+}

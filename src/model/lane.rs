@@ -1,0 +1,389 @@
+//! The operations that wait for one entity: decided one after the other on its head, and written together as one record.
+//!
+//! Owns: that an operation is neither lost nor applied twice, however often its record is refused or its fate unknown;
+//! that what its sender is told rests on nothing but what the log holds. Must not know: who waits, which log it is.
+//!
+//! A lane does one thing at a time and is told how it ended. While a record is under way, what comes gathers and goes into
+//! the next one: a hot entity gets larger records, not more attempts.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use serde_json::Value;
+
+use super::{
+    Position,
+    entity::{Base, Decision, Entity, Limits, OpId, Operation, Outcome, Stamp, THIS},
+    text::TextOps,
+};
+
+/// How often a record is tried on a head that has moved, before its operations are given back.
+pub const TRIES: u32 = 8;
+/// Operations in one record.
+const TOGETHER: usize = 256;
+/// Operations that may wait for one entity.
+const WAITING: usize = 4096;
+
+/// An entity's operations. `J` is whatever the caller needs to answer one.
+#[derive(Debug)]
+pub struct Lane<J> {
+    /// The last state that is known to be in the log; `None` until it was read.
+    head: Option<Arc<Entity>>,
+    waiting: VecDeque<Waiting<J>>,
+    busy: Busy<J>,
+    /// One operation a record, because a larger one was refused for its size.
+    alone: bool,
+}
+
+#[derive(Debug)]
+struct Waiting<J> {
+    job: J,
+    operation: Operation,
+    tries: u32,
+    base: KnownBase,
+    /// Whether the head was read from the log since this operation came.
+    fresh: bool,
+}
+
+#[derive(Debug, Default)]
+enum KnownBase {
+    #[default]
+    NotAsked,
+    Known(Value),
+    Gone,
+}
+
+#[derive(Debug)]
+enum Busy<J> {
+    No,
+    Loading,
+    LoadingBase,
+    Appending(Box<Attempt<J>>),
+    Resting,
+}
+
+#[derive(Debug)]
+struct Attempt<J> {
+    next: Arc<Entity>,
+    base: Position,
+    decided: Vec<(Waiting<J>, Outcome)>,
+}
+
+/// What a lane wants done.
+#[derive(Debug)]
+pub enum Do<J> {
+    /// Read the entity's head where it is certain, then [`Lane::loaded`].
+    Load,
+    /// Read what stood at a version, then [`Lane::base_loaded`].
+    LoadBase(Position),
+    /// Append this on condition that the entity stands at `base`, then [`Lane::appended`] or [`Lane::refused`].
+    Append(Box<Draft>),
+    /// Wait a little, the longer the higher the number, then [`Lane::rested`].
+    Rest(u32),
+    /// Tell somebody what became of an operation.
+    Answer(J, Box<Operation>, Said),
+}
+
+/// A record to be.
+#[derive(Debug)]
+pub struct Draft {
+    /// The entity as it will stand.
+    pub next: Arc<Entity>,
+    /// As it stands; the record follows this version.
+    pub before: Arc<Entity>,
+    /// The edits of texts among the changes.
+    pub texts: Vec<(String, TextOps)>,
+    /// Who did what, in order.
+    pub parts: Vec<(OpId, Stamp)>,
+}
+
+/// What became of an operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// It was decided.
+    Decided {
+        /// How.
+        outcome: Outcome,
+        /// The entity's version now.
+        version: Position,
+        /// The version before, if this operation was part of a record that was appended now, with the content since.
+        made: Option<Made>,
+        /// What stands, where the sender has to know it: with a rollback or a conflict. `None`: it is not there.
+        current: Option<Value>,
+    },
+    /// The entity moved on each time; nothing was done.
+    Retry,
+    /// The version that it names lies beyond the entity's; nothing was done.
+    Ahead {
+        /// The entity's.
+        version: Position,
+    },
+    /// It could not be written.
+    Failed(Failure),
+}
+
+/// The record that an operation became part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The version before it.
+    pub base: Position,
+    /// Whether other operations are part of it too.
+    pub company: Company,
+}
+
+/// Whether a record holds one operation or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// One.
+    Alone,
+    /// Several.
+    Several,
+}
+
+/// Why nothing could be read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Too many operations wait for this entity, or too much waits for the log.
+    Busy,
+    /// The log cannot be reached; nothing was done.
+    Unavailable,
+    /// The log takes no more; nothing was done.
+    Full,
+    /// The entity with all that is kept beside it is larger than the log takes; nothing was done.
+    TooLarge,
+    /// It is not known whether it was done; the same operation id again is safe.
+    Unknown,
+}
+
+/// Why a record was not appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The entity stands at another version.
+    Conflict,
+    /// Nobody knows whether it was; the log has to be read.
+    Unknown,
+    /// For a reason that another head does not change.
+    Failed(Failure),
+}
+
+impl<J> Default for Lane<J> {
+    fn default() -> Self {
+        Self { head: None, waiting: VecDeque::new(), busy: Busy::No, alone: false }
+    }
+}
+
+impl<J> Lane<J> {
+    /// A lane whose head may be known; a head that is old costs one attempt, nothing else.
+    pub fn new(head: Option<Arc<Entity>>) -> Self {
+        Self { head, ..Self::default() }
+    }
+
+    /// Whether nothing is to be done any more.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && matches!(self.busy, Busy::No)
+    }
+
+    /// The head, if it is known.
+    pub fn into_head(self) -> Option<Arc<Entity>> {
+        self.head
+    }
+
+    /// The version that is known, if any.
+    pub fn version(&self) -> Option<Position> {
+        self.head.as_ref().map(|head| head.version)
+    }
+
+    /// Somebody wants something done.
+    ///
+    /// # Errors
+    ///
+    /// Too many wait already; the job comes back.
+    pub fn push(&mut self, job: J, operation: Operation) -> Result<(), (J, Operation)> {
+        if self.waiting.len() >= WAITING {
+            return Err((job, operation));
+        }
+        self.waiting.push_back(Waiting { job, operation, tries: 0, base: KnownBase::NotAsked, fresh: false });
+        Ok(())
+    }
+
+    /// The log has shown a later record of the entity.
+    pub fn seen(&mut self, entity: Arc<Entity>) {
+        if self.head.as_ref().is_none_or(|head| head.version < entity.version) {
+            self.head = Some(entity);
+        }
+    }
+
+    /// The head was read; or it could not be, and everybody who waits hears why.
+    pub fn loaded(&mut self, head: Result<Arc<Entity>, Failure>) -> Vec<Do<J>> {
+        self.busy = Busy::No;
+        match head {
+            Ok(entity) => {
+                self.waiting.iter_mut().for_each(|waiting| waiting.fresh = true);
+                // A feed may have brought a later one meanwhile.
+                self.seen(entity);
+                Vec::new()
+            }
+            Err(failure) => self.fail_all(failure),
+        }
+    }
+
+    /// What stood at the first operation's base was read: `None` if the log does not hold it any more.
+    pub fn base_loaded(&mut self, content: Result<Option<Value>, Failure>) -> Vec<Do<J>> {
+        self.busy = Busy::No;
+        match (content, self.waiting.front_mut()) {
+            (Ok(content), Some(first)) => {
+                first.base = content.map_or(KnownBase::Gone, KnownBase::Known);
+                Vec::new()
+            }
+            (Err(failure), Some(_)) => self.fail_all(failure),
+            (_, None) => Vec::new(),
+        }
+    }
+
+    /// The pause is over.
+    pub fn rested(&mut self) {
+        self.busy = Busy::No;
+    }
+
+    /// The record is in the log.
+    pub fn appended(&mut self, position: Position) -> Vec<Do<J>> {
+        let Busy::Appending(attempt) = std::mem::replace(&mut self.busy, Busy::No) else { return Vec::new() };
+        let Attempt { next, base, decided } = *attempt;
+        let mut next = Arc::unwrap_or_clone(next);
+        next.settle(position);
+        self.alone = false;
+        let company = if decided.len() > 1 { Company::Several } else { Company::Alone };
+        let answers = decided.into_iter().map(|(waiting, mut outcome)| {
+            outcome.settle(position);
+            answer(waiting, outcome, &next, Some(Made { base, company }))
+        });
+        let answers = answers.collect();
+        self.seen(Arc::new(next));
+        answers
+    }
+
+    /// The record is not in the log, or perhaps.
+    pub fn refused(&mut self, why: Refused) -> Vec<Do<J>> {
+        let Busy::Appending(attempt) = std::mem::replace(&mut self.busy, Busy::No) else { return Vec::new() };
+        let Attempt { base, decided, .. } = *attempt;
+        if why == Refused::Failed(Failure::TooLarge) && decided.len() > 1 {
+            self.alone = true;
+            self.put_back(decided);
+            return Vec::new();
+        }
+        let failure = match why {
+            Refused::Failed(failure) => {
+                let failed = |(waiting, _): (Waiting<J>, Outcome)| refuse(waiting, Said::Failed(failure));
+                return decided.into_iter().map(failed).collect();
+            }
+            Refused::Conflict => Said::Retry,
+            Refused::Unknown => Said::Failed(Failure::Unknown),
+        };
+        // The head that the record was made for stands no more, unless the feed has shown the one that does.
+        if self.version().is_none_or(|version| version <= base) {
+            self.head = None;
+        }
+        let (mut answers, mut again, mut tries) = (Vec::new(), Vec::new(), 0);
+        for (mut waiting, outcome) in decided {
+            waiting.tries += 1;
+            tries = tries.max(waiting.tries);
+            if waiting.tries >= TRIES {
+                answers.push(refuse(waiting, failure.clone()));
+            } else {
+                again.push((waiting, outcome));
+            }
+        }
+        self.put_back(again);
+        self.busy = Busy::Resting;
+        answers.push(Do::Rest(tries));
+        answers
+    }
+
+    fn put_back(&mut self, decided: Vec<(Waiting<J>, Outcome)>) {
+        for (waiting, _) in decided.into_iter().rev() {
+            self.waiting.push_front(waiting);
+        }
+    }
+
+    fn fail_all(&mut self, failure: Failure) -> Vec<Do<J>> {
+        self.waiting.drain(..).map(|waiting| refuse(waiting, Said::Failed(failure))).collect()
+    }
+
+    /// What is to be done now: any number of answers, then at most one thing that takes time.
+    pub fn step(&mut self, limits: Limits) -> Vec<Do<J>> {
+        let mut todo = Vec::new();
+        if !matches!(self.busy, Busy::No) || self.waiting.is_empty() {
+            return todo;
+        }
+        let Some(head) = self.head.clone() else {
+            self.busy = Busy::Loading;
+            todo.push(Do::Load);
+            return todo;
+        };
+        let base = head.version;
+        let mut draft = Draft { next: head.clone(), before: head.clone(), texts: Vec::new(), parts: Vec::new() };
+        let mut decided: Vec<(Waiting<J>, Outcome)> = Vec::new();
+        let most = if self.alone { 1 } else { TOGETHER };
+        while draft.parts.len() < most
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            match super::entity::decide(&draft.next, &waiting.operation, waiting.base.as_base(), limits) {
+                Decision::Append { next, outcome, texts } => {
+                    draft.next = Arc::new(*next);
+                    draft.texts.extend(texts);
+                    draft.parts.push((waiting.operation.id, waiting.operation.stamp.clone()));
+                    decided.push((waiting, outcome));
+                }
+                // What rests on a record that is not written yet is not told before it is.
+                Decision::Answer(outcome) if !draft.parts.is_empty() => decided.push((waiting, outcome)),
+                Decision::Answer(outcome) => todo.push(answer(waiting, outcome, &head, None)),
+                decision @ (Decision::NeedsBase | Decision::Ahead) if !draft.parts.is_empty() => {
+                    let _ = decision; // decided anew on the next record
+                    self.waiting.push_front(waiting);
+                    break;
+                }
+                Decision::NeedsBase => {
+                    todo.push(Do::LoadBase(waiting.operation.base.unwrap_or(base)));
+                    self.waiting.push_front(waiting);
+                    self.busy = Busy::LoadingBase;
+                    break;
+                }
+                Decision::Ahead if waiting.fresh => todo.push(refuse(waiting, Said::Ahead { version: base })),
+                Decision::Ahead => {
+                    self.waiting.push_front(waiting);
+                    self.busy = Busy::Loading;
+                    todo.push(Do::Load);
+                    break;
+                }
+            }
+        }
+        if !draft.parts.is_empty() {
+            self.busy = Busy::Appending(Box::new(Attempt { next: draft.next.clone(), base, decided }));
+            todo.push(Do::Append(Box::new(draft)));
+        }
+        todo
+    }
+}
+
+impl KnownBase {
+    fn as_base(&self) -> Base<'_> {
+        match self {
+            Self::NotAsked => Base::NotAsked,
+            Self::Known(content) => Base::Known(content),
+            Self::Gone => Base::Gone,
+        }
+    }
+}
+
+fn answer<J>(waiting: Waiting<J>, outcome: Outcome, entity: &Entity, made: Option<Made>) -> Do<J> {
+    let wants_current = matches!(outcome, Outcome::Pending(_) | Outcome::RolledBack(_));
+    let current = (wants_current && entity.is_there()).then(|| entity.data.clone());
+    let version = match &outcome {
+        Outcome::Repeat(remembered) if remembered.version != THIS => remembered.version,
+        _ => entity.version,
+    };
+    Do::Answer(waiting.job, Box::new(waiting.operation), Said::Decided { outcome, version, made, current })
+}
+
+fn refuse<J>(waiting: Waiting<J>, said: Said) -> Do<J> {
+    Do::Answer(waiting.job, Box::new(waiting.operation), said)
+}
