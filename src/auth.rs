@@ -2,20 +2,29 @@
 //!
 //! Owns: turning what a client presents into a [`Grant`]. Must not know: sockets, rooms.
 
-use crate::model::{InstanceId, TenantId};
+use std::sync::Arc;
 
-/// The right of one instance to join its tenant's room, to read it and to publish there.
+use crate::model::{InstanceId, TenantId, entity::Author};
+
+/// The right of one instance to join its tenant's room, to read it, to publish and to change entities there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     tenant: TenantId,
-    instance: InstanceId,
+    author: Author,
 }
 
 impl Grant {
     /// `auth.mode = none`: clients are who they say they are. The configuration lets this mode bind loopback only,
     /// unless told otherwise.
     pub fn unauthenticated(tenant: TenantId, instance: InstanceId) -> Self {
-        Self { tenant, instance }
+        Self { tenant, author: Author { instance, user: None, name: None } }
+    }
+
+    /// The same for an instance that acts for a user.
+    pub fn acting_for(mut self, user: Option<Arc<str>>, name: Option<Arc<str>>) -> Self {
+        self.author.user = user;
+        self.author.name = name;
+        self
     }
 
     /// The tenant whose room it opens.
@@ -25,6 +34,11 @@ impl Grant {
 
     /// The instance it speaks for.
     pub fn instance(&self) -> &InstanceId {
-        &self.instance
+        &self.author.instance
+    }
+
+    /// Who changes what it changes.
+    pub fn author(&self) -> &Author {
+        &self.author
     }
 }

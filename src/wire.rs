@@ -2,15 +2,20 @@
 //!
 //! Owns: the envelopes, the codes, the encoded frames. Must not know: sessions, rooms, the backbone.
 
+pub mod answer;
 pub mod batch;
 pub mod codes;
+pub mod entity;
 pub mod frame;
 pub mod guard;
 pub mod incoming;
+pub mod message;
+pub mod operation;
 pub mod outgoing;
 pub mod peer;
 pub mod preview;
 pub mod record;
 
-pub use batch::{Batch, Variant};
+pub use batch::Batch;
 pub use codes::{Close, Code, Refusal};
+pub use message::{Deltas, Envelope, Variant, View};

@@ -44,6 +44,7 @@ use crate::{
     model::{
         Epoch, Position, TenantId, gather,
         neighbours::Neighbours,
+        record::About,
         roster::{Farewell, Roster},
         tally::Tally,
     },
@@ -229,8 +230,11 @@ fn read_records(tenant: &TenantId, mut prev: Position, stored: Vec<Stored>, dama
 pub fn read_record(tenant: &TenantId, prev: Position, stored: &Stored) -> Result<Record, DamagedRecord> {
     let record = Record::read(tenant, stored.position, prev, stored.body.clone())?;
     match &stored.subject {
-        Subject::Event(event_type) if *event_type != record.meta.event_type => Err(DamagedRecord::Foreign),
-        Subject::Event(_) | Subject::Entity(_) => Ok(record),
+        Subject::Event(event_type) if record.meta.about == About::Event && *event_type == record.meta.event_type => {
+            Ok(record)
+        }
+        Subject::Entity(_) if record.meta.about == About::Entity => Ok(record),
+        Subject::Event(_) | Subject::Entity(_) => Err(DamagedRecord::Foreign),
     }
 }
 

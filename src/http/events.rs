@@ -26,7 +26,7 @@ use crate::{
     backbone::{Answer, Append, AppendError, Appended, Outcome, ReadBudget},
     model::{Epoch, EventId, Position, TenantId},
     wire::{
-        Batch, Code, Refusal,
+        Batch, Code, Refusal, View,
         incoming::{self, Shape},
         outgoing::{ErrorReport, EventIdText, ResyncReport, place, place_of},
     },
@@ -231,7 +231,7 @@ fn history_page(
         if index > 0 {
             body.push(b',');
         }
-        body.extend(batch.iter().flat_map(|batch| batch.json(index)));
+        body.extend(batch.iter().flat_map(|batch| batch.json(index, None, View::Outside)));
     }
     let cursor = match metas.last() {
         Some(last) if last.position == reached => place_of(epoch, reached, last.id),

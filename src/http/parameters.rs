@@ -9,7 +9,7 @@ use crate::{
     },
     auth::Grant,
     model::{IdError, TenantId, filter::TypeFilter, resume::Since},
-    wire::{Code, Refusal, Variant},
+    wire::{Code, Envelope, Refusal, Variant},
 };
 
 /// Greatest number of capabilities, and of bytes in each.
@@ -69,7 +69,7 @@ pub(super) fn session_request(query: &str) -> Result<Request, Refusal> {
         grant: Grant::unauthenticated(tenant, instance),
         since: parameters.since("since")?,
         requested: parameters.get("since").unwrap_or_default().to_owned(),
-        options: Options { filter, echo, variant: Variant { preview } },
+        options: Options { filter, echo, variant: Variant { preview, ..Variant::whole(Envelope::Sync) } },
         capabilities: capabilities(parameters.get("capabilities").unwrap_or_default())?,
     })
 }

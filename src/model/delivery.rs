@@ -156,8 +156,10 @@ mod tests {
                     position: Position(prev + 2),
                     prev: Position(prev),
                     id: EventId(uuid::Uuid::nil()),
-                    sender: sender.parse().expect("instance"),
+                    sender: Some(sender.parse().expect("instance")),
                     event_type: "note".parse().expect("type"),
+                    about: crate::model::record::About::Event,
+                    private: None,
                 };
                 prev += 2;
                 meta
@@ -172,7 +174,12 @@ mod tests {
         acks: &mut HeldAcks<&'static str>,
     ) -> Vec<Step<&'static str>> {
         let mut steps = Vec::new();
-        reader.pass(run, |meta| meta.sender.as_str() != me, acks, |step| steps.push(step));
+        reader.pass(
+            run,
+            |meta| meta.sender.as_ref().is_some_and(|sender| sender.as_str() != me),
+            acks,
+            |step| steps.push(step),
+        );
         steps
     }
 

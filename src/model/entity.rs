@@ -3,7 +3,9 @@
 //! Owns: the rules of conflicts. Everything here is a decision over values: which log the entity stands in, who waits for
 //! the outcome and how it is written down are others' business.
 
+mod audience;
 mod clocks;
+mod delta;
 mod recent;
 mod texts;
 
@@ -13,7 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use self::{clocks::Clocks, recent::Recent, texts::TextField};
+pub use self::{
+    audience::{Audience, Owner},
+    clocks::Clocks,
+    delta::Delta,
+    recent::Recent,
+    texts::TextField,
+};
 use super::{InstanceId, Position, Timestamp};
 
 /// Stands for the place of the record that is being made: a record cannot hold its own position before it is appended.
@@ -107,6 +115,8 @@ pub enum Action {
     Create(Change),
     /// Changes it.
     Update(Change),
+    /// Makes it if it is not there, else changes it.
+    Put(Change),
     /// Deletes it; a tombstone stays.
     Delete,
     /// Undoes the deletion.

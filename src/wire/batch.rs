@@ -7,23 +7,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use bytes::{Bytes, BytesMut};
 
 use super::{
     frame::{header_len, put_text_header},
-    preview,
+    message::{self, Envelope, Variant, View},
     record::Record,
 };
 use crate::model::{Position, RecordMeta};
-
-/// In which form a session receives records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Variant {
-    /// Greatest length of strings in `data`, in characters; `None` for the whole.
-    pub preview: Option<u32>,
-}
 
 /// The frames of a batch in one variant: one buffer, one end per record.
 #[derive(Debug)]
@@ -51,7 +42,9 @@ pub struct Batch {
     metas: Vec<RecordMeta>,
     bodies: Vec<Bytes>,
     body_bytes: usize,
-    encoded: Mutex<Vec<(Variant, Arc<Encoded>)>>,
+    /// Whether some of them are not for everybody as they are.
+    is_private: bool,
+    encoded: Mutex<Vec<((Variant, View), Arc<Encoded>)>>,
 }
 
 impl Batch {
@@ -76,7 +69,8 @@ impl Batch {
 
     fn of(metas: Vec<RecordMeta>, bodies: Vec<Bytes>) -> Self {
         let body_bytes = bodies.iter().map(Bytes::len).sum();
-        Self { metas, bodies, body_bytes, encoded: Mutex::default() }
+        let is_private = metas.iter().any(|meta| meta.private.is_some());
+        Self { metas, bodies, body_bytes, is_private, encoded: Mutex::default() }
     }
 
     /// The records' heads.
@@ -99,80 +93,61 @@ impl Batch {
         self.body_bytes
     }
 
+    /// Whether some of the records are not for everybody as they are.
+    pub fn is_private(&self) -> bool {
+        self.is_private
+    }
+
     /// One record as one JSON object, for HTTP.
-    pub fn json(&self, index: usize) -> Vec<u8> {
+    pub fn json(&self, index: usize, preview: Option<u32>, view: View) -> Vec<u8> {
         let (meta, body) = (&self.metas[index], &self.bodies[index]);
-        let mut out = Vec::with_capacity(body.len() + 48);
-        out.extend_from_slice(splice(meta).as_bytes());
-        out.extend_from_slice(&body[1..]);
-        out
+        let mut out = BytesMut::with_capacity(body.len() + 64);
+        message::put(&mut out, meta, body, Variant { preview, ..Variant::whole(Envelope::Sync) }, view);
+        out.into()
     }
 
     /// The frames in a variant; made now if nobody needed them before.
-    pub fn encoded(&self, variant: Variant) -> Arc<Encoded> {
+    pub fn encoded(&self, variant: Variant, view: View) -> Arc<Encoded> {
+        let form = (variant, if self.is_private { view } else { View::Inside });
         // Held while encoding: whoever needs the same frames at the same moment waits instead of making them too.
         let mut made = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, encoded)) = made.iter().find(|(known, _)| *known == variant) {
+        if let Some((_, encoded)) = made.iter().find(|(known, _)| *known == form) {
             return encoded.clone();
         }
-        let encoded = Arc::new(self.encode(variant));
-        made.push((variant, encoded.clone()));
+        let encoded = Arc::new(self.encode(form));
+        made.push((form, encoded.clone()));
         encoded
     }
 
-    fn encode(&self, variant: Variant) -> Encoded {
+    fn encode(&self, (variant, view): (Variant, View)) -> Encoded {
         let mut out = BytesMut::with_capacity(self.body_bytes + 64 * self.metas.len());
         let mut ends = Vec::with_capacity(self.metas.len());
+        let mut message = BytesMut::new();
         for (meta, body) in self.metas.iter().zip(&self.bodies) {
-            let cut = variant.preview.and_then(|limit| cut_body(body, limit));
-            let body = cut.as_ref().unwrap_or(body);
-            let head = splice(meta);
-            let payload = head.len() + body.len() - 1;
-            out.reserve(header_len(payload) + payload);
-            put_text_header(&mut out, payload);
-            out.extend_from_slice(head.as_bytes());
-            out.extend_from_slice(&body[1..]);
+            if let Some(head) = message::splice(meta, variant) {
+                let payload = head.len() + body.len() - 1;
+                out.reserve(header_len(payload) + payload);
+                put_text_header(&mut out, payload);
+                out.extend_from_slice(head.as_bytes());
+                out.extend_from_slice(&body[1..]);
+                ends.push(out.len() as u32);
+                continue;
+            }
+            message.clear();
+            message::put(&mut message, meta, body, variant, view);
+            out.reserve(header_len(message.len()) + message.len());
+            put_text_header(&mut out, message.len());
+            out.extend_from_slice(&message);
             ends.push(out.len() as u32);
         }
         Encoded { bytes: out.freeze(), ends }
     }
 }
 
-/// What goes in place of a stored body's opening brace.
-fn splice(meta: &RecordMeta) -> String {
-    format!("{{\"seq\":{},\"prev\":{},", meta.position, meta.prev)
-}
-
-/// A stored body with the long strings of `data` cut; `None` if nothing is too long.
-fn cut_body(body: &Bytes, limit: u32) -> Option<Bytes> {
-    #[derive(Deserialize)]
-    struct Data<'a> {
-        #[serde(borrow)]
-        data: &'a RawValue,
-    }
-    let raw = serde_json::from_slice::<Data<'_>>(body).ok()?.data.get();
-    if raw.len() <= limit as usize {
-        return None;
-    }
-    let mut value: Value = serde_json::from_str(raw).ok()?;
-    let truncated = preview::cut(&mut value, limit as usize);
-    if truncated.is_empty() {
-        return None;
-    }
-    // `data` is the stored form's last field, so everything before it stays as it is.
-    let head = &body[..body.len() - 1 - raw.len()];
-    let mut out = BytesMut::with_capacity(head.len() + limit as usize * 4);
-    out.extend_from_slice(head);
-    // Writing JSON into memory cannot fail.
-    let _ = serde_json::to_writer((&mut out).writer(), &value);
-    out.extend_from_slice(b",\"truncated\":");
-    let _ = serde_json::to_writer((&mut out).writer(), &truncated);
-    out.put_u8(b'}');
-    Some(out.freeze())
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, value::RawValue};
+
     use super::*;
     use crate::{
         model::{EventId, TenantId, Timestamp},
@@ -208,18 +183,19 @@ mod tests {
     #[test]
     fn frames_hold_position_and_content() {
         let batch = Batch::new(vec![record(4, "{\"n\":1}"), record(5, "[2]")]).expect("batch");
-        let encoded = batch.encoded(Variant { preview: None });
+        let encoded = batch.encoded(Variant::whole(Envelope::Sync), View::Inside);
         let frames = payloads(encoded.all());
         assert_eq!((&frames[0]["seq"], &frames[0]["prev"], &frames[0]["data"]["n"]), (&4.into(), &3.into(), &1.into()));
         assert_eq!(payloads(&encoded.slice(1..2)), frames[1..]);
-        assert_eq!(serde_json::from_slice::<Value>(&batch.json(1)).expect("json"), frames[1]);
-        assert!(Arc::ptr_eq(&encoded, &batch.encoded(Variant { preview: None })), "encoded once");
+        assert_eq!(serde_json::from_slice::<Value>(&batch.json(1, None, View::Inside)).expect("json"), frames[1]);
+        assert!(Arc::ptr_eq(&encoded, &batch.encoded(Variant::whole(Envelope::Sync), View::Inside)), "encoded once");
     }
 
     #[test]
     fn a_preview_cuts_and_says_where() {
         let batch = Batch::new(vec![record(4, r#"{"text":"abcdefgh","short":"a"}"#), record(5, "1")]).expect("batch");
-        let frames = payloads(batch.encoded(Variant { preview: Some(3) }).all());
+        let frames =
+            payloads(batch.encoded(Variant { preview: Some(3), ..Variant::whole(Envelope::Sync) }, View::Inside).all());
         assert_eq!(frames[0]["data"]["text"], "abc");
         assert_eq!(frames[0]["truncated"], serde_json::json!(["/text"]));
         assert_eq!(frames[1].get("truncated"), None);

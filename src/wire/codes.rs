@@ -1,6 +1,6 @@
 //! The stable codes: errors (the same on sockets and over HTTP) and WebSocket close codes. `docs/protocol.md` lists them.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::model::{EventId, IdError};
 
@@ -25,6 +25,10 @@ pub enum Code {
     InvalidEventId,
     /// Another parameter is wrong.
     InvalidParameter,
+    /// The entity's type or id is not one.
+    InvalidEntity,
+    /// An operation makes no sense.
+    InvalidOperation,
     /// The message claims to be somebody else's.
     IdentityMismatch,
     /// The browser's origin is not allowed.
@@ -71,6 +75,8 @@ impl Code {
         Self::ReservedType,
         Self::InvalidEventId,
         Self::InvalidParameter,
+        Self::InvalidEntity,
+        Self::InvalidOperation,
         Self::IdentityMismatch,
         Self::OriginRefused,
         Self::TooLarge,
@@ -110,6 +116,8 @@ impl Code {
             Self::ReservedType => ("reserved_type", 400),
             Self::InvalidEventId => ("invalid_event_id", 400),
             Self::InvalidParameter => ("invalid_parameter", 400),
+            Self::InvalidEntity => ("invalid_entity", 400),
+            Self::InvalidOperation => ("invalid_operation", 400),
             Self::IdentityMismatch => ("identity_mismatch", 403),
             Self::OriginRefused => ("origin_refused", 403),
             Self::TooLarge => ("too_large", 413),
@@ -139,6 +147,8 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// The publish it is about, when known.
     pub event_id: Option<EventId>,
+    /// The message or operation it is about, as its sender named it.
+    pub reference: Option<Arc<str>>,
     /// Set when waiting helps.
     pub retry_after: Option<Duration>,
     /// Set when the node's log says more under this id.
@@ -148,7 +158,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without further particulars.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), event_id: None, retry_after: None, error_id: None }
+        Self { code, message: message.into(), event_id: None, reference: None, retry_after: None, error_id: None }
     }
 
     /// A name was refused.
@@ -159,6 +169,12 @@ impl Refusal {
     /// Names the publish it is about.
     pub fn about(mut self, id: EventId) -> Self {
         self.event_id = Some(id);
+        self
+    }
+
+    /// Names the message or operation it is about.
+    pub fn concerning(mut self, reference: Arc<str>) -> Self {
+        self.reference = Some(reference);
         self
     }
 

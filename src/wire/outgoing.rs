@@ -336,6 +336,8 @@ pub struct ErrorReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<EventIdText>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_id: Option<uuid::Uuid>,
@@ -348,6 +350,7 @@ impl<'a> ErrorReport<'a> {
             code: refusal.code.word(),
             message: &refusal.message,
             event_id: refusal.event_id.map(EventIdText),
+            id: refusal.reference.as_deref(),
             retry_after_ms: refusal.retry_after.map(|wait| wait.as_millis() as u64),
             error_id: refusal.error_id,
         }

@@ -3,13 +3,17 @@
 //! It starts with `{"event_type":`, so a frame for `/ws/sync` is made by splicing the position in behind the brace and
 //! `data` is never parsed on its way.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::{EventId, EventType, InstanceId, Position, RecordMeta, TenantId, Timestamp, tally::Counted};
+use crate::model::{
+    EventId, EventType, InstanceId, Position, RecordMeta, TenantId, Timestamp,
+    record::{About, Private},
+    tally::Counted,
+};
 
 /// What a publisher sends, parsed and checked.
 #[derive(Clone, Debug)]
@@ -46,7 +50,7 @@ impl Publish {
     }
 }
 
-fn put_json_string(out: &mut BytesMut, text: &str) {
+pub(super) fn put_json_string(out: &mut BytesMut, text: &str) {
     // Writing a string into memory cannot fail.
     let _ = serde_json::to_writer(out.writer(), text);
 }
@@ -62,8 +66,17 @@ struct StoredEnvelope<'a> {
     tenant_id: Cow<'a, str>,
     #[serde(borrow)]
     instance_id: Cow<'a, str>,
+    #[serde(default)]
+    entity: Option<Sight>,
     #[serde(borrow)]
     data: &'a RawValue,
+}
+
+/// What of an entity's change decides who sees it.
+#[derive(Debug, Deserialize)]
+struct Sight {
+    #[serde(default)]
+    private: Option<Private>,
 }
 
 /// A record with its content.
@@ -103,8 +116,14 @@ impl Record {
             position,
             prev,
             id: envelope.event_id.parse().map_err(|error| malformed(&error))?,
-            sender: envelope.instance_id.parse().map_err(|error| malformed(&error))?,
+            sender: match &*envelope.instance_id {
+                // Only where several have written together.
+                "" if envelope.entity.is_some() => None,
+                sender => Some(sender.parse().map_err(|error| malformed(&error))?),
+            },
             event_type: envelope.event_type.parse().map_err(|error| malformed(&error))?,
+            about: if envelope.entity.is_some() { About::Entity } else { About::Event },
+            private: envelope.entity.and_then(|sight| sight.private).map(Arc::new),
         };
         let counted = counted(&meta.event_type, envelope.data);
         Ok(Self { meta, body, counted })
@@ -147,7 +166,7 @@ mod tests {
         let data = r#"{ "b":1e400 ,"a":"\u00e9\ud83c\udf17" }"#;
         let body = publish("memory_added", data).to_body(&tenant, &instance, Timestamp(0));
         let record = Record::read(&tenant, Position(9), Position(4), body.clone()).expect("record");
-        assert_eq!((record.meta.sender, record.counted), (instance, Counted::Message));
+        assert_eq!((record.meta.sender, record.counted), (Some(instance), Counted::Message));
         assert!(body.ends_with(format!("\"data\":{data}}}").as_bytes()));
         let other = "other".parse().expect("tenant");
         assert_eq!(Record::read(&other, Position(9), Position(4), body).err(), Some(DamagedRecord::Foreign));

@@ -23,7 +23,7 @@ use crate::{
         delivery::{HeldAcks, Reader},
         resume::Since,
     },
-    wire::{Batch, Code, Refusal, Variant, frame, outgoing::Voice},
+    wire::{Batch, Code, Refusal, Variant, View, frame, outgoing::Voice},
 };
 
 /// The members and what is done to them.
@@ -61,7 +61,7 @@ impl Core {
 
     /// Takes a newcomer in, unless its form would be one too many: every form is encoded and kept by itself.
     pub(super) fn admit(&mut self, newcomer: Newcomer) -> Result<usize, Refusal> {
-        let Newcomer { serial, session, link, instance, presence, options, since, requested } = newcomer;
+        let Newcomer { serial, session, link, instance, owner, presence, options, since, requested } = newcomer;
         let limit = self.context.config.rooms.variants;
         if self.variants.len() >= limit && !self.variants.contains_key(&options.variant) {
             let message = format!("this room has its {limit} different values of 'preview'; use one of them or none");
@@ -73,6 +73,7 @@ impl Core {
             session,
             link,
             instance: instance.clone(),
+            owner,
             presence,
             options,
             wish: Some(Box::new(Wish { since, requested })),
@@ -212,11 +213,12 @@ impl Core {
     fn deliver(&mut self, run: &[Arc<Batch>]) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
         for meta in run.iter().flat_map(|batch| batch.metas()) {
-            if let Some(slot) = self.by_instance.get(&meta.sender) {
+            if let Some(slot) = meta.sender.as_ref().and_then(|sender| self.by_instance.get(sender)) {
                 self.members[*slot].own = meta.position;
             }
         }
         let records: usize = run.iter().map(|batch| batch.metas().len()).sum();
+        let is_private = run.iter().any(|batch| batch.is_private());
         let now = self.context.now();
         let epoch = self.epoch;
         let mut frames: Vec<(Variant, Bytes)> = Vec::new();
@@ -225,7 +227,7 @@ impl Core {
             if member.phase != Phase::Live {
                 continue;
             }
-            let takes_whole = member.takes_everything(first.metas());
+            let takes_whole = !is_private && member.takes_everything(first.metas());
             if !takes_whole && member.reader.passed >= last.last() {
                 continue;
             }
@@ -352,9 +354,9 @@ impl Core {
 fn frames_of<'a>(run: &[Arc<Batch>], variant: Variant, known: &'a mut Vec<(Variant, Bytes)>) -> &'a Bytes {
     let index = known.iter().position(|(of, _)| *of == variant).unwrap_or_else(|| {
         let frames = match run {
-            [one] => one.encoded(variant).all().clone(),
+            [one] => one.encoded(variant, View::Inside).all().clone(),
             many => {
-                let parts: Vec<_> = many.iter().map(|batch| batch.encoded(variant)).collect();
+                let parts: Vec<_> = many.iter().map(|batch| batch.encoded(variant, View::Inside)).collect();
                 let mut joined = BytesMut::with_capacity(parts.iter().map(|part| part.all().len()).sum());
                 parts.iter().for_each(|part| joined.extend_from_slice(part.all()));
                 joined.freeze()

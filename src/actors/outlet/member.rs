@@ -11,12 +11,13 @@ use crate::{
     model::{
         EventId, InstanceId, Position, RecordMeta,
         delivery::{HeldAcks, Reader, Step},
+        entity::Owner,
         filter::TypeFilter,
         resume::Since,
         roster::Presence,
     },
     wire::{
-        Batch, Close, Refusal, Variant,
+        Batch, Close, Refusal, Variant, View,
         outgoing::{Duplicate, Voice},
     },
 };
@@ -52,6 +53,8 @@ pub struct Newcomer {
     pub link: Rc<Link>,
     /// Who it is.
     pub instance: InstanceId,
+    /// Whose private things it may see.
+    pub owner: Owner,
     /// What the others see.
     pub presence: Presence,
     /// What it asked for.
@@ -88,6 +91,7 @@ pub(super) struct Member {
     pub(super) session: Uuid,
     pub(super) link: Rc<Link>,
     pub(super) instance: InstanceId,
+    pub(super) owner: Owner,
     pub(super) presence: Presence,
     pub(super) options: Options,
     pub(super) wish: Option<Box<Wish>>,
@@ -109,16 +113,27 @@ impl Member {
 
     /// Sends what is for this member of a batch; returns the number of records.
     pub(super) fn pass(&mut self, batch: &Batch, voice: Voice<'_>) -> u64 {
-        let encoded = batch.encoded(self.options.variant);
-        let (link, options, instance) = (&self.link, &self.options, &self.instance);
+        let (link, options, instance, owner) = (&self.link, &self.options, &self.instance, &self.owner);
+        let view = |meta: &RecordMeta| match &meta.private {
+            Some(private) if private.owner != *owner => View::Outside,
+            _ => View::Inside,
+        };
         let wants = |meta: &RecordMeta| {
-            options.filter.admits(&meta.event_type) && (options.echo == Echo::On || meta.sender != *instance)
+            options.filter.admits(&meta.event_type)
+                && (options.echo == Echo::On || meta.sender.as_ref() != Some(instance))
+                && (view(meta) == View::Inside
+                    || meta.private.as_ref().is_some_and(|private| private.outside.is_some()))
         };
         let mut sent = 0;
         self.reader.pass(batch.metas(), wants, &mut self.acks, |step| match step {
             Step::Records(range) => {
                 sent += range.len() as u64;
-                link.send(encoded.slice(range));
+                let mut from = range.start;
+                for run in batch.metas()[range].chunk_by(|a, b| view(a) == view(b)) {
+                    let to = from + run.len();
+                    link.send(batch.encoded(options.variant, view(&run[0])).slice(from..to));
+                    from = to;
+                }
             }
             Step::Advance { from, to } => link.send(voice.advance(from, to)),
             Step::Ack(ack) => link.send_soon(ack),

@@ -63,6 +63,7 @@ impl Session {
             session: self.id,
             link: self.link.clone(),
             instance: instance.clone(),
+            owner: grant.author().owner(),
             presence: presence.clone(),
             options,
             since: since.clone(),

@@ -1,0 +1,228 @@
+//! An entity's record: its stored form, and the messages that it becomes.
+//!
+//! The stored form is a record like any other (`wire::record`) with two more fields before `data`: `entity` says what was
+//! changed, by whom and how, `state` what the rules need to know. `data` is the entity's whole content, so the last record
+//! of an entity is the entity.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::record::{DamagedRecord, put_json_string};
+use crate::model::{
+    EntityKey, EventId, EventType, InstanceId, Position, TenantId, Timestamp,
+    entity::{AlternativeKind, Audience, Author, Delta, Entity, OpId, Stamp, State},
+    lane::Draft,
+    record::{Happened, Private},
+};
+
+/// What a record says of the entity.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct About<'a> {
+    #[serde(rename = "type", borrow)]
+    pub kind: Cow<'a, str>,
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    pub happened: Happened,
+    /// The version that it follows.
+    pub base: u64,
+    /// Whether only one may see it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<Private>,
+    pub parts: Vec<Part>,
+    /// The fields that go into messages: `text`, and `changes` or `ops`.
+    #[serde(borrow)]
+    pub delta: &'a RawValue,
+}
+
+/// One operation in a record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub op: OpId,
+    #[serde(flatten)]
+    pub by: Author,
+    pub at: Timestamp,
+}
+
+/// What a stored entity is made of.
+#[derive(Debug, Deserialize)]
+struct StoredEntity<'a> {
+    #[serde(borrow)]
+    tenant_id: Cow<'a, str>,
+    #[serde(borrow)]
+    entity: About<'a>,
+    #[serde(borrow)]
+    state: &'a RawValue,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// A record to append.
+#[derive(Clone, Debug)]
+pub struct EntityBody {
+    /// The stored form.
+    pub body: Bytes,
+    /// The record's id.
+    pub id: EventId,
+    /// What the senders of its operations are told of the change: the fields of a delta, as one JSON object.
+    pub delta: Arc<RawValue>,
+}
+
+/// Writes a record.
+pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp) -> EntityBody {
+    let (before, next) = (&draft.before, &draft.next);
+    let happened = happened(before, next);
+    let delta = Delta::between(before.is_there().then_some(&before.data), &next.data, &draft.texts);
+    let delta: Arc<RawValue> = raw(&DeltaFields::of(&delta)).into();
+    let id = match &draft.parts[..] {
+        [(op, _)] => EventId(op.0),
+        _ => EventId(uuid::Uuid::new_v4()),
+    };
+    let private = private(key, happened, before, next);
+    let about = About {
+        kind: (&*key.kind).into(),
+        id: (&*key.id).into(),
+        happened,
+        base: before.version.0,
+        private,
+        parts: draft.parts.iter().map(|(op, Stamp { by, at })| Part { op: *op, by: by.clone(), at: *at }).collect(),
+        delta: &delta,
+    };
+    let data = raw(&next.data);
+    let state = raw(&next.state);
+    let mut out = BytesMut::with_capacity(data.get().len() + state.get().len() + delta.get().len() + 512);
+    out.extend_from_slice(b"{\"event_type\":\"");
+    out.extend_from_slice(event_type(&key.kind, happened).as_bytes());
+    out.extend_from_slice(b"\",\"event_id\":\"");
+    out.extend_from_slice(id.0.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+    out.extend_from_slice(b"\",\"tenant_id\":\"");
+    out.extend_from_slice(tenant.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"timestamp\":\"");
+    out.extend_from_slice(now.to_string().as_bytes());
+    out.extend_from_slice(b"\",\"instance_id\":");
+    put_json_string(&mut out, sender(&draft.parts).map_or("", InstanceId::as_str));
+    out.extend_from_slice(b",\"entity\":");
+    // Writing JSON into memory cannot fail.
+    let _ = serde_json::to_writer((&mut out).writer(), &about);
+    out.extend_from_slice(b",\"state\":");
+    out.extend_from_slice(state.get().as_bytes());
+    out.extend_from_slice(b",\"data\":");
+    out.extend_from_slice(data.get().as_bytes());
+    out.put_u8(b'}');
+    EntityBody { body: out.freeze(), id, delta }
+}
+
+/// The delta's fields as they stand in a message.
+#[derive(Serialize)]
+struct DeltaFields<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    text: Vec<TextField<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<&'a serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ops: Option<&'a json_patch::Patch>,
+}
+
+#[derive(Serialize)]
+struct TextField<'a> {
+    path: &'a str,
+    ops: &'a crate::model::text::TextOps,
+}
+
+impl<'a> DeltaFields<'a> {
+    fn of(delta: &'a Delta) -> Self {
+        Self {
+            text: delta.texts.iter().map(|(path, ops)| TextField { path, ops }).collect(),
+            changes: delta.merge(),
+            ops: delta.patch(),
+        }
+    }
+}
+
+/// Writes a value of ours, which never fails: no maps with odd keys, no fallible `Serialize`.
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_default()
+}
+
+fn sender(parts: &[(OpId, Stamp)]) -> Option<&InstanceId> {
+    let (_, first) = parts.first()?;
+    parts.iter().all(|(_, stamp)| stamp.by.instance == first.by.instance).then_some(&first.by.instance)
+}
+
+fn happened(before: &Entity, next: &Entity) -> Happened {
+    match (before.is_there(), next.is_there()) {
+        (false, true) => Happened::Created,
+        (true, false) => Happened::Deleted,
+        _ if before.data != next.data => Happened::Updated,
+        _ => match before.state.open.len().cmp(&next.state.open.len()) {
+            std::cmp::Ordering::Less => match next.state.open.last().map(|open| open.kind) {
+                Some(AlternativeKind::Variant) => Happened::VariantKept,
+                _ => Happened::ConflictOpened,
+            },
+            std::cmp::Ordering::Greater => Happened::ConflictSettled,
+            std::cmp::Ordering::Equal => Happened::Updated,
+        },
+    }
+}
+
+/// Under which name a change goes out: it follows from the entity's type alone.
+pub fn event_type(kind: &str, happened: Happened) -> &'static str {
+    use Happened::{ConflictOpened, ConflictSettled, Created, Deleted, Updated, VariantKept};
+    match (kind, happened) {
+        (_, ConflictOpened) => "conflict.pending",
+        (_, VariantKept) => "conflict.variant",
+        (_, ConflictSettled) => "conflict.resolved",
+        ("memory", Created) => "memory.created",
+        ("memory", Updated) => "memory.updated",
+        ("memory", Deleted) => "memory.deleted",
+        ("node", Created) => "node.create",
+        ("node", Updated) => "node.update",
+        ("node", Deleted) => "node.delete",
+        ("edge", Created) => "edge.create",
+        ("edge", Updated) => "edge.update",
+        ("edge", Deleted) => "edge.delete",
+        ("context", _) => "context_changed",
+        _ => "sync_event",
+    }
+}
+
+/// Who may see what of it: an entity that turns private is withdrawn from the others, one that turns public appears to them.
+fn private(key: &EntityKey, happened: Happened, before: &Entity, next: &Entity) -> Option<Private> {
+    let sight = |entity: &Entity| if entity.is_there() { entity.audience() } else { Audience::Everyone };
+    let outside = match (sight(before), sight(next)) {
+        // A tombstone of something private stays its owner's.
+        (Audience::Only(owner), _) if !next.is_there() => (owner, None),
+        (Audience::Everyone, Audience::Everyone) => return None,
+        (Audience::Only(owner), Audience::Only(_)) => (owner, None),
+        (Audience::Everyone, Audience::Only(owner)) => (owner, before.is_there().then_some(Happened::Deleted)),
+        (Audience::Only(owner), Audience::Everyone) => (owner, Some(Happened::Created)),
+    };
+    let (owner, outside) = outside;
+    debug_assert!(happened != Happened::Deleted || outside.is_none(), "{key:?}");
+    Some(Private { owner, outside })
+}
+
+/// Reads an entity's last record.
+///
+/// # Errors
+///
+/// It is not the stored form of this tenant's entity.
+pub fn read(tenant: &TenantId, key: &EntityKey, position: Position, body: &[u8]) -> Result<Entity, DamagedRecord> {
+    let malformed = |error: serde_json::Error| DamagedRecord::Malformed(error.to_string());
+    let stored: StoredEntity<'_> = serde_json::from_slice(body).map_err(malformed)?;
+    if stored.tenant_id != tenant.as_str() || stored.entity.kind != *key.kind || stored.entity.id != *key.id {
+        return Err(DamagedRecord::Foreign);
+    }
+    let state: State = serde_json::from_str(stored.state.get()).map_err(malformed)?;
+    let data = serde_json::from_str(stored.data.get()).map_err(malformed)?;
+    let mut entity = Entity { version: position, data, state };
+    entity.settle(position);
+    Ok(entity)
+}
+
+/// The type of a record's event, as a name.
+pub fn event_name(kind: &str, happened: Happened) -> EventType {
+    event_type(kind, happened).parse().expect("the names above are event types")
+}
