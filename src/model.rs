@@ -1,6 +1,7 @@
 //! Pure values and decisions. Nothing here does I/O, reads a clock, parses text that came from outside, or knows actors or NATS.
 //! An entity's content is a tree of JSON values; `wire` is where text becomes one.
 
+pub mod channels;
 pub mod deadlines;
 pub mod delivery;
 pub mod entity;

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod batch;
+pub mod changes;
 pub mod codes;
 pub mod entity;
 pub mod frame;
@@ -15,6 +16,7 @@ pub mod outgoing;
 pub mod peer;
 pub mod preview;
 pub mod record;
+pub mod typed;
 
 pub use batch::Batch;
 pub use codes::{Close, Code, Refusal};

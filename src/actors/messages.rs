@@ -17,7 +17,9 @@ use crate::{
         roster::{Farewell, Presence},
     },
     wire::{
-        Batch, Close, Refusal,
+        Batch, Close, Envelope, Refusal,
+        answer::{Form, Told},
+        operation::Wanted,
         outgoing::{Instance, ResyncReport, RoomFigures},
     },
 };
@@ -108,6 +110,8 @@ pub struct Join {
     pub since: Since,
     /// The request as it was written, for the resync message.
     pub requested: String,
+    /// In which envelope it is greeted.
+    pub envelope: Envelope,
     /// First join of the connection, or a return to a rebuilt room.
     pub kind: JoinKind,
 }
@@ -119,6 +123,8 @@ pub enum JoinKind {
     Fresh,
     /// The room was rebuilt: go on silently.
     Again,
+    /// It is here, and wants to read on from elsewhere.
+    Elsewhere,
 }
 
 /// A connection ended.
@@ -133,15 +139,26 @@ pub struct Leave {
     pub how: Farewell,
 }
 
-/// One append, with the mark under which its publisher waits.
+/// Something to be stored, with the mark under which its sender waits.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    /// The publisher's own mark.
+    /// The sender's own mark.
     pub token: u64,
-    /// The publish's id.
+    /// The publish's id; an operation's.
     pub id: EventId,
-    /// What to append.
-    pub append: Append,
+    /// The same as its sender wrote it, where that need not be a UUID.
+    pub reference: Option<Arc<str>>,
+    /// What it is.
+    pub what: Content,
+}
+
+/// What a member wants stored.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// This record.
+    Event(Append),
+    /// What an operation makes of its entity; the form is that of its answer.
+    Operation(Box<Wanted>, Form),
 }
 
 /// A member publishes.
@@ -162,6 +179,16 @@ pub struct PublishFor {
     pub appends: Vec<Append>,
     /// Where the answers go, each with its index in `appends`.
     pub answers: Vec<oneshot::Sender<Result<Answer, AppendError>>>,
+}
+
+/// A request over HTTP changes entities.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Gone>")]
+pub struct OperateFor {
+    /// What it wants.
+    pub wanted: Vec<Wanted>,
+    /// Where the answers go, one for each.
+    pub answers: Vec<oneshot::Sender<Told>>,
 }
 
 /// A member's outbox has room: send it what follows.
@@ -321,6 +348,17 @@ pub enum Order {
         /// The answer.
         answer: Result<Answer, Refusal>,
     },
+    /// An operation's end.
+    Operated {
+        /// Whose.
+        key: MemberKey,
+        /// The sender's mark.
+        token: u64,
+        /// In which words.
+        form: Form,
+        /// The answer.
+        told: Box<Told>,
+    },
     /// A publish has left the journal.
     Drained {
         /// Whose.
@@ -339,8 +377,8 @@ pub enum Order {
     },
     /// Tell everyone, but for one and for those who filter it out.
     Announce {
-        /// The frame.
-        frame: Bytes,
+        /// The frame, in each envelope: `Sync`, `Typed`.
+        frames: [Bytes; 2],
         /// Its type, for the filters.
         event_type: &'static str,
         /// Whom not.

@@ -34,8 +34,10 @@ pub struct Metrics {
     pub connections: Gauge<i64, AtomicI64>,
     /// Rooms in memory.
     pub rooms: Gauge<i64, AtomicI64>,
-    /// Appends by the first answer: `stored`, `duplicate`, `queued`, `refused`, `unknown`.
+    /// Appends by the first answer: `stored`, `duplicate`, `queued`, `conflict`, `refused`, `unknown`.
     pub published: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
+    /// Operations on entities by what became of them.
+    pub operations: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
     /// Records put on a connection's way, all members summed.
     pub delivered: Counter<u64, AtomicU64>,
     /// Records not queued because the member was behind: read again from the log later.
@@ -70,6 +72,7 @@ impl Metrics {
             connections: Gauge::default(),
             rooms: Gauge::default(),
             published: Family::default(),
+            operations: Family::default(),
             delivered: Counter::default(),
             deferred: Counter::default(),
             damaged: Counter::default(),
@@ -84,6 +87,7 @@ impl Metrics {
         registry.register("continuum_connections", "Open WebSocket connections", m.connections.clone());
         registry.register("continuum_rooms", "Rooms in memory", m.rooms.clone());
         registry.register("continuum_published", "Appends by outcome", m.published.clone());
+        registry.register("continuum_operations", "Operations on entities by outcome", m.operations.clone());
         registry.register("continuum_delivered", "Records sent to members", m.delivered.clone());
         registry.register("continuum_deferred", "Records left to the log for slow members", m.deferred.clone());
         registry.register("continuum_dropped", "Stored bodies that were no records of their room", m.damaged.clone());
@@ -99,6 +103,11 @@ impl Metrics {
     /// Counts an append's end.
     pub fn count_append(&self, outcome: &'static str) {
         self.published.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts an operation's end.
+    pub fn count_operation(&self, outcome: &'static str) {
+        self.operations.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Counts a catch-up page.

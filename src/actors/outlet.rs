@@ -25,7 +25,10 @@ use super::{
     messages::{CarriedOut, Emptied, Enter, Entered, Gone, Join, MemberKey, Orders, RoomDied},
     room::Room,
 };
-use crate::{model::TenantId, wire::Refusal};
+use crate::{
+    model::{TenantId, resume::Since},
+    wire::Refusal,
+};
 
 /// An outlet as its thread's sessions see it.
 #[derive(Debug)]
@@ -118,6 +121,31 @@ impl Shared {
     /// A member's outbox was drained: ask for what follows if it is behind.
     pub fn refill(&self, key: MemberKey) {
         self.core.borrow_mut().refill(key);
+    }
+
+    /// A member hears these channels too.
+    ///
+    /// # Errors
+    ///
+    /// They would be too many; says how many there may be.
+    pub fn subscribe(&self, key: MemberKey, channels: &[String]) -> Result<(), usize> {
+        self.core.borrow_mut().subscribe(key, channels)
+    }
+
+    /// A member hears these channels no more.
+    pub fn unsubscribe(&self, key: MemberKey, channels: &[String]) {
+        self.core.borrow_mut().unsubscribe(key, channels);
+    }
+
+    /// A member wants to read on from elsewhere.
+    pub fn rewind(&self, key: MemberKey, since: Since, requested: String) {
+        let Some(addr) = self.addr() else { return };
+        let Some(join) = self.core.borrow().join_again(key, &addr, since, requested) else { return };
+        let room = self.room();
+        // A room that has died lets everybody join anew from where they stand; the request is then lost, and repeated.
+        if let Err(actix::dev::SendError::Full(join)) = room.room.try_send(join) {
+            actix_rt::spawn(async move { room.room.send(join).await.map(drop).unwrap_or_default() });
+        }
     }
 
     /// Sends a heartbeat and a ping to a member.

@@ -9,6 +9,7 @@ mod cursors;
 mod history;
 mod housekeeping;
 pub mod joining;
+mod lanes;
 pub mod neighbours;
 mod opening;
 mod ports;
@@ -26,6 +27,7 @@ use self::{
     cursors::Cursors,
     history::History,
     joining::Lookups,
+    lanes::Lanes,
     neighbours::{Talk, most_instances},
     opening::Opening,
     ports::Ports,
@@ -88,6 +90,7 @@ pub struct Room {
     lookups: Lookups,
     appends: Appends,
     queued: Queued,
+    lanes: Lanes,
     /// Set while the feed waits until what it could not hold was read from the log.
     feed_pause: watch::Sender<bool>,
     tally: Tally,
@@ -117,6 +120,7 @@ impl Room {
             lookups: Lookups::default(),
             appends: Appends::new(context.config.log.queue_appends),
             queued: Queued::default(),
+            lanes: Lanes::new(context.config.rooms.entity_bytes),
             feed_pause: watch::Sender::new(false),
             opening: Some(Opening::default()),
             ports: Ports::new(context.config.rooms.ring_bytes),
@@ -148,7 +152,8 @@ impl Room {
     /// Applies records from the log, in order; those already applied are skipped.
     fn apply(&mut self, records: Vec<Stored>) {
         let head = self.head;
-        let fresh = records.into_iter().skip_while(|record| record.position <= head).collect();
+        let fresh: Vec<_> = records.into_iter().skip_while(|record| record.position <= head).collect();
+        fresh.iter().for_each(|stored| self.lanes.see(stored));
         let damaged = &self.context.metrics.damaged;
         let records = read_records(&self.tenant, self.head, fresh, |_| {
             damaged.inc();
@@ -255,7 +260,7 @@ impl StreamHandler<FeedItem> for Room {
             FeedItem::Records(records) => {
                 self.apply(records);
                 // The answers come right behind the records: one set of orders for both.
-                self.take_answers();
+                self.take_answers(ctx);
                 self.gather(ctx);
                 self.flush(ctx);
             }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the client's identity, grant and budgets. Must not: touch the backbone, know other sessions.
 
+mod changing;
 mod membership;
 
 use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
@@ -18,7 +19,7 @@ use super::{
     directory::Directory,
     heartbeat::{HeartbeatSupervisor, Watch},
     link::Link,
-    messages::{Acknowledged, Beat, Expire, MemberKey, Publication, Publish, TellFigures},
+    messages::{Acknowledged, Beat, Content, Expire, MemberKey, Publication, Publish, TellFigures},
     outlet::Options,
     room::{Room, appends::append_of},
 };
@@ -29,10 +30,11 @@ use crate::{
         resume::Since,
     },
     wire::{
-        Close, Code, Refusal, frame,
-        incoming::{self, ClientMessage, Speaker},
+        Close, Code, Envelope, Refusal, frame,
+        incoming::{self, ClientMessage},
+        operation::Sender,
         outgoing::Voice,
-        record,
+        record, typed,
     },
 };
 
@@ -64,6 +66,7 @@ pub struct Addresses {
 pub struct Session {
     id: Uuid,
     grant: Grant,
+    envelope: Envelope,
     /// What it asked for, until it has joined.
     request: Option<Box<Request>>,
     link: Rc<Link>,
@@ -94,6 +97,7 @@ impl Session {
             messages: RateBudget::new(limits.messages_per_minute, now),
             controls: RateBudget::new(limits.control_per_minute, now),
             grant: request.grant.clone(),
+            envelope: request.options.variant.envelope,
             request: Some(Box::new(request)),
             link,
             membership,
@@ -111,6 +115,7 @@ impl Session {
             instance: self.grant.instance(),
             now: self.context.now(),
             epoch: self.context.backbone.epoch(self.grant.tenant()),
+            envelope: self.envelope,
         }
     }
 
@@ -121,8 +126,14 @@ impl Session {
 
     /// Reads one whole message.
     fn read(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
-        let speaker = Speaker { tenant: self.grant.tenant(), instance: self.grant.instance() };
-        let message = match incoming::read(text, speaker, self.context.config.limits.json_depth) {
+        let (tenant, author) = (self.grant.tenant(), self.grant.author());
+        let sender = Sender { tenant, author, now: self.context.now() };
+        let depth = self.context.config.limits.json_depth;
+        let read = match self.envelope {
+            Envelope::Sync => incoming::read(text, sender, depth),
+            Envelope::Typed => typed::read(text, sender, depth),
+        };
+        let message = match read {
             Ok(message) => message,
             Err(refusal) => return self.refuse_invalid(&refusal, ctx),
         };
@@ -134,6 +145,10 @@ impl Session {
             ClientMessage::Publish(publish) => self.publish(publish, ctx),
             ClientMessage::Ping => self.link.send(self.voice().pong()),
             ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
+            ClientMessage::Change(changes) => self.change(changes, ctx),
+            ClientMessage::Subscribe(channels) => self.subscribe(&channels),
+            ClientMessage::Unsubscribe(channels) => self.unsubscribe(&channels),
+            ClientMessage::Reconnect { since, requested } => self.reconnect(since, requested),
             ClientMessage::Ack(None) => {}
             ClientMessage::Ack(Some(position)) => {
                 let instance = self.grant.instance().clone();
@@ -154,8 +169,13 @@ impl Session {
         let now = self.context.uptime();
         let (verdict, publish) = match message {
             ClientMessage::Publish(publish) => (self.messages.take(now), Some(publish.id)),
-            ClientMessage::SyncRequest => (self.messages.take(now), None),
-            ClientMessage::Ping | ClientMessage::Ack(_) => (self.controls.take(now), None),
+            ClientMessage::SyncRequest | ClientMessage::Change(_) | ClientMessage::Reconnect { .. } => {
+                (self.messages.take(now), None)
+            }
+            ClientMessage::Ping
+            | ClientMessage::Ack(_)
+            | ClientMessage::Subscribe(_)
+            | ClientMessage::Unsubscribe(_) => (self.controls.take(now), None),
         };
         let Verdict::Refuse { retry_after } = verdict else {
             // A ping in between does not make a flood of publishes better.
@@ -175,29 +195,40 @@ impl Session {
     }
 
     fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {
+        let (token, id) = (self.context.serial(), publish.id);
+        let reference = publish.reference.clone();
+        let publication = Publication {
+            token,
+            id,
+            reference,
+            what: Content::Event(append_of(&self.grant, publish, self.context.now())),
+        };
+        self.send_publication(publication);
+        self.wait_while_full(ctx);
+    }
+
+    /// Sends something to be stored to the room.
+    fn send_publication(&self, publication: Publication) {
         if let Some(wait) = self.link.leaving() {
             let refusal = Refusal::new(Code::Draining, "the node is going away; repeat with the same id");
-            return self.refuse(&refusal.about(publish.id).after(wait));
+            return self.refuse(&named(refusal, &publication).after(wait));
         }
-        let (token, id) = (self.context.serial(), publish.id);
-        let publication = Publication { token, id, append: append_of(&self.grant, publish, self.context.now()) };
         let place = self.membership.borrow().as_ref().map(|m| (m.outlet.clone(), m.key));
         let Some((outlet, key)) = place else { return };
         self.link.expect(publication.clone());
         if outlet.is_moving() {
-            return self.wait_while_full(ctx); // it goes to the new room behind those that are repeated to it
+            return; // it goes to the new room behind those that are repeated to it
         }
         match outlet.room().room.try_send(Publish { key, publication }) {
             Ok(()) => {}
             Err(actix::dev::SendError::Full(publish)) => {
                 self.link.settle(publish.publication.token);
                 let refusal = Refusal::new(Code::Busy, "too much is waiting to be stored; repeat with the same id");
-                self.refuse(&refusal.about(publish.publication.id).after(std::time::Duration::from_millis(100)));
+                self.refuse(&named(refusal, &publish.publication).after(std::time::Duration::from_millis(100)));
             }
             // A dead room: its outlet repeats what waits to the new one.
             Err(actix::dev::SendError::Closed(_)) => {}
         }
-        self.wait_while_full(ctx);
     }
 
     /// Reads nothing more while too many publishes wait for their answer.
@@ -263,6 +294,14 @@ impl Session {
         if let Verdict::Pass = self.controls.take(self.context.uptime()) {
             self.link.send(frame::pong(payload));
         }
+    }
+}
+
+/// Names what a refusal is about as its sender named it.
+pub(super) fn named(refusal: Refusal, publication: &Publication) -> Refusal {
+    match &publication.reference {
+        Some(reference) => refusal.concerning(reference.clone()),
+        None => refusal.about(publication.id),
     }
 }
 

@@ -32,6 +32,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("rooms.ring_bytes", 1, GIB),
     ("rooms.announce_limit", 0, MILLION),
     ("rooms.page_bytes", 1, GIB),
+    ("rooms.entity_bytes", 1, 64 * GIB),
     ("rooms.variants", 1, 1024),
     ("limits.max_message_bytes", 1, GIB),
     // Readers of JSON on the other side, serde_json among them, stop at 128.

@@ -192,6 +192,8 @@ pub struct Rooms {
     pub gather: Duration,
     /// Bytes that one read of the log brings; at least 1.
     pub page_bytes: usize,
+    /// Bytes of entities remembered for their next change, per room; at least 1.
+    pub entity_bytes: usize,
     /// Distinct `preview` values per room; at least 1.
     pub variants: usize,
 }

@@ -115,6 +115,7 @@ fn app(
                 .route(web::post().to(events::publish))
                 .route(web::get().to(events::history)),
         )
+        .service(resource("/ws").route(web::get().to(upgrade_required)))
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))
 }
@@ -126,7 +127,7 @@ fn resource(path: &str) -> Resource {
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
     let message = if request.path().starts_with("/ws") {
-        "no such path; rooms are at /ws/sync"
+        "no such path; rooms are at /ws/sync and /ws"
     } else {
         "no such path; GET / lists them"
     };

@@ -25,11 +25,11 @@ use crate::{
         link::Link,
         session::{self, Addresses, Session, SharedMembership},
     },
-    wire::{Code, Refusal},
+    wire::{Code, Envelope, Refusal},
 };
 
-/// Where sessions of the first envelope connect.
-const SYNC_PATH: &str = "/ws/sync";
+/// Where sessions connect, and in which envelope they speak there.
+const PATHS: [(&str, Envelope); 2] = [("/ws/sync", Envelope::Sync), ("/ws", Envelope::Typed)];
 
 /// The service that gets every request for an upgrade.
 pub(super) fn service(
@@ -61,9 +61,9 @@ pub(super) fn service(
 
 /// Everything that can be refused with an HTTP status.
 fn check(request: &Request, context: &Arc<NodeContext>) -> Result<session::Request, Refusal> {
-    if request.path() != SYNC_PATH {
-        return Err(Refusal::new(Code::NotFound, format!("no such path; rooms are at {SYNC_PATH}")));
-    }
+    let Some((_, envelope)) = PATHS.into_iter().find(|(path, _)| *path == request.path()) else {
+        return Err(Refusal::new(Code::NotFound, "no such path; rooms are at /ws/sync and /ws"));
+    };
     if ws::verify_handshake(request.head()).is_err() || !is_version_13_with_key(request.headers()) {
         let message =
             "not a WebSocket handshake of version 13: check the Upgrade, Connection and Sec-WebSocket headers";
@@ -74,7 +74,7 @@ fn check(request: &Request, context: &Arc<NodeContext>) -> Result<session::Reque
         let wait = context.config.drain.spread.max(Duration::from_secs(1));
         return Err(Refusal::new(Code::Draining, "the node is going away; come back later").after(wait));
     }
-    let session = parameters::session_request(request.uri().query().unwrap_or_default())?;
+    let session = parameters::session_request(request.uri().query().unwrap_or_default(), envelope)?;
     if !context.connections.take(context.config.limits.connections_per_node as u64) {
         let refusal = Refusal::new(Code::LimitReached, "this node has all the connections it may have");
         return Err(refusal.after(Duration::from_secs(5)));

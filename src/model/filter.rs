@@ -51,7 +51,7 @@ impl TypeFilter {
 }
 
 /// Glob match in linear space and without recursion: on a mismatch, go back to the last `*` and let it take one more.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while n < name.len() {

@@ -58,6 +58,22 @@ impl Told {
         }
     }
 
+    /// The outcome in a word, for the figures.
+    pub fn outcome_word(&self) -> &'static str {
+        match &self.said {
+            Said::Decided { outcome, .. } => match outcome {
+                Outcome::Confirmed(_) => "confirmed",
+                Outcome::Resolved { .. } => "resolved",
+                Outcome::Pending(_) => "pending",
+                Outcome::RolledBack(_) => "rolled_back",
+                Outcome::Repeat(_) => "duplicate",
+            },
+            Said::Retry => "retry",
+            Said::Ahead { .. } => "ahead",
+            Said::Failed(_) => "failed",
+        }
+    }
+
     /// Whether it was applied, now or before.
     pub fn is_applied(&self) -> bool {
         let Said::Decided { outcome, .. } = &self.said else { return false };
@@ -93,7 +109,8 @@ impl Told {
             Said::Ahead { version } => {
                 fields.number("version", version.0);
                 fields.text("code", "version_ahead");
-                fields.text("reason", "base_version lies beyond the entity's version: it is of another log; get it anew");
+                fields
+                    .text("reason", "base_version lies beyond the entity's version: it is of another log; get it anew");
                 "update.rollback"
             }
             Said::Failed(failure) => return Err(refusal(*failure).concerning(self.reference.clone())),
@@ -221,8 +238,10 @@ pub fn rollback_code(why: &Rollback) -> &'static str {
 fn refusal(failure: Failure) -> Refusal {
     let wait = std::time::Duration::from_millis(500);
     match failure {
-        Failure::Busy => Refusal::new(Code::Busy, "too much waits for this entity or for the log; repeat with the same id")
-            .after(wait),
+        Failure::Busy => {
+            Refusal::new(Code::Busy, "too much waits for this entity or for the log; repeat with the same id")
+                .after(wait)
+        }
         Failure::Unavailable => {
             Refusal::new(Code::Unavailable, "the log cannot be reached; nothing was done, repeat with the same id")
                 .after(wait)

@@ -159,6 +159,7 @@ mod tests {
         let publish = Publish {
             id: EventId(uuid::Uuid::nil()),
             event_type: "note".parse().expect("type"),
+            reference: None,
             timestamp: None,
             data: RawValue::from_string(data.into()).expect("json"),
         };

@@ -149,6 +149,8 @@ pub struct Refusal {
     pub event_id: Option<EventId>,
     /// The message or operation it is about, as its sender named it.
     pub reference: Option<Arc<str>>,
+    /// Whether it refuses one of Gitmind's messages, which has its own name for errors.
+    pub of_gitmind: bool,
     /// Set when waiting helps.
     pub retry_after: Option<Duration>,
     /// Set when the node's log says more under this id.
@@ -158,7 +160,15 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without further particulars.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), event_id: None, reference: None, retry_after: None, error_id: None }
+        Self {
+            code,
+            message: message.into(),
+            event_id: None,
+            reference: None,
+            of_gitmind: false,
+            retry_after: None,
+            error_id: None,
+        }
     }
 
     /// A name was refused.

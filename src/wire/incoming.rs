@@ -1,15 +1,17 @@
 //! What clients send, turned into types: the only reader of client JSON.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    changes::{self, Changes},
     codes::{Code, Refusal},
+    operation::Sender,
     record::Publish,
 };
-use crate::model::{Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp};
+use crate::model::{Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, resume::Since};
 
 /// Types that only session messages have.
 const RESERVED: [&str; 16] = [
@@ -61,24 +63,39 @@ pub enum ClientMessage {
     SyncRequest,
     /// Everything up to here was dealt with; `None`: a sign of life only.
     Ack(Option<Position>),
-}
-
-/// Who may say what: a message's own claims are held against it.
-#[derive(Clone, Copy, Debug)]
-pub struct Speaker<'a> {
-    /// The session's tenant.
-    pub tenant: &'a TenantId,
-    /// The session's instance.
-    pub instance: &'a InstanceId,
+    /// Change entities.
+    Change(Changes),
+    /// Only what comes on these channels, from now on.
+    Subscribe(Vec<String>),
+    /// No more of these channels.
+    Unsubscribe(Vec<String>),
+    /// Go back to here and read on.
+    Reconnect {
+        /// Where.
+        since: Since,
+        /// The same as it was written.
+        requested: String,
+    },
 }
 
 /// Reads one message of a session. `depth` is the greatest nesting.
-pub fn read(text: &str, speaker: Speaker<'_>, depth: usize) -> Result<ClientMessage, Refusal> {
+pub fn read(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessage, Refusal> {
     let envelope = envelope(text, depth)?;
-    if envelope.instance_id.as_deref().is_some_and(|claimed| claimed != speaker.instance.as_str()) {
+    if envelope.instance_id.as_deref().is_some_and(|claimed| claimed != sender.author.instance.as_str()) {
         return Err(mismatch("instance_id"));
     }
-    message(envelope, speaker.tenant)
+    if let Some(kind) = envelope.event_type.as_deref().filter(|kind| changes::is_change(kind)) {
+        if envelope.tenant_id.as_deref().is_some_and(|claimed| claimed != sender.tenant.as_str()) {
+            return Err(mismatch("tenant_id"));
+        }
+        let id = envelope.event_id.as_deref();
+        let parts = changes::Message { kind, id, data: envelope.data, event: None };
+        return changes::read(parts, sender).map(ClientMessage::Change).map_err(|mut refusal| {
+            refusal.reference = refusal.reference.or_else(|| id.map(Arc::from));
+            refusal
+        });
+    }
+    message(envelope, sender.tenant)
 }
 
 /// Reads one publish of an HTTP request, where the envelope itself must name the instance.
@@ -160,10 +177,10 @@ fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, R
         None => RawValue::from_string("{}".into()).unwrap_or_default(),
     };
     let id = id.unwrap_or_else(|| EventId(uuid::Uuid::new_v4()));
-    Ok(ClientMessage::Publish(Publish { id, event_type, timestamp, data }))
+    Ok(ClientMessage::Publish(Publish { id, reference: None, event_type, timestamp, data }))
 }
 
-fn acknowledged(data: Option<&RawValue>, event_type: &str) -> Result<ClientMessage, Refusal> {
+pub(super) fn acknowledged(data: Option<&RawValue>, event_type: &str) -> Result<ClientMessage, Refusal> {
     #[derive(Deserialize)]
     struct Data<'a> {
         seq: Option<u64>,
@@ -188,19 +205,22 @@ fn acknowledged(data: Option<&RawValue>, event_type: &str) -> Result<ClientMessa
 
 fn envelope(text: &str, depth: usize) -> Result<Envelope<'_>, Refusal> {
     check_text(text, depth)?;
-    serde_json::from_str(text).map_err(|error| {
-        if !error.is_data() {
-            return invalid_json(&error);
+    serde_json::from_str(text).map_err(|error| explain::<Envelope<'_>>(text, &error))
+}
+
+/// What is wrong with a text that was to be an envelope.
+pub(super) fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Refusal {
+    if !error.is_data() {
+        return invalid_json(error);
+    }
+    // Only now, for the message: parse again and note the path.
+    let deserializer = &mut serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, T>(deserializer) {
+        Err(error) if error.path().iter().next().is_some() => {
+            Refusal::new(Code::InvalidMessage, format!("'{}' has the wrong type", error.path()))
         }
-        // Only now, for the message: parse again and note the path.
-        let deserializer = &mut serde_json::Deserializer::from_str(text);
-        match serde_path_to_error::deserialize::<_, Envelope<'_>>(deserializer) {
-            Err(error) if error.path().iter().next().is_some() => {
-                Refusal::new(Code::InvalidMessage, format!("'{}' has the wrong type", error.path()))
-            }
-            _ => Refusal::new(Code::InvalidMessage, "a message is one JSON object, each field at most once"),
-        }
-    })
+        _ => Refusal::new(Code::InvalidMessage, "a message is one JSON object, each field at most once"),
+    }
 }
 
 fn invalid_json(error: &serde_json::Error) -> Refusal {
@@ -208,13 +228,13 @@ fn invalid_json(error: &serde_json::Error) -> Refusal {
     Refusal::new(Code::InvalidJson, message)
 }
 
-fn mismatch(field: &str) -> Refusal {
+pub(super) fn mismatch(field: &str) -> Refusal {
     Refusal::new(Code::IdentityMismatch, format!("'{field}' is not this session's; leave it out"))
 }
 
 /// Looks at what the parser lets pass in content that it does not read: nesting (whoever receives it may walk it
 /// recursively) and escapes of half a surrogate pair (strict readers refuse the whole record).
-fn check_text(text: &str, limit: usize) -> Result<(), Refusal> {
+pub(super) fn check_text(text: &str, limit: usize) -> Result<(), Refusal> {
     let bytes = text.as_bytes();
     let (mut depth, mut in_string, mut at) = (0usize, false, 0);
     while let Some(byte) = bytes.get(at) {
@@ -260,7 +280,7 @@ mod tests {
 
     fn read_as_a(text: &str) -> Result<ClientMessage, Refusal> {
         let (tenant, instance) = ("default".parse().expect("tenant"), "a".parse().expect("instance"));
-        read(text, Speaker { tenant: &tenant, instance: &instance }, 128)
+        read(text, Sender { tenant: &tenant, author: &author, now: Timestamp(0) }, 128)
     }
 
     #[test]

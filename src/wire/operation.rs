@@ -4,7 +4,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::codes::{Code, Refusal};
@@ -46,47 +46,43 @@ pub struct Sender<'a> {
 /// An operation as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Fields<'a> {
-    #[serde(borrow)]
-    pub op_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    replica_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    device_id: Option<Cow<'a, str>>,
+pub(super) struct Fields {
+    pub op_id: Option<String>,
+    pub id: Option<String>,
+    replica_id: Option<String>,
+    device_id: Option<String>,
     op_number: Option<u64>,
-    #[serde(borrow, alias = "entityType")]
-    pub entity_type: Option<Cow<'a, str>>,
-    #[serde(borrow, alias = "entityId")]
-    pub entity_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub action: Option<Cow<'a, str>>,
+    #[serde(alias = "entityType")]
+    pub entity_type: Option<String>,
+    #[serde(alias = "entityId")]
+    pub entity_id: Option<String>,
+    pub action: Option<String>,
     #[serde(alias = "baseVersion")]
     pub base_version: Option<u64>,
-    #[serde(borrow)]
-    strategy: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    user_id: Option<Cow<'a, str>>,
+    strategy: Option<String>,
+    user_id: Option<String>,
     #[serde(alias = "changes")]
     pub patch: Option<Value>,
     ops: Option<Value>,
     text: Option<Value>,
     pub data: Option<Value>,
-    #[serde(borrow, alias = "conflictId")]
-    conflict_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    choice: Option<Cow<'a, str>>,
+    #[serde(alias = "conflictId")]
+    pub conflict_id: Option<String>,
+    choice: Option<String>,
 }
 
-impl<'a> Fields<'a> {
+impl Fields {
     /// Reads the fields of a JSON object.
-    pub(super) fn read(raw: &'a RawValue) -> Result<Self, Refusal> {
-        let deserializer = &mut serde_json::Deserializer::from_str(raw.get());
-        serde_path_to_error::deserialize(deserializer).map_err(|error| match error.path().iter().next() {
+    pub(super) fn read(fields: Value) -> Result<Self, Refusal> {
+        serde_path_to_error::deserialize(fields).map_err(|error| match error.path().iter().next() {
             Some(_) => invalid(format!("'{}' has the wrong type", error.path())),
-            None => invalid("an operation is one JSON object, each field at most once"),
+            None => invalid("an operation is one JSON object"),
         })
+    }
+
+    /// Whether it says what to change.
+    pub(super) fn has_change(&self) -> bool {
+        self.patch.is_some() || self.ops.is_some() || self.text.is_some() || self.data.is_some()
     }
 
     /// Puts it together. `fallback` is the id of the message that it came in.
@@ -186,7 +182,7 @@ impl<'a> Fields<'a> {
 }
 
 /// An operation's id: a UUID as it is, any other text as a UUID that follows from it and its sender.
-fn op_id(sender: Sender<'_>, reference: &str) -> OpId {
+pub(super) fn op_id(sender: Sender<'_>, reference: &str) -> OpId {
     const NAMESPACE: Uuid = Uuid::from_u128(0x2f6a_9c1d_04b7_4d0e_b8f3_51c2_7a90_e6d4);
     OpId(Uuid::try_parse(reference).unwrap_or_else(|_| {
         let instance = sender.author.instance.as_str();

@@ -2,8 +2,14 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::{codes::Refusal, frame};
+use super::{
+    answer::{Form, Words},
+    codes::Refusal,
+    frame,
+    message::Envelope,
+};
 use crate::model::{
     Cursor, Epoch, EventId, InstanceId, Position, TenantId, Timestamp, resume::ResyncReason, roster::Presence,
 };
@@ -29,6 +35,17 @@ pub struct Voice<'a> {
     pub now: Timestamp,
     /// The log's epoch.
     pub epoch: Epoch,
+    /// In which envelope.
+    pub envelope: Envelope,
+}
+
+/// The envelope of a session message on `/ws`.
+#[derive(Debug, Serialize)]
+struct Typed<'a, D> {
+    id: uuid::Uuid,
+    r#type: &'a str,
+    timestamp: String,
+    data: D,
 }
 
 /// An instance in a roster.
@@ -159,6 +176,9 @@ pub fn place_of(epoch: Epoch, position: Position, id: EventId) -> String {
 
 impl Voice<'_> {
     fn say<D: Serialize>(&self, event_type: &str, data: D) -> Bytes {
+        if self.envelope == Envelope::Typed {
+            return self.say_typed(event_type, data);
+        }
         let message = Message {
             event_type,
             tenant_id: self.tenant.as_str(),
@@ -167,6 +187,54 @@ impl Voice<'_> {
             data,
         };
         // None of these types can fail to serialize: no maps with odd keys, no fallible Serialize.
+        frame::text(&serde_json::to_vec(&message).unwrap_or_default())
+    }
+
+    fn say_typed<D: Serialize>(&self, event_type: &str, data: D) -> Bytes {
+        let r#type = match event_type {
+            "heartbeat" => "system.heartbeat",
+            "draining" => "system.reconnect",
+            other => other,
+        };
+        let message = Typed { id: uuid::Uuid::new_v4(), r#type, timestamp: self.now.to_string(), data };
+        // As above.
+        frame::text(&serde_json::to_vec(&message).unwrap_or_default())
+    }
+
+    /// What became of an operation.
+    pub fn answer(&self, form: Form, words: &Words) -> Bytes {
+        let Some(data) = RawValue::from_string(words.data.clone()).ok() else { return Bytes::new() };
+        if form == Form::SyncResponse && self.envelope == Envelope::Typed {
+            return self.sync_answer(words, &data);
+        }
+        self.say(words.kind, &*data)
+    }
+
+    /// The same as Aether has it.
+    fn sync_answer(&self, words: &Words, data: &RawValue) -> Bytes {
+        #[derive(Serialize)]
+        struct SyncAnswer<'a> {
+            id: uuid::Uuid,
+            r#type: &'static str,
+            timestamp: String,
+            success: bool,
+            conflict: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            conflict_info: Option<Box<RawValue>>,
+            status: &'static str,
+            data: &'a RawValue,
+        }
+        let message = SyncAnswer {
+            id: uuid::Uuid::new_v4(),
+            r#type: "sync_response",
+            timestamp: self.now.to_string(),
+            success: matches!(words.kind, "update.confirmed" | "update.conflict_resolved"),
+            conflict: words.kind.contains("conflict"),
+            conflict_info: words.conflict.clone().and_then(|text| RawValue::from_string(text).ok()),
+            status: words.kind.rsplit('.').next().unwrap_or_default(),
+            data,
+        };
+        // As above.
         frame::text(&serde_json::to_vec(&message).unwrap_or_default())
     }
 
@@ -206,34 +274,45 @@ impl Voice<'_> {
     }
 
     /// `ack`.
-    pub fn ack(&self, id: EventId, position: Position, duplicate: Duplicate) -> Bytes {
-        self.found("ack", id, position, duplicate)
+    pub fn ack(&self, (id, name): (EventId, Option<&str>), position: Position, duplicate: Duplicate) -> Bytes {
+        self.found("ack", (id, name), position, duplicate)
     }
 
     /// `stored`: what was `queued` is in the log.
     pub fn stored(&self, id: EventId, position: Position, duplicate: Duplicate) -> Bytes {
-        self.found("stored", id, position, duplicate)
+        self.found("stored", (id, None), position, duplicate)
     }
 
     /// `queued`: the node's journal has a publish on disk.
-    pub fn queued(&self, id: EventId) -> Bytes {
+    pub fn queued(&self, id: EventId, name: Option<&str>) -> Bytes {
         #[derive(Serialize)]
-        struct Queued {
+        struct Queued<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id: Option<&'a str>,
             event_id: EventIdText,
         }
-        self.say("queued", Queued { event_id: EventIdText(id) })
+        self.say("queued", Queued { id: name, event_id: EventIdText(id) })
     }
 
-    fn found(&self, word: &'static str, id: EventId, position: Position, duplicate: Duplicate) -> Bytes {
+    fn found(
+        &self,
+        word: &'static str,
+        (id, name): (EventId, Option<&str>),
+        position: Position,
+        duplicate: Duplicate,
+    ) -> Bytes {
         #[derive(Serialize)]
-        struct Ack {
+        struct Ack<'a> {
+            /// As the publisher wrote it, where that need not be a UUID.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id: Option<&'a str>,
             event_id: EventIdText,
             seq: u64,
             duplicate: bool,
             cursor: String,
         }
         let cursor = place_of(self.epoch, position, id);
-        self.say(word, Ack { event_id: EventIdText(id), seq: position.0, duplicate: duplicate.0, cursor })
+        self.say(word, Ack { id: name, event_id: EventIdText(id), seq: position.0, duplicate: duplicate.0, cursor })
     }
 
     /// `heartbeat`.
@@ -250,7 +329,14 @@ impl Voice<'_> {
 
     /// `pong`.
     pub fn pong(&self) -> Bytes {
-        self.say("pong", Empty {})
+        #[derive(Serialize)]
+        struct Pong {
+            timestamp: String,
+        }
+        match self.envelope {
+            Envelope::Sync => self.say("pong", Empty {}),
+            Envelope::Typed => self.say("pong", Pong { timestamp: self.now.to_string() }),
+        }
     }
 
     /// `sync_response`.
@@ -290,6 +376,28 @@ impl Voice<'_> {
         self.say("presence_changed", Changed { instances_total, joined, left })
     }
 
+    /// `subscribed` or `unsubscribed`.
+    pub fn subscribed(&self, word: &'static str, channels: &[String]) -> Bytes {
+        #[derive(Serialize)]
+        struct Subscribed<'a> {
+            channels: &'a [String],
+        }
+        self.say(word, Subscribed { channels })
+    }
+
+    /// How a session that went back reads on.
+    pub fn reconnected(&self, resume: &ResumeReport, position: Position) -> Bytes {
+        #[derive(Serialize)]
+        struct Reconnected<'a> {
+            success: bool,
+            resume: &'a ResumeReport,
+            position: u64,
+            cursor: String,
+        }
+        let cursor = place(self.epoch, position);
+        self.say("sync_response", Reconnected { success: true, resume, position: position.0, cursor })
+    }
+
     /// `draining`.
     pub fn draining(&self, retry_after: std::time::Duration) -> Bytes {
         #[derive(Serialize)]
@@ -301,7 +409,8 @@ impl Voice<'_> {
 
     /// `error`.
     pub fn error(&self, refusal: &Refusal) -> Bytes {
-        self.say("error", ErrorReport::new(refusal))
+        let is_system = self.envelope == Envelope::Typed && refusal.of_gitmind;
+        self.say(if is_system { "system.error" } else { "error" }, ErrorReport::new(refusal))
     }
 }
 

@@ -20,6 +20,8 @@ use crate::model::{
 pub struct Publish {
     /// Its id; made by the node when the publisher gave none.
     pub id: EventId,
+    /// The same as its publisher wrote it, where that need not be a UUID.
+    pub reference: Option<Arc<str>>,
     /// What happened.
     pub event_type: EventType,
     /// The publisher's own time; the node's when it gave none.
@@ -154,6 +156,7 @@ mod tests {
         Publish {
             id: EventId(uuid::Uuid::nil()),
             event_type: event_type.parse().expect("type"),
+            reference: None,
             timestamp: None,
             data: RawValue::from_string(data.into()).expect("json"),
         }

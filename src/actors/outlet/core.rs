@@ -19,11 +19,11 @@ use super::super::{
 use super::member::{Member, Newcomer, Phase, Wish};
 use crate::{
     model::{
-        Cursor, Epoch, InstanceId, Position, TenantId,
+        Cursor, Epoch, InstanceId, Position, TenantId, channels,
         delivery::{HeldAcks, Reader},
         resume::Since,
     },
-    wire::{Batch, Code, Refusal, Variant, View, frame, outgoing::Voice},
+    wire::{Batch, Code, Envelope, Refusal, Variant, View, frame, outgoing::Voice},
 };
 
 /// The members and what is done to them.
@@ -131,6 +131,9 @@ impl Core {
                 Order::Settled { key, token, id, answer } => {
                     self.with(key, |member, voice, _| member.settle(voice, token, id, answer));
                 }
+                Order::Operated { key, token, form, told } => {
+                    self.with(key, |member, voice, _| member.operated(voice, token, form, &told));
+                }
                 Order::Drained { key, id, ended } => {
                     self.with(key, |member, voice, _| member.drained(voice, id, ended));
                 }
@@ -138,7 +141,7 @@ impl Core {
                     member.link.send(voice.sync_response(&figures, member.reader.passed));
                     member.reader.told = member.reader.passed;
                 }),
-                Order::Announce { frame, event_type, except } => self.announce(&frame, event_type, except),
+                Order::Announce { frames, event_type, except } => self.announce(&frames, event_type, except),
                 Order::Dismiss { key, refusal, why } => self.with(key, |member, voice, _| {
                     refusal.iter().for_each(|refusal| member.link.send(voice.error(refusal)));
                     member.link.close(why);
@@ -154,7 +157,13 @@ impl Core {
     fn with(&mut self, key: MemberKey, act: impl FnOnce(&mut Member, Voice<'_>, &NodeContext)) {
         if let Some(member) = self.members.get_mut(key.slot).filter(|member| member.serial == key.serial) {
             let instance = member.instance.clone();
-            let voice = Voice { tenant: &self.tenant, instance: &instance, now: self.context.now(), epoch: self.epoch };
+            let voice = Voice {
+                tenant: &self.tenant,
+                instance: &instance,
+                now: self.context.now(),
+                epoch: self.epoch,
+                envelope: member.options.variant.envelope,
+            };
             act(member, voice, &self.context);
         }
     }
@@ -237,7 +246,9 @@ impl Core {
                 delivered += records as u64;
                 continue;
             }
-            let voice = Voice { tenant: &self.tenant, instance: &member.instance.clone(), now, epoch };
+            let instance = &member.instance.clone();
+            let envelope = member.options.variant.envelope;
+            let voice = Voice { tenant: &self.tenant, instance, now, epoch, envelope };
             if member.link.has_room(frames.len()) {
                 delivered += run.iter().map(|batch| member.pass(batch, voice)).sum::<u64>();
             } else {
@@ -265,12 +276,15 @@ impl Core {
         self.members.iter().map(key).collect()
     }
 
-    fn announce(&mut self, frame: &Bytes, event_type: &str, except: Option<MemberKey>) {
+    fn announce(&mut self, [sync, typed]: &[Bytes; 2], event_type: &str, except: Option<MemberKey>) {
         for (slot, member) in &self.members {
             let excepted = except.is_some_and(|key| key.slot == slot && key.serial == member.serial);
-            if !excepted && member.phase != Phase::Waiting && member.options.filter.admits_name(event_type) {
+            if !excepted && member.phase != Phase::Waiting && member.options.hears(event_type) {
                 // Presence is of the moment: a member whose outbox is full learns it from its next session.
-                let _ = member.link.offer(frame);
+                let _ = member.link.offer(match member.options.variant.envelope {
+                    Envelope::Sync => sync,
+                    Envelope::Typed => typed,
+                });
             }
         }
     }
@@ -322,18 +336,33 @@ impl Core {
                     (JoinKind::Again, Since::Cursor(cursor), cursor.to_string())
                 }
             };
-            joins.push(Join {
-                key: MemberKey { outlet: self.id, slot, serial: member.serial },
-                session: member.session,
-                outlet: addr.clone(),
-                instance: member.instance.clone(),
-                presence: member.presence.clone(),
-                since,
-                requested,
-                kind,
-            });
+            let key = MemberKey { outlet: self.id, slot, serial: member.serial };
+            joins.push(member.join(key, addr.clone(), (since, requested), kind));
         }
         joins
+    }
+
+    /// What brings a member that is here to another place in the log.
+    pub(super) fn join_again(
+        &self,
+        key: MemberKey,
+        addr: &Addr<super::Outlet>,
+        since: Since,
+        requested: String,
+    ) -> Option<Join> {
+        let member = self.members.get(key.slot).filter(|member| member.serial == key.serial)?;
+        // Whoever has not been welcomed yet gets everything from where it asked in its handshake.
+        member.wish.is_none().then(|| member.join(key, addr.clone(), (since, requested), JoinKind::Elsewhere))
+    }
+
+    pub(super) fn subscribe(&mut self, key: MemberKey, channels: &[String]) -> Result<(), usize> {
+        let mut fits = true;
+        self.with(key, |member, _, _| fits = member.options.channels.get_or_insert_default().add(channels));
+        if fits { Ok(()) } else { Err(channels::MOST) }
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: MemberKey, channels: &[String]) {
+        self.with(key, |member, _, _| member.options.channels.get_or_insert_default().remove(channels));
     }
 
     /// What the members wait for, in the order in which they published it, behind a token.

@@ -2,14 +2,21 @@
 
 use std::rc::Rc;
 
+use actix::Addr;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::super::link::{Link, Wanted};
+use super::super::{
+    link::{Link, Wanted},
+    messages::{Join, JoinKind, MemberKey},
+    outlet::Outlet,
+    session::named,
+};
 use crate::{
     backbone::{Answer, Appended, Outcome},
     model::{
         EventId, InstanceId, Position, RecordMeta,
+        channels::Channels,
         delivery::{HeldAcks, Reader, Step},
         entity::Owner,
         filter::TypeFilter,
@@ -18,6 +25,7 @@ use crate::{
     },
     wire::{
         Batch, Close, Refusal, Variant, View,
+        answer::{Form, Told},
         outgoing::{Duplicate, Voice},
     },
 };
@@ -31,6 +39,15 @@ pub struct Options {
     pub echo: Echo,
     /// In which form.
     pub variant: Variant,
+    /// The channels it subscribed to; `None` until it does so for the first time.
+    pub channels: Option<Box<Channels>>,
+}
+
+impl Options {
+    /// Whether a type is for this session.
+    pub(super) fn hears(&self, event_type: &str) -> bool {
+        self.filter.admits_name(event_type) && self.channels.as_ref().is_none_or(|channels| channels.admit(event_type))
+    }
 }
 
 /// Whether a session hears its own records.
@@ -103,9 +120,31 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// What brings it into a room.
+    pub(super) fn join(
+        &self,
+        key: MemberKey,
+        outlet: Addr<Outlet>,
+        (since, requested): (Since, String),
+        kind: JoinKind,
+    ) -> Join {
+        Join {
+            key,
+            session: self.session,
+            outlet,
+            instance: self.instance.clone(),
+            presence: self.presence.clone(),
+            since,
+            requested,
+            envelope: self.options.variant.envelope,
+            kind,
+        }
+    }
+
     /// Whether a run can be sent to this member as it stands.
     pub(super) fn takes_everything(&self, run: &[RecordMeta]) -> bool {
         self.options.filter.is_open()
+            && self.options.channels.is_none()
             && self.acks.is_empty()
             && (self.own <= self.reader.passed || self.options.echo == Echo::On)
             && self.reader.takes_whole(run)
@@ -119,7 +158,7 @@ impl Member {
             _ => View::Inside,
         };
         let wants = |meta: &RecordMeta| {
-            options.filter.admits(&meta.event_type)
+            options.hears(meta.event_type.as_str())
                 && (options.echo == Echo::On || meta.sender.as_ref() != Some(instance))
                 && (view(meta) == View::Inside
                     || meta.private.as_ref().is_some_and(|private| private.outside.is_some()))
@@ -154,14 +193,30 @@ impl Member {
     }
 
     pub(super) fn settle(&mut self, voice: Voice<'_>, token: u64, id: EventId, answer: Result<Answer, Refusal>) {
+        let Some(publication) = self.link.settle(token) else {
+            return; // the room before this one had answered it
+        };
+        let name = publication.reference.as_deref();
+        match answer {
+            Ok(Answer::Queued) => self.link.send(voice.queued(id, name)),
+            Ok(Answer::Appended(Appended { position, outcome })) => {
+                let ack = voice.ack((id, name), position, Duplicate(outcome == Outcome::Duplicate));
+                self.acks.hold(position, ack);
+                self.release();
+            }
+            Err(refusal) => self.link.send(voice.error(&named(refusal, &publication))),
+        }
+        self.answered();
+    }
+
+    /// An operation's end.
+    pub(super) fn operated(&mut self, voice: Voice<'_>, token: u64, form: Form, told: &Told) {
         if self.link.settle(token).is_none() {
             return; // the room before this one had answered it
         }
-        match answer {
-            Ok(Answer::Queued) => self.link.send(voice.queued(id)),
-            Ok(Answer::Appended(Appended { position, outcome })) => {
-                let ack = voice.ack(id, position, Duplicate(outcome == Outcome::Duplicate));
-                self.acks.hold(position, ack);
+        match told.words() {
+            Ok(words) => {
+                self.acks.hold(told.position(), voice.answer(form, &words));
                 self.release();
             }
             Err(refusal) => self.link.send(voice.error(&refusal)),

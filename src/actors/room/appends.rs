@@ -7,13 +7,13 @@ use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::Room;
+use super::{Room, lanes::Waiter};
 use crate::{
-    actors::messages::{Gone, MemberKey, Order, Publication, Publish, PublishFor},
+    actors::messages::{Content, Gone, MemberKey, Order, Publication, Publish, PublishFor},
     auth::Grant,
     backbone::{Answer, Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
     journal::Ahead,
-    model::{DedupeId, EventId, Timestamp},
+    model::{DedupeId, EntityKey, EventId, Timestamp},
     wire::{Code, Refusal, record},
 };
 
@@ -24,9 +24,16 @@ pub(super) type Ended = (u64, Result<Answer, AppendError>);
 const ANSWERS: usize = 1024;
 
 #[derive(Debug)]
-enum Publisher {
-    Member { key: MemberKey, token: u64, id: EventId, dedupe: DedupeId },
+pub(super) enum Publisher {
+    Member {
+        key: MemberKey,
+        token: u64,
+        id: EventId,
+        dedupe: DedupeId,
+    },
     Request(oneshot::Sender<Result<Answer, AppendError>>),
+    /// The operations of an entity.
+    Lane(EntityKey),
 }
 
 /// What is under way; never more than the channel for the answers holds, so an answer always finds a place.
@@ -75,38 +82,51 @@ impl Appends {
 }
 
 impl Room {
-    fn append(&mut self, publisher: Publisher, append: Append) {
+    fn append(&mut self, publisher: Publisher, append: Append, ctx: &mut Context<Self>) {
         let ahead = if self.appends.is_idle() { Ahead::Nothing } else { Ahead::Unanswered };
         match self.appends.start(publisher, self.context.uptime()) {
             Ok(reply) => match &self.context.journal {
                 Some(journal) => journal.append(append, reply, ahead),
                 None => self.context.backbone.append(append, reply),
             },
-            Err(publisher) => self.answer(publisher, Err(AppendError::Busy)),
+            Err(publisher) => self.answer(publisher, Err(AppendError::Busy), ctx),
         }
+    }
+
+    /// Appends an entity's record. It has a condition, which the journal could not judge: the log takes it or nobody does.
+    ///
+    /// # Errors
+    ///
+    /// Too many appends are under way.
+    pub(super) fn append_of_lane(&mut self, key: EntityKey, append: Append) -> Result<(), AppendError> {
+        let started = self.appends.start(Publisher::Lane(key), self.context.uptime());
+        let reply = started.map_err(|_| AppendError::Busy)?;
+        self.context.backbone.append(append, reply);
+        Ok(())
     }
 
     /// Handles the answers that are here already.
-    pub(super) fn take_answers(&mut self) {
+    pub(super) fn take_answers(&mut self, ctx: &mut Context<Self>) {
         while let Some(answer) = self.appends.ready_answer() {
-            self.answered(answer);
+            self.answered(answer, ctx);
         }
     }
 
-    fn answered(&mut self, (mark, result): Ended) {
+    fn answered(&mut self, (mark, result): Ended, ctx: &mut Context<Self>) {
         if let Some((publisher, started)) = self.appends.pending.remove(&mark) {
             let taken = self.context.uptime().saturating_sub(started);
             self.context.metrics.append_latency.observe(taken.as_secs_f64());
-            self.answer(publisher, result);
+            self.answer(publisher, result, ctx);
         }
     }
 
-    fn answer(&mut self, publisher: Publisher, result: Result<Answer, AppendError>) {
+    fn answer(&mut self, publisher: Publisher, result: Result<Answer, AppendError>, ctx: &mut Context<Self>) {
         self.context.metrics.count_append(match &result {
             Ok(Answer::Appended(Appended { outcome: Outcome::Stored, .. })) => "stored",
             Ok(Answer::Appended(Appended { outcome: Outcome::Duplicate, .. })) => "duplicate",
             Ok(Answer::Queued) => "queued",
             Err(AppendError::Unknown(_)) => "unknown",
+            Err(AppendError::Conflict { .. }) => "conflict",
             Err(_) => "refused",
         });
         match publisher {
@@ -121,6 +141,7 @@ impl Room {
                 // Fails only when the client hung up: nobody is left to hear.
                 let _ = to.send(result);
             }
+            Publisher::Lane(key) => self.draft_answered(&key, result, ctx),
         }
     }
 }
@@ -182,9 +203,14 @@ impl Handler<Publish> for Room {
     type Result = ();
 
     fn handle(&mut self, Publish { key, publication }: Publish, ctx: &mut Context<Self>) {
-        let Publication { token, id, append } = publication;
-        let publisher = Publisher::Member { key, token, id, dedupe: append.dedupe };
-        self.append(publisher, append);
+        let Publication { token, id, what, .. } = publication;
+        match what {
+            Content::Event(append) => {
+                let publisher = Publisher::Member { key, token, id, dedupe: append.dedupe };
+                self.append(publisher, append, ctx);
+            }
+            Content::Operation(wanted, form) => self.operate(Waiter::Member { key, token, form }, *wanted, ctx),
+        }
         self.flush(ctx); // sends a refusal at once; usually there is nothing
     }
 }
@@ -195,7 +221,7 @@ impl Handler<PublishFor> for Room {
     fn handle(&mut self, PublishFor { appends, answers }: PublishFor, ctx: &mut Context<Self>) -> Self::Result {
         self.is_open()?;
         for (append, answer) in appends.into_iter().zip(answers) {
-            self.append(Publisher::Request(answer), append);
+            self.append(Publisher::Request(answer), append, ctx);
         }
         self.tick_later(ctx);
         Ok(())
@@ -204,7 +230,7 @@ impl Handler<PublishFor> for Room {
 
 impl StreamHandler<Vec<Ended>> for Room {
     fn handle(&mut self, bundle: Vec<Ended>, ctx: &mut Context<Self>) {
-        bundle.into_iter().for_each(|answer| self.answered(answer));
+        bundle.into_iter().for_each(|answer| self.answered(answer, ctx));
         self.flush(ctx);
     }
 }

@@ -50,7 +50,8 @@ impl Handler<Join> for Room {
         self.used_at = self.context.uptime();
         self.ports.enter(join.key, join.instance.clone(), &join.outlet);
         let Some(join) = self.unless_early(join) else { return Ok(()) };
-        if self.roster.is_member(&join.instance, join.key) {
+        let is_member = self.roster.is_member(&join.instance, join.key);
+        if is_member != (join.kind == JoinKind::Elsewhere) {
             return Ok(()); // after a room's end both the session and its outlet may ask
         }
         let limit = self.context.config.limits.connections_per_tenant;
@@ -62,7 +63,7 @@ impl Handler<Join> for Room {
             self.flush(ctx);
             return Ok(());
         }
-        if !self.let_in(&join, ctx) {
+        if !is_member && !self.let_in(&join, ctx) {
             self.flush(ctx);
             return Ok(());
         }
@@ -111,7 +112,7 @@ impl Room {
     fn let_in(&mut self, join: &Join, ctx: &mut Context<Self>) -> bool {
         let arrival = match join.kind {
             JoinKind::Fresh => Arrival::Fresh,
-            JoinKind::Again => Arrival::Again,
+            JoinKind::Again | JoinKind::Elsewhere => Arrival::Again,
         };
         let joined = self.roster.join(join.instance.clone(), join.key, join.presence.clone(), arrival);
         let gives_way = match joined {
@@ -147,7 +148,7 @@ impl Room {
         };
         let missed = match join.kind {
             JoinKind::Again => 0,
-            JoinKind::Fresh => self.ring.count_after(start.after)?,
+            JoinKind::Fresh | JoinKind::Elsewhere => self.ring.count_after(start.after)?,
         };
         Some(FoundStart { start, missed: missed.min(COUNT_TO), exact: missed <= COUNT_TO })
     }
@@ -200,7 +201,7 @@ impl Room {
         }
         let greeting = match join.kind {
             JoinKind::Again => Bytes::new(),
-            JoinKind::Fresh => self.greeting(&join, found),
+            JoinKind::Fresh | JoinKind::Elsewhere => self.greeting(&join, found),
         };
         if join.kind == JoinKind::Fresh {
             // Kept at once: whoever goes again before its first ack gets what it missed.
@@ -210,7 +211,7 @@ impl Room {
     }
 
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
-        let (epoch, voice) = (self.epoch, self.voice(&join.instance));
+        let (epoch, voice) = (self.epoch, self.voice(&join.instance, join.envelope));
         let config = &self.context.config;
         let FoundStart { start, missed, exact } = found;
         let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
@@ -239,7 +240,12 @@ impl Room {
             instances: others.take(LISTED).map(|(instance, presence)| Instance::new(instance, presence)).collect(),
             instances_total: self.roster.len(),
         };
-        let mut greeting = BytesMut::from(&voice.session_ready(&ready)[..]);
+        let mut greeting = BytesMut::from(
+            &match join.kind {
+                JoinKind::Elsewhere => voice.reconnected(&ready.resume, self.head),
+                JoinKind::Fresh | JoinKind::Again => voice.session_ready(&ready),
+            }[..],
+        );
         if let Some(reason) = start.resync {
             let mut report = ResyncReport::new(reason, join.requested.clone(), epoch, start.after);
             report.state = Some(self.figures());

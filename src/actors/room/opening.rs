@@ -210,8 +210,10 @@ impl Room {
 
     /// Sends a publish's end on its way; one that names a position waits until the room knows which log it is of.
     pub(super) fn post_settled(&mut self, key: MemberKey, order: Order) {
-        let names_position =
-            matches!(&order, Order::Settled { answer: Ok(Answer::Appended(_)), .. } | Order::Drained { .. });
+        let names_position = matches!(
+            &order,
+            Order::Settled { answer: Ok(Answer::Appended(_)), .. } | Order::Drained { .. } | Order::Operated { .. }
+        );
         match &mut self.opening {
             Some(opening) if names_position => opening.settled.push((key, order)),
             _ => self.ports.post(key.outlet, order),

@@ -10,8 +10,11 @@ use crate::{
         neighbours::News,
         roster::{Farewell, Left, Reason, Whose},
     },
-    wire::outgoing::Voice,
+    wire::{Envelope, outgoing::Voice},
 };
+
+/// In this order an announcement has its frames.
+pub const ENVELOPES: [Envelope; 2] = [Envelope::Sync, Envelope::Typed];
 
 /// What waits to be summed up.
 #[derive(Debug, Default)]
@@ -39,8 +42,8 @@ impl Handler<Leave> for Room {
 
 impl Room {
     /// What the room says to or about an instance.
-    pub(super) fn voice<'a>(&'a self, instance: &'a InstanceId) -> Voice<'a> {
-        Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.epoch }
+    pub(super) fn voice<'a>(&'a self, instance: &'a InstanceId, envelope: Envelope) -> Voice<'a> {
+        Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.epoch, envelope }
     }
 
     fn is_large(&self) -> bool {
@@ -59,9 +62,9 @@ impl Room {
             return;
         }
         let Some(presence) = self.roster.presence(instance) else { return };
-        let frame = self.voice(instance).joined(presence);
+        let frames = ENVELOPES.map(|envelope| self.voice(instance, envelope).joined(presence));
         let event_type = "instance_joined";
-        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type, except });
+        self.ports.post_all(|_| Order::Announce { frames: frames.clone(), event_type, except });
     }
 
     pub(super) fn announce_left(&mut self, instance: &InstanceId, reason: Reason) {
@@ -69,8 +72,9 @@ impl Room {
             self.announcements.left += 1;
             return;
         }
-        let frame = self.voice(instance).left(reason.word());
-        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type: "instance_left", except: None });
+        let frames = ENVELOPES.map(|envelope| self.voice(instance, envelope).left(reason.word()));
+        let event_type = "instance_left";
+        self.ports.post_all(|_| Order::Announce { frames: frames.clone(), event_type, except: None });
     }
 
     pub(super) fn member_left(
@@ -117,8 +121,9 @@ impl Room {
         }
         let Announcements { joined, left, .. } = std::mem::take(&mut self.announcements);
         let room = "room".parse().expect("a plain word is an instance id");
-        let frame = self.voice(&room).presence_changed(self.roster.len(), joined, left);
+        let total = self.roster.len();
+        let frames = ENVELOPES.map(|envelope| self.voice(&room, envelope).presence_changed(total, joined, left));
         let event_type = "presence_changed";
-        self.ports.post_all(|_| Order::Announce { frame: frame.clone(), event_type, except: None });
+        self.ports.post_all(|_| Order::Announce { frames: frames.clone(), event_type, except: None });
     }
 }

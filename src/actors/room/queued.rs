@@ -95,7 +95,7 @@ impl Room {
 impl StreamHandler<Vec<Drained>> for Room {
     fn handle(&mut self, bundle: Vec<Drained>, ctx: &mut Context<Self>) {
         // The answer `queued` was given before the notice, through another channel: it has to be handled first.
-        self.take_answers();
+        self.take_answers(ctx);
         bundle.into_iter().for_each(|drained| self.tell_drained(drained));
         self.flush(ctx);
     }

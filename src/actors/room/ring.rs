@@ -102,6 +102,7 @@ mod tests {
         let publish = Publish {
             id: EventId(uuid::Uuid::from_u128(u128::from(position))),
             event_type: "note".parse().expect("type"),
+            reference: None,
             timestamp: None,
             data: serde_json::value::RawValue::from_string("1".into()).expect("json"),
         };

@@ -57,6 +57,7 @@ impl Session {
         let Some(request) = self.request.take() else { return };
         let Request { grant, since, requested, options, capabilities } = *request;
         let (tenant, instance) = (grant.tenant().clone(), grant.instance().clone());
+        let envelope = options.variant.envelope;
         let presence = Presence { connected_at: self.context.now(), capabilities };
         let newcomer = Newcomer {
             serial: self.context.serial(),
@@ -103,6 +104,7 @@ impl Session {
                     presence: presence.clone(),
                     since: since.clone(),
                     requested: requested.clone(),
+                    envelope,
                     kind: JoinKind::Fresh,
                 };
                 if let Ok(Ok(())) = entered.room.send(join).await {

@@ -149,6 +149,7 @@ fn record(tenant: &TenantId, size: usize) -> anyhow::Result<Bytes> {
     let publish = Publish {
         id: EventId(Uuid::new_v4()),
         event_type: "bench".parse()?,
+        reference: None,
         timestamp: None,
         data: serde_json::value::RawValue::from_string(data)?,
     };

@@ -1,0 +1,351 @@
+//! The entities that somebody changes right now, and the heads that are remembered for the next change.
+//!
+//! Owns: performing what lanes want (`model/lane.rs` decides), the bound on remembered heads. A head that is remembered may
+//! be old: the log's condition finds out, at the cost of one attempt.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use bytes::Bytes;
+use lru::LruCache;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::Room;
+use crate::{
+    actors::messages::{Gone, MemberKey, OperateFor, Order},
+    backbone::{Answer, Append, AppendError, Appended, BackboneError, Expect, ReadBudget, Stored, Subject},
+    model::{
+        DedupeId, EntityKey, Position, TenantId,
+        entity::{Entity, Limits, Operation},
+        lane::{Do, Draft, Failure, Lane, Refused, Said},
+    },
+    wire::{
+        answer::{Form, Told},
+        entity as record,
+        operation::Wanted,
+    },
+};
+
+/// Conflicts and variants that may be open with one entity.
+const OPEN: usize = 16;
+/// What an entity in memory costs beside its text.
+const OVERHEAD: usize = 512;
+/// The first pause after an entity moved on under a record; doubled each time, and jittered.
+const FIRST_REST: Duration = Duration::from_micros(500);
+
+/// Who waits for an operation.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Member { key: MemberKey, token: u64, form: Form },
+    Request(oneshot::Sender<Told>),
+}
+
+/// One operation's asker, and how it named it.
+#[derive(Debug)]
+struct Job {
+    waiter: Waiter,
+    reference: Arc<str>,
+}
+
+/// An entity with operations under way.
+#[derive(Debug)]
+struct Busy {
+    lane: Lane<Job>,
+    /// What the record under way changes, for the answers.
+    delta: Option<Arc<RawValue>>,
+    /// The size of its last record, in bytes.
+    size: usize,
+    /// The latest record that the feed has shown since the lane got busy.
+    latest: Option<(Position, Bytes)>,
+}
+
+/// A head at rest.
+#[derive(Debug)]
+enum Head {
+    Read(Arc<Entity>),
+    /// As the feed brought it.
+    Raw(Position, Bytes),
+}
+
+impl Head {
+    fn version(&self) -> Position {
+        match self {
+            Self::Read(entity) => entity.version,
+            Self::Raw(position, _) => *position,
+        }
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    busy: HashMap<EntityKey, Busy>,
+    heads: LruCache<EntityKey, (Head, usize)>,
+    /// Bytes of the heads at rest.
+    bytes: usize,
+    capacity: usize,
+}
+
+impl Lanes {
+    /// `capacity`: bytes of heads that are remembered.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { busy: HashMap::new(), heads: LruCache::unbounded(), bytes: 0, capacity }
+    }
+
+    fn take_head(&mut self, tenant: &TenantId, key: &EntityKey) -> Option<Arc<Entity>> {
+        let (head, size) = self.heads.pop(key)?;
+        self.bytes -= size;
+        match head {
+            Head::Read(entity) => Some(entity),
+            Head::Raw(position, body) => record::read(tenant, key, position, &body).ok().map(Arc::new),
+        }
+    }
+
+    fn keep_head(&mut self, key: EntityKey, head: Head, size: usize) {
+        let size = size + OVERHEAD;
+        if let Some((_, (_, old))) = self.heads.push(key, (head, size)) {
+            self.bytes -= old;
+        }
+        self.bytes += size;
+        while self.bytes > self.capacity
+            && let Some((_, (_, old))) = self.heads.pop_lru()
+        {
+            self.bytes -= old;
+        }
+    }
+
+    /// Notes what the feed shows.
+    pub(super) fn see(&mut self, stored: &Stored) {
+        let Subject::Entity(key) = &stored.subject else { return };
+        if let Some(busy) = self.busy.get_mut(key) {
+            busy.latest = Some((stored.position, stored.body.clone()));
+        } else if self.heads.peek(key).is_some_and(|(head, _)| head.version() < stored.position) {
+            // As it came: most of them are never needed.
+            self.keep_head(key.clone(), Head::Raw(stored.position, stored.body.clone()), stored.body.len());
+        }
+    }
+}
+
+impl Room {
+    fn limits(&self) -> Limits {
+        Limits { data_bytes: self.context.config.limits.max_message_bytes, open: OPEN }
+    }
+
+    /// Takes an operation in.
+    pub(super) fn operate(&mut self, waiter: Waiter, wanted: Wanted, ctx: &mut Context<Self>) {
+        let Wanted { key, operation, reference } = wanted;
+        let job = Job { waiter, reference };
+        let busy = match self.lanes.busy.contains_key(&key) {
+            true => self.lanes.busy.get_mut(&key),
+            false => {
+                let lane = Lane::new(self.lanes.take_head(&self.tenant, &key));
+                let busy = Busy { lane, delta: None, size: 0, latest: None };
+                match self.lanes.busy.entry(key.clone()) {
+                    Entry::Vacant(place) => Some(place.insert(busy)),
+                    Entry::Occupied(place) => Some(place.into_mut()),
+                }
+            }
+        };
+        let Some(busy) = busy else { return };
+        if let Err((job, operation)) = busy.lane.push(job, operation) {
+            self.tell_waiter(&key, job, &operation, Said::Failed(Failure::Busy));
+        }
+        self.turn(&key, ctx);
+    }
+
+    /// Lets a lane go on until it waits for something.
+    fn turn(&mut self, key: &EntityKey, ctx: &mut Context<Self>) {
+        let limits = self.limits();
+        let Some(busy) = self.lanes.busy.get_mut(key) else { return };
+        let todo = busy.lane.step(limits);
+        self.carry(key, todo, ctx);
+        if self.lanes.busy.get(key).is_some_and(|busy| busy.lane.is_idle())
+            && let Some(Busy { lane, size, .. }) = self.lanes.busy.remove(key)
+            && let Some(head) = lane.into_head()
+        {
+            self.lanes.keep_head(key.clone(), Head::Read(head), size);
+        }
+    }
+
+    fn carry(&mut self, key: &EntityKey, todo: Vec<Do<Job>>, ctx: &mut Context<Self>) {
+        for one in todo {
+            match one {
+                Do::Answer(job, operation, said) => self.tell_waiter(key, job, &operation, said),
+                Do::Load => self.load(key.clone(), ctx),
+                Do::LoadBase(version) => self.load_base(key.clone(), version, ctx),
+                Do::Append(draft) => self.append_draft(key, &draft, ctx),
+                Do::Rest(tries) => {
+                    let longest = FIRST_REST * 2u32.saturating_pow(tries);
+                    let key = key.clone();
+                    ctx.run_later(longest.mul_f64(fastrand::f64()), move |room, ctx| {
+                        room.with_lane(&key, ctx, |lane| {
+                            lane.rested();
+                            Vec::new()
+                        });
+                    });
+                }
+            }
+        }
+    }
+
+    /// Tells a lane something, does what it wants, and goes on.
+    fn with_lane(
+        &mut self,
+        key: &EntityKey,
+        ctx: &mut Context<Self>,
+        tell: impl FnOnce(&mut Lane<Job>) -> Vec<Do<Job>>,
+    ) {
+        let Some(busy) = self.lanes.busy.get_mut(key) else { return };
+        let todo = tell(&mut busy.lane);
+        self.carry(key, todo, ctx);
+        self.turn(key, ctx);
+        self.flush(ctx);
+    }
+
+    fn tell_waiter(&mut self, key: &EntityKey, job: Job, operation: &Operation, said: Said) {
+        let delta = match &said {
+            Said::Decided { made: Some(_), .. } => self.lanes.busy.get(key).and_then(|busy| busy.delta.clone()),
+            _ => None,
+        };
+        let told = Told { key: key.clone(), op: operation.id, reference: job.reference, said, delta };
+        self.context.metrics.count_operation(told.outcome_word());
+        match job.waiter {
+            Waiter::Member { key, token, form } => {
+                self.post_settled(key, Order::Operated { key, token, form, told: Box::new(told) });
+            }
+            Waiter::Request(to) => {
+                // Fails only when the client hung up: nobody is left to hear.
+                let _ = to.send(told);
+            }
+        }
+    }
+
+    fn load(&mut self, key: EntityKey, ctx: &mut Context<Self>) {
+        let (backbone, tenant, name) = (self.context.backbone.clone(), self.tenant.clone(), key.clone());
+        let loading = async move {
+            let stored = backbone.entity(&tenant, &name).await.map_err(|error| failure_of_read(&error))?;
+            let Some(stored) = stored else { return Ok((Arc::new(Entity::none()), 0)) };
+            match record::read(&tenant, &name, stored.position, &stored.body) {
+                Ok(entity) => Ok((Arc::new(entity), stored.body.len())),
+                Err(error) => {
+                    tracing::error!(%tenant, position = %stored.position, %error, "an entity's last record is damaged");
+                    Err(Failure::Unavailable)
+                }
+            }
+        };
+        ctx.spawn(loading.into_actor(self).map(move |loaded, room, ctx| {
+            if let (Ok((_, size)), Some(busy)) = (&loaded, room.lanes.busy.get_mut(&key)) {
+                busy.size = *size;
+            }
+            room.with_lane(&key, ctx, |lane| lane.loaded(loaded.map(|(entity, _)| entity)));
+        }));
+    }
+
+    fn load_base(&mut self, key: EntityKey, version: Position, ctx: &mut Context<Self>) {
+        let (backbone, tenant, name) = (self.context.backbone.clone(), self.tenant.clone(), key.clone());
+        let loading = async move {
+            let before = Position(version.0.saturating_sub(1));
+            let page = backbone.read(&tenant, before, ReadBudget { records: 1, bytes: 1 }).await;
+            let page = page.map_err(|error| failure_of_read(&error))?;
+            let stored = page.records.into_iter().find(|stored| stored.position == version);
+            let entity = stored.and_then(|stored| record::read(&tenant, &name, version, &stored.body).ok());
+            Ok(entity.map(|entity| entity.data))
+        };
+        ctx.spawn(loading.into_actor(self).map(move |loaded, room, ctx| {
+            room.with_lane(&key, ctx, |lane| lane.base_loaded(loaded));
+        }));
+    }
+
+    fn append_draft(&mut self, key: &EntityKey, draft: &Draft, ctx: &mut Context<Self>) {
+        let made = record::to_body(&self.tenant, key, draft, self.context.now());
+        let append = Append {
+            tenant: self.tenant.clone(),
+            subject: Subject::Entity(key.clone()),
+            // A fresh one each time: what tells a repeat is in the entity, and a record that was refused must not be taken
+            // for this one.
+            dedupe: DedupeId(Uuid::new_v4()),
+            expect: Expect::Version(draft.before.version),
+            first_tried: None,
+            body: made.body,
+        };
+        if let Some(busy) = self.lanes.busy.get_mut(key) {
+            busy.delta = Some(made.delta);
+            busy.size = append.body.len();
+        }
+        if append.body.len() > self.context.config.limits.max_message_bytes {
+            return self.refuse_draft(key, Refused::Failed(Failure::TooLarge), ctx);
+        }
+        if self.append_of_lane(key.clone(), append).is_err() {
+            self.refuse_draft(key, Refused::Failed(Failure::Busy), ctx);
+        }
+    }
+
+    /// Ends an append without the log, as if that had ended it: not from within the turn that made it.
+    fn refuse_draft(&mut self, key: &EntityKey, why: Refused, ctx: &mut Context<Self>) {
+        let key = key.clone();
+        ctx.run_later(Duration::ZERO, move |room, ctx| room.draft_ended(&key, Err(why), ctx));
+    }
+
+    /// An entity's record is in the log, or is not.
+    pub(super) fn draft_answered(
+        &mut self,
+        key: &EntityKey,
+        result: Result<Answer, AppendError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let ended = match result {
+            Ok(Answer::Appended(Appended { position, .. })) => Ok(position),
+            // Never: it does not go through the journal.
+            Ok(Answer::Queued) => Err(Refused::Unknown),
+            Err(AppendError::Conflict { .. }) => Err(Refused::Conflict),
+            Err(AppendError::Unknown(_)) => Err(Refused::Unknown),
+            Err(AppendError::Busy) => Err(Refused::Failed(Failure::Busy)),
+            Err(AppendError::TooLarge { .. } | AppendError::Refused(_)) => Err(Refused::Failed(Failure::TooLarge)),
+            Err(AppendError::Full(_) | AppendError::JournalFull(_)) => Err(Refused::Failed(Failure::Full)),
+            Err(AppendError::Unavailable(_) | AppendError::Closed) => Err(Refused::Failed(Failure::Unavailable)),
+        };
+        self.draft_ended(key, ended, ctx);
+    }
+
+    fn draft_ended(&mut self, key: &EntityKey, ended: Result<Position, Refused>, ctx: &mut Context<Self>) {
+        let tenant = &self.tenant;
+        let Some(busy) = self.lanes.busy.get_mut(key) else { return };
+        let latest = busy.latest.take();
+        if let (Err(_), Some((position, body))) = (ended, latest)
+            && busy.lane.version().is_none_or(|version| version < position)
+            && let Ok(entity) = record::read(tenant, key, position, &body)
+        {
+            // Somebody else's record came in between: it need not be read from the log.
+            busy.lane.seen(Arc::new(entity));
+        }
+        self.with_lane(key, ctx, |lane| match ended {
+            Ok(position) => lane.appended(position),
+            Err(why) => lane.refused(why),
+        });
+    }
+}
+
+fn failure_of_read(error: &BackboneError) -> Failure {
+    tracing::warn!(%error, "an entity could not be read");
+    Failure::Unavailable
+}
+
+impl Handler<OperateFor> for Room {
+    type Result = Result<(), Gone>;
+
+    fn handle(&mut self, OperateFor { wanted, answers }: OperateFor, ctx: &mut Context<Self>) -> Self::Result {
+        self.is_open()?;
+        for (wanted, answer) in wanted.into_iter().zip(answers) {
+            self.operate(Waiter::Request(answer), wanted, ctx);
+        }
+        self.tick_later(ctx);
+        self.flush(ctx);
+        Ok(())
+    }
+}

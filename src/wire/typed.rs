@@ -1,0 +1,193 @@
+//! The second envelope, `{id, type, timestamp, data}`, as clients of `/ws` write it. The seeds that speak it are told apart
+//! by their types.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{
+    changes,
+    codes::{Code, Refusal},
+    incoming::{ClientMessage, acknowledged, check_text, explain, mismatch},
+    operation::Sender,
+    record::Publish,
+};
+use crate::model::{EventId, EventType, Timestamp, resume::Since};
+
+/// Types that only the node sends.
+const RESERVED: [&str; 24] = [
+    "session_ready",
+    "resync",
+    "caught_up",
+    "advance",
+    "lagging",
+    "queued",
+    "stored",
+    "error",
+    "sync_response",
+    "presence_changed",
+    "subscribed",
+    "unsubscribed",
+    "system.error",
+    "system.reconnect",
+    "tenant.user_joined",
+    "tenant.user_left",
+    "update.confirmed",
+    "update.conflict_resolved",
+    "update.conflict_pending",
+    "update.rollback",
+    "update.retry",
+    "region.sync",
+    "query.results",
+    "context_changed",
+];
+
+/// Greatest number of channels in one message, and of bytes in a channel's name.
+const CHANNELS: usize = 64;
+const CHANNEL_BYTES: usize = 128;
+
+/// The fields of an envelope as a client may send them; others are ignored.
+#[derive(Debug, Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    /// A text or, from Gitmind's clients, a number.
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+    /// Gitmind's version of the protocol.
+    #[serde(borrow)]
+    version: Option<&'a RawValue>,
+    #[serde(borrow, alias = "userId")]
+    user_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    last_sync_timestamp: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
+}
+
+/// Reads one message of a session on `/ws`. `depth` is the greatest nesting.
+///
+/// # Errors
+///
+/// What is wrong with it; the refusal names the message if it had an id.
+pub fn read(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessage, Refusal> {
+    check_text(text, depth)?;
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| explain::<Envelope<'_>>(text, &error))?;
+    let reference: Option<Arc<str>> = envelope.id.as_deref().map(Arc::from);
+    let kind = envelope.r#type.clone().unwrap_or_default();
+    message(envelope, sender).map_err(|mut refusal| {
+        refusal.reference = refusal.reference.or(reference);
+        refusal.of_gitmind = super::message::is_gitmind(&kind);
+        refusal
+    })
+}
+
+fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, Refusal> {
+    let Some(kind) = envelope.r#type.as_deref() else {
+        return Err(Refusal::new(Code::InvalidMessage, "'type' is missing"));
+    };
+    check_version(envelope.version)?;
+    if let (Some(claimed), Some(user)) = (envelope.user_id.as_deref(), sender.author.user.as_deref())
+        && claimed != user
+    {
+        return Err(mismatch("userId"));
+    }
+    match kind {
+        "ping" => return Ok(ClientMessage::Ping),
+        "pong" | "system.heartbeat" | "heartbeat" => return acknowledged(envelope.data, "heartbeat"),
+        "ack" => return acknowledged(envelope.data, "ack"),
+        "sync_request" => return Ok(ClientMessage::SyncRequest),
+        "sync_reconnect" => return reconnect(&envelope),
+        "subscribe" => return Ok(ClientMessage::Subscribe(channels(envelope.data)?)),
+        "unsubscribe" => return Ok(ClientMessage::Unsubscribe(channels(envelope.data)?)),
+        _ => {}
+    }
+    if changes::is_change(kind) {
+        let parts = changes::Message { kind, id: envelope.id.as_deref(), data: envelope.data, event: envelope.event };
+        return changes::read(parts, sender).map(ClientMessage::Change);
+    }
+    if RESERVED.contains(&kind) {
+        let message = format!("'{kind}' is sent by the node only; choose another type");
+        return Err(Refusal::new(Code::ReservedType, message));
+    }
+    publish(&envelope, kind, sender)
+}
+
+/// Gitmind's messages say which version of its protocol they speak.
+fn check_version(version: Option<&RawValue>) -> Result<(), Refusal> {
+    let Some(version) = version else { return Ok(()) };
+    let major = version.get().trim_matches('"').split('.').next().unwrap_or_default();
+    if matches!(major, "1" | "null") {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::InvalidMessage, "'version' is not one this node speaks; it speaks 1"))
+}
+
+fn publish(envelope: &Envelope<'_>, kind: &str, sender: Sender<'_>) -> Result<ClientMessage, Refusal> {
+    let event_type: EventType = kind.parse().map_err(|error| Refusal::of_name(Code::InvalidType, &error))?;
+    let id = match envelope.id.as_deref() {
+        None | Some("") => EventId(Uuid::new_v4()),
+        // Ids of any form are good: what is stored is a UUID that follows from them and their sender.
+        Some(text) => EventId(super::operation::op_id(sender, text).0),
+    };
+    let reference = envelope.id.as_deref().filter(|id| !id.is_empty()).map(Arc::from);
+    let timestamp = envelope.timestamp.map(timestamp).transpose()?;
+    let data = envelope.data.map_or_else(|| RawValue::from_string("{}".into()).unwrap_or_default(), ToOwned::to_owned);
+    Ok(ClientMessage::Publish(Publish { id, reference, event_type, timestamp, data }))
+}
+
+fn timestamp(raw: &RawValue) -> Result<Timestamp, Refusal> {
+    let time = match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+        Ok(text) => Timestamp::parse(&text),
+        Err(_) => serde_json::from_str::<f64>(raw.get()).ok().map(|millis| Timestamp(millis as i64)),
+    };
+    let message = "'timestamp' is neither an RFC 3339 time nor a number of milliseconds; leave it out for the node's";
+    time.ok_or_else(|| Refusal::new(Code::InvalidMessage, message))
+}
+
+/// Where to go on: Aether's clients say when they last synchronised.
+fn reconnect(envelope: &Envelope<'_>) -> Result<ClientMessage, Refusal> {
+    #[derive(Default, Deserialize)]
+    struct Data {
+        last_sync_timestamp: Option<String>,
+        cursor: Option<String>,
+    }
+    let data: Data = envelope.data.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let cursor = envelope.cursor.as_deref().or(data.cursor.as_deref());
+    let time = envelope.last_sync_timestamp.as_deref().or(data.last_sync_timestamp.as_deref());
+    let since = match (cursor, time) {
+        (Some(cursor), _) => Since::parse(cursor).filter(|since| matches!(since, Since::Cursor(_) | Since::Earliest)),
+        (None, Some(time)) => Timestamp::parse(time).map(Since::Time),
+        (None, None) => None,
+    };
+    let requested = cursor.or(time).unwrap_or_default().to_owned();
+    let message = "'cursor' or 'last_sync_timestamp' must say where to go on: a cursor, or an RFC 3339 time";
+    let since = since.ok_or_else(|| Refusal::new(Code::InvalidMessage, message))?;
+    Ok(ClientMessage::Reconnect { since, requested })
+}
+
+fn channels(data: Option<&RawValue>) -> Result<Vec<String>, Refusal> {
+    #[derive(Deserialize)]
+    struct Data {
+        channels: Vec<String>,
+    }
+    let missing = || Refusal::new(Code::InvalidMessage, "'data.channels' must be a list of names");
+    let Data { channels } = serde_json::from_str(data.ok_or_else(missing)?.get()).map_err(|_| missing())?;
+    let fits = |name: &String| {
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'*');
+        (1..=CHANNEL_BYTES).contains(&name.len()) && name.bytes().all(is_word)
+    };
+    if channels.len() > CHANNELS || !channels.iter().all(fits) {
+        let message = format!("at most {CHANNELS} channels, each a name of letters, digits, '_', '-', '.' and '*'");
+        return Err(Refusal::new(Code::InvalidMessage, message));
+    }
+    Ok(channels)
+}
