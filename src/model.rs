@@ -14,6 +14,7 @@ pub mod record;
 pub mod resume;
 pub mod roster;
 pub mod tally;
+pub mod text;
 pub mod time;
 
 pub use ids::{
