@@ -280,6 +280,7 @@ mod tests {
 
     fn read_as_a(text: &str) -> Result<ClientMessage, Refusal> {
         let (tenant, instance) = ("default".parse().expect("tenant"), "a".parse().expect("instance"));
+        let author = crate::model::entity::Author { instance, user: None, name: None };
         read(text, Sender { tenant: &tenant, author: &author, now: Timestamp(0) }, 128)
     }
 
