@@ -1,0 +1,55 @@
+//! Who may see an entity.
+
+use std::sync::Arc;
+
+use super::{Author, Entity};
+use crate::model::InstanceId;
+
+/// Who may see an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everyone in the tenant.
+    Everyone,
+    /// Its owner.
+    Only(Owner),
+}
+
+/// Whose a private entity is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A user's, on whatever instance.
+    User(Arc<str>),
+    /// An instance's, which named no user.
+    Instance(InstanceId),
+}
+
+impl Audience {
+    /// Whether somebody belongs to it.
+    pub fn includes(&self, instance: &InstanceId, user: Option<&str>) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Only(Owner::User(owner)) => user == Some(&**owner),
+            Self::Only(Owner::Instance(owner)) => instance == owner,
+        }
+    }
+}
+
+impl Owner {
+    fn of(author: &Author) -> Self {
+        match &author.user {
+            Some(user) => Self::User(user.clone()),
+            None => Self::Instance(author.instance.clone()),
+        }
+    }
+}
+
+impl Entity {
+    /// Who may see it: with `"visibility": "private"` only whose it is, its creator.
+    pub fn audience(&self) -> Audience {
+        let is_private = self.data.get("visibility").is_some_and(|visibility| visibility == "private");
+        match &self.state.created {
+            Some(created) if is_private => Audience::Only(Owner::of(&created.by)),
+            _ => Audience::Everyone,
+        }
+    }
+}
