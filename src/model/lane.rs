@@ -253,7 +253,7 @@ impl<J> Lane<J> {
         self.alone = false;
         let company = if decided.len() > 1 { Company::Several } else { Company::Alone };
         let answers = decided.into_iter().map(|(waiting, mut outcome)| {
-            outcome.settle(position);
+            settle(&mut outcome, position);
             answer(waiting, outcome, &next, Some(Made { base, company }))
         });
         let answers = answers.collect();
@@ -335,6 +335,13 @@ impl<J> Lane<J> {
                 }
                 // What rests on a record that is not written yet is not told before it is.
                 Decision::Answer(outcome) if !draft.parts.is_empty() => decided.push((waiting, outcome)),
+                // A head that is remembered may be old; nothing but a condition of the log's would show that.
+                Decision::Answer(Outcome::RolledBack(_)) if !waiting.fresh => {
+                    self.waiting.push_front(waiting);
+                    self.busy = Busy::Loading;
+                    todo.push(Do::Load);
+                    break;
+                }
                 Decision::Answer(outcome) => todo.push(answer(waiting, outcome, &head, None)),
                 decision @ (Decision::NeedsBase | Decision::Ahead) if !draft.parts.is_empty() => {
                     let _ = decision; // decided anew on the next record
@@ -371,6 +378,21 @@ impl KnownBase {
             Self::Known(content) => Base::Known(content),
             Self::Gone => Base::Gone,
         }
+    }
+}
+
+/// Gives what was decided as part of a record that record's place.
+fn settle(outcome: &mut Outcome, position: Position) {
+    let settle = |version: &mut Position| {
+        if *version == THIS {
+            *version = position;
+        }
+    };
+    match outcome {
+        Outcome::Resolved { overwritten, .. } => overwritten.iter_mut().for_each(|over| settle(&mut over.version)),
+        Outcome::Pending(open) => settle(&mut open.base),
+        Outcome::Repeat(remembered) => settle(&mut remembered.version),
+        Outcome::Confirmed(_) | Outcome::RolledBack(_) => {}
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::record::{DamagedRecord, put_json_string};
 use crate::model::{
     EntityKey, EventId, EventType, InstanceId, Position, TenantId, Timestamp,
-    entity::{AlternativeKind, Audience, Author, Delta, Entity, OpId, Stamp, State},
+    entity::{AlternativeKind, Audience, Author, Delta, Entity, OpId, Stamp, State, TextDelta},
     lane::Draft,
     record::{Happened, Private},
 };
@@ -117,27 +117,17 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
 /// The delta's fields as they stand in a message.
 #[derive(Serialize)]
 struct DeltaFields<'a> {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    text: Vec<TextField<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    text: &'a [TextDelta],
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<&'a serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ops: Option<&'a json_patch::Patch>,
 }
 
-#[derive(Serialize)]
-struct TextField<'a> {
-    path: &'a str,
-    ops: &'a crate::model::text::TextOps,
-}
-
 impl<'a> DeltaFields<'a> {
     fn of(delta: &'a Delta) -> Self {
-        Self {
-            text: delta.texts.iter().map(|(path, ops)| TextField { path, ops }).collect(),
-            changes: delta.merge(),
-            ops: delta.patch(),
-        }
+        Self { text: &delta.text, changes: delta.patch.as_ref(), ops: delta.ops.as_ref() }
     }
 }
 

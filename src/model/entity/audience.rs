@@ -4,47 +4,56 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Entity;
+use super::{Author, Entity};
 use crate::model::InstanceId;
 
-/// Who may see it.
+/// Who may see an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// The whole tenant.
+    /// Everyone in the tenant.
     Everyone,
-    /// One.
+    /// Its owner.
     Only(Owner),
 }
 
-/// Whose something private is.
+/// Whose a private entity is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
-    /// A user's, on whatever device.
+    /// A user's, on whatever instance.
     User(Arc<str>),
-    /// An instance's that names no user.
+    /// An instance's, which named no user.
     Instance(InstanceId),
 }
 
-impl Entity {
-    /// Who may see it: `visibility: "private"` makes it its maker's.
-    pub fn audience(&self) -> Audience {
-        if self.data.get("visibility").is_none_or(|visibility| visibility != "private") {
-            return Audience::Everyone;
-        }
-        match &self.state.created {
-            Some(stamp) => Audience::Only(stamp.by.owner()),
-            None => Audience::Everyone,
+impl Audience {
+    /// Whether somebody belongs to it.
+    pub fn includes(&self, instance: &InstanceId, user: Option<&str>) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Only(Owner::User(owner)) => user == Some(&**owner),
+            Self::Only(Owner::Instance(owner)) => instance == owner,
         }
     }
 }
 
-impl super::Author {
+impl Author {
     /// Whose what it makes is: its user's, else its own.
     pub fn owner(&self) -> Owner {
         match &self.user {
             Some(user) => Owner::User(user.clone()),
             None => Owner::Instance(self.instance.clone()),
+        }
+    }
+}
+
+impl Entity {
+    /// Who may see it: with `"visibility": "private"` only whose it is, its creator.
+    pub fn audience(&self) -> Audience {
+        let is_private = self.data.get("visibility").is_some_and(|visibility| visibility == "private");
+        match &self.state.created {
+            Some(created) if is_private => Audience::Only(created.by.owner()),
+            _ => Audience::Everyone,
         }
     }
 }

@@ -1,8 +1,14 @@
 //! Which field was written last when and by whom.
+//!
+//! Owns: what a clash is. A field that was written by itself has a clock; one without has that of the nearest field above
+//! it. Forgetting may only ever make a write look later, or as that of several: that costs a false clash, never a loss.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Position, ReplicaId, stored_version};
+use super::{Position, ReplicaId, settle, stored_version, touch::is_within};
+
+/// How many fields have clocks of their own, beside that of the whole.
+pub const FIELDS: usize = 128;
 
 /// One clock per field that was written by itself; a field without one has that of the nearest field above it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,4 +27,96 @@ pub struct Clock {
     /// By whom; `None`: by several.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<ReplicaId>,
+}
+
+impl Clock {
+    /// Whether somebody else wrote here what a replica that has seen everything up to `base` does not know.
+    fn clashes(&self, base: Position, replica: &ReplicaId) -> bool {
+        self.version > base && self.replica.as_ref() != Some(replica)
+    }
+
+    /// Takes in what another clock says, which is forgotten.
+    fn absorb(&mut self, other: &Self) {
+        if self.replica != other.replica {
+            self.replica = None;
+        }
+        self.version = self.version.max(other.version);
+    }
+}
+
+impl Clocks {
+    /// The latest write that a write of `path` clashes with: of the field itself, or the nearest above it, or any below it.
+    pub fn check<'a>(&'a self, path: &str, base: Position, replica: &ReplicaId) -> Option<&'a Clock> {
+        let concerned = self.holder(path).into_iter().chain(self.below(path));
+        concerned.filter(|clock| clock.clashes(base, replica)).max_by_key(|clock| clock.version)
+    }
+
+    /// Notes that a field was written; `replica` is `None` if what stands there now is the work of several.
+    pub fn write(&mut self, path: &str, version: Position, replica: Option<&ReplicaId>) {
+        self.0.retain(|clock| !is_within(&clock.path, path));
+        self.0.push(Clock { path: path.to_owned(), version, replica: replica.cloned() });
+        while self.0.len() > FIELDS + usize::from(self.whole().is_some()) {
+            self.forget_oldest();
+        }
+    }
+
+    /// Notes that the entity was written as a whole and nothing of what stood there is left.
+    pub fn reset(&mut self, version: Position, replica: &ReplicaId) {
+        self.write("", version, Some(replica));
+    }
+
+    /// Notes that the entity was deleted or restored by a replica that had seen everything up to `base`. Its fields keep
+    /// their clocks, as a tombstone keeps its content: what somebody wrote unseen before a deletion is unseen after it.
+    pub fn mark(&mut self, version: Position, base: Position, replica: &ReplicaId) {
+        let replica = (!self.whole_clashes(base, replica)).then(|| replica.clone());
+        self.0.retain(|clock| !clock.path.is_empty());
+        self.0.push(Clock { path: String::new(), version, replica });
+    }
+
+    /// Whether the entity was made, deleted or restored by somebody else after `base`.
+    pub fn whole_clashes(&self, base: Position, replica: &ReplicaId) -> bool {
+        self.whole().is_some_and(|clock| clock.clashes(base, replica))
+    }
+
+    /// When something at or below `path`, or the field that holds it, was written last.
+    pub(super) fn last_write(&self, path: &str) -> Position {
+        let concerned = self.holder(path).into_iter().chain(self.below(path));
+        concerned.map(|clock| clock.version).max().unwrap_or(Position::START)
+    }
+
+    /// The fields that were written after `base` by this replica, or by several, of which it may be one.
+    pub(super) fn own_writes(&self, base: Position, replica: &ReplicaId) -> impl Iterator<Item = &str> {
+        let own = move |clock: &&Clock| clock.version > base && clock.replica.as_ref().is_none_or(|by| by == replica);
+        self.0.iter().filter(own).map(|clock| clock.path.as_str())
+    }
+
+    pub(super) fn settle(&mut self, position: Position) {
+        self.0.iter_mut().for_each(|clock| settle(&mut clock.version, position));
+    }
+
+    fn whole(&self) -> Option<&Clock> {
+        self.0.iter().find(|clock| clock.path.is_empty())
+    }
+
+    /// The clock that holds for a field: its own, else the nearest above it.
+    fn holder(&self, path: &str) -> Option<&Clock> {
+        self.0.iter().filter(|clock| is_within(path, &clock.path)).max_by_key(|clock| clock.path.len())
+    }
+
+    fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a Clock> {
+        self.0.iter().filter(move |clock| clock.path.len() > path.len() && is_within(&clock.path, path))
+    }
+
+    /// Drops the oldest field's clock. The one that holds for that field from now on says what it said: not always the
+    /// whole's, because a clock between them would hide that.
+    fn forget_oldest(&mut self) {
+        let fields = self.0.iter().enumerate().filter(|(_, clock)| !clock.path.is_empty());
+        let Some((oldest, _)) = fields.min_by_key(|(_, clock)| clock.version) else { return };
+        let gone = self.0.remove(oldest);
+        let holders = self.0.iter_mut().filter(|clock| is_within(&gone.path, &clock.path));
+        match holders.max_by_key(|clock| clock.path.len()) {
+            Some(holder) => holder.absorb(&gone),
+            None => self.0.push(Clock { path: String::new(), ..gone }),
+        }
+    }
 }

@@ -1,0 +1,130 @@
+//! Changes done to a content, and the bounds that a content is held to.
+
+use std::io;
+
+use json_patch::{AddOperation, Patch, PatchError, PatchErrorKind, PatchOperation, jsonptr::Pointer};
+use serde_json::Value;
+
+use super::{Limits, Rollback};
+
+/// How deep a content may be nested. What reads it back stops at 128, and the record around it takes some of that.
+pub const DEPTH: usize = 64;
+
+/// Holds a content to its bounds.
+pub(super) fn check(content: &Value, limits: Limits) -> Result<(), Rollback> {
+    if !content.is_object() {
+        return Err(Rollback::PatchFailed("the content would not be an object".to_owned()));
+    }
+    if is_deeper(content, DEPTH) {
+        return Err(too_deep());
+    }
+    if exceeds(content, limits.data_bytes) { Err(Rollback::TooLarge(limits.data_bytes)) } else { Ok(()) }
+}
+
+/// Does a JSON patch; if it fails, the content is half changed and of no use.
+pub(super) fn patch(content: &mut Value, patch: &Patch, limits: Limits) -> Result<(), Rollback> {
+    let mut room = Room { limits, left: 0 };
+    for operation in patch.iter() {
+        room.take(content, operation)?;
+        let done = json_patch::patch_unsafe(content, std::slice::from_ref(operation));
+        done.map_err(|error| refused(operation, &error))?;
+    }
+    Ok(())
+}
+
+fn refused(operation: &PatchOperation, error: &PatchError) -> Rollback {
+    match (operation, &error.kind) {
+        (PatchOperation::Test(test), _) => Rollback::TestFailed(test.path.to_string()),
+        (operation, PatchErrorKind::InvalidFromPointer) => {
+            Rollback::PatchFailed(format!("nothing to take for {}", operation.path()))
+        }
+        (operation, kind) => Rollback::PatchFailed(format!("{kind}: {}", operation.path())),
+    }
+}
+
+/// What a JSON patch may still add by copying: each copy can double a content.
+struct Room {
+    limits: Limits,
+    /// How many bytes may be copied before the content is measured again.
+    left: usize,
+}
+
+impl Room {
+    fn take(&mut self, content: &Value, operation: &PatchOperation) -> Result<(), Rollback> {
+        let (target, source) = match operation {
+            PatchOperation::Add(AddOperation { path, value }) => (path, Some(value)),
+            PatchOperation::Replace(op) => (&op.path, Some(&op.value)),
+            PatchOperation::Move(op) => (&op.path, content.pointer(op.from.as_str())),
+            PatchOperation::Copy(op) => (&op.path, content.pointer(op.from.as_str())),
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+        };
+        let Some(source) = source else { return Ok(()) }; // refused when it is done
+        if is_deeper(source, DEPTH.saturating_sub(depth(target))) {
+            return Err(too_deep());
+        }
+        if matches!(operation, PatchOperation::Copy(_)) { self.copy(content, source) } else { Ok(()) }
+    }
+
+    /// Twice the limit, because a patch may first copy and then remove.
+    fn copy(&mut self, content: &Value, source: &Value) -> Result<(), Rollback> {
+        let too_large = Rollback::TooLarge(self.limits.data_bytes);
+        let bytes = size(source, self.limits.data_bytes).ok_or(too_large.clone())?;
+        if bytes > self.left {
+            let bound = self.limits.data_bytes.saturating_mul(2);
+            self.left = bound.saturating_sub(size(content, bound).ok_or(too_large.clone())?);
+        }
+        self.left = self.left.checked_sub(bytes).ok_or(too_large)?;
+        Ok(())
+    }
+}
+
+fn depth(pointer: &Pointer) -> usize {
+    pointer.as_str().matches('/').count()
+}
+
+fn too_deep() -> Rollback {
+    Rollback::PatchFailed(format!("the content would be nested deeper than {DEPTH} levels"))
+}
+
+/// Whether objects and arrays stand in each other more than `levels` times.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let mut inner: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::Object(members) => Box::new(members.values()),
+        Value::Array(elements) => Box::new(elements.iter()),
+        _ => return false,
+    };
+    levels == 0 || inner.any(|inner| is_deeper(inner, levels - 1))
+}
+
+/// Whether a value is longer than that, as JSON text.
+pub(super) fn exceeds(value: &Value, bytes: usize) -> bool {
+    size(value, bytes).is_none()
+}
+
+/// The length of a value as JSON text, if it is no more than `bound`. Stops there, and stores nothing.
+fn size(value: &impl serde::Serialize, bound: usize) -> Option<usize> {
+    let mut counter = Counter { bytes: 0, bound };
+    serde_json::to_writer(&mut counter, value).ok()?;
+    Some(counter.bytes)
+}
+
+/// The length of anything as JSON text.
+pub(super) fn length(value: &impl serde::Serialize) -> usize {
+    size(value, usize::MAX).unwrap_or(usize::MAX)
+}
+
+struct Counter {
+    bytes: usize,
+    bound: usize,
+}
+
+impl io::Write for Counter {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.bytes += part.len();
+        if self.bytes > self.bound { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(part.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! What somebody wants done to an entity.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::model::{InstanceId, Position, Timestamp, text::TextOps};
+
+/// An operation's id: the same id is applied once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OpId(pub Uuid);
+
+/// One device or tab of a user: what it wrote itself never clashes with what it writes next. 1 to 128 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReplicaId(pub Arc<str>);
+
+/// Who did something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// The instance.
+    #[serde(rename = "instance_id")]
+    pub instance: InstanceId,
+    /// The user that it acts for, if it says so.
+    #[serde(rename = "user_id", default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
+    /// The user's name for people.
+    #[serde(rename = "user_name", default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+}
+
+/// Who did something, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Who.
+    pub by: Author,
+    /// When, by the deciding node's clock: for people, no decision looks at it.
+    pub at: Timestamp,
+}
+
+/// How a clash is settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// The one that is later in the log.
+    LastWriteWins,
+    /// Field by field; texts by transformation.
+    #[default]
+    Merge,
+    /// What stands stays, and both are kept.
+    Version,
+    /// What stands stays until a person chooses.
+    #[serde(alias = "user_choice")]
+    Manual,
+}
+
+/// What an operation changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// RFC 7396: an object; `null` removes.
+    Merge(Value),
+    /// RFC 6902.
+    Patch(json_patch::Patch),
+    /// An edit of one text.
+    Text(TextChange),
+    /// The whole content, an object.
+    Replace(Value),
+}
+
+/// A change of the text at a path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextChange {
+    /// JSON pointer to a string.
+    pub path: String,
+    /// How it changes.
+    pub edit: TextEdit,
+}
+
+/// How a text changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TextEdit {
+    /// By an edit of the text as it stood at the operation's base.
+    Ops(TextOps),
+    /// The whole text as it shall be; merged with what others did since the base.
+    Whole(String),
+}
+
+/// What an operation does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Makes it; the change is a [`Change::Replace`].
+    Create(Change),
+    /// Changes it.
+    Update(Change),
+    /// Makes it if it is not there, else changes it: a [`Change::Merge`] or [`Change::Replace`].
+    Put(Change),
+    /// Deletes it; a tombstone stays.
+    Delete,
+    /// Undoes the deletion.
+    Restore,
+    /// Settles an open conflict or a kept variant.
+    Resolve(Resolve),
+}
+
+/// A person's decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolve {
+    /// Which conflict or variant.
+    pub id: Uuid,
+    /// What holds.
+    pub choice: Choice,
+}
+
+/// What holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choice {
+    /// What stands.
+    Current,
+    /// What was proposed.
+    Proposed,
+    /// Something else: a merge patch for what stands.
+    Merged(Value),
+}
+
+/// Something that somebody wants done to an entity, checked for form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// Its id.
+    pub id: OpId,
+    /// Who writes here; the instance's own id if it names none.
+    pub replica: ReplicaId,
+    /// Counts the replica's operations on whatever entities, rising.
+    pub number: Option<u64>,
+    /// What is to be done.
+    pub action: Action,
+    /// The version that its sender had seen; `None`: the head when it arrives (for [`Action::Create`]: that there is none).
+    pub base: Option<Position>,
+    /// How a clash is settled.
+    pub strategy: Strategy,
+    /// Who sends it, and when it arrived.
+    pub stamp: Stamp,
+}

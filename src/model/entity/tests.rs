@@ -1,0 +1,10 @@
+//! The rules, held to what they promise.
+
+mod clocks;
+mod delta;
+mod patches;
+mod recent;
+mod resolve;
+mod support;
+mod table;
+mod texts;
