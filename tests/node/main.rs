@@ -6,6 +6,7 @@ mod cluster_presence;
 mod crash;
 mod document;
 mod drain;
+mod entities;
 mod flush;
 mod handshake;
 mod lifecycle;

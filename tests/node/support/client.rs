@@ -58,6 +58,14 @@ impl Client {
         client
     }
 
+    /// The same in the second envelope, on `/ws`. Its messages are given with their `type` as `event_type` too.
+    pub async fn typed(address: SocketAddr, query: &str) -> Self {
+        let mut client = Self::open_path(address, "ws", query).await;
+        client.ready = client.next().await;
+        assert_eq!(client.ready["type"], "session_ready", "the first message to {}", client.name);
+        client
+    }
+
     /// Connects without waiting for the first message: it may be an error.
     pub async fn open(node: &Node, query: &str) -> Self {
         Self::open_at(node.address(), query).await
@@ -69,7 +77,11 @@ impl Client {
     }
 
     async fn open_at(address: SocketAddr, query: &str) -> Self {
-        let url = format!("ws://{address}/ws/sync?{query}");
+        Self::open_path(address, "ws/sync", query).await
+    }
+
+    async fn open_path(address: SocketAddr, path: &str, query: &str) -> Self {
+        let url = format!("ws://{address}/{path}?{query}");
         let (socket, _) = within("the handshake", async {
             let socket = TcpStream::connect(address).await.expect("the node accepts connections");
             socket.set_nodelay(true).expect("an option of every TCP socket");
@@ -128,10 +140,16 @@ impl Client {
             Ok(event) => event,
             Err(_) => panic!("{} waits in vain: {}", self.name, self.story()),
         };
-        if let Event::Message(message) = &event {
-            self.take_in(message);
+        match event {
+            Event::Message(mut message) => {
+                if message.get("event_type").is_none() {
+                    message["event_type"] = message["type"].clone();
+                }
+                self.take_in(&message);
+                Event::Message(message)
+            }
+            closed => closed,
         }
-        event
     }
 
     /// The first message of a type from here on; what comes before is in [`Client::seen`].
@@ -204,6 +222,14 @@ impl Client {
         sent.unwrap_or_else(|error| panic!("{}: {error}", self.name));
     }
 
+    /// Sends a message and waits for what answers it: `update.…`, `sync_response` or an error that names it.
+    pub async fn ask(&mut self, message: Value) -> Value {
+        let id = ["id", "event_id"].iter().find_map(|name| message[*name].as_str()).map(str::to_owned);
+        let id = id.or_else(|| message["event"]["id"].as_str().map(str::to_owned)).expect("an id to be answered");
+        self.send(message).await;
+        self.find(|answer| answer["data"]["updateId"] == *id || answer["data"]["id"] == *id).await
+    }
+
     /// Publishes and waits for the ack; returns its `data`.
     pub async fn publish(&mut self, event_type: &str, data: Value) -> Value {
         self.publish_as(&new_id(), event_type, data).await
@@ -253,7 +279,16 @@ impl Client {
                 assert!(from <= self.last && self.last < to, "advance against the chain: {}", self.story());
                 self.last = to;
             }
-            Some("caught_up" | "heartbeat" | "sync_response") => {
+            Some("update.confirmed" | "update.conflict_resolved" | "update.conflict_pending" | "update.rollback") => {
+                self.last = self.last.max(at(&data["version"]).expect("version"));
+            }
+            Some("sync_response") if data.get("updateId").is_some() => {
+                self.last = self.last.max(at(&data["version"]).expect("version"));
+            }
+            Some("sync_response") if data.get("resume").is_some() => {
+                self.last = at(&data["resume"]["after"]).expect("resume.after");
+            }
+            Some("caught_up" | "heartbeat" | "system.heartbeat" | "sync_response") => {
                 let position = at(&data["position"]).expect("position");
                 assert!(position >= self.last, "{message} lies before {}: {}", self.last, self.story());
                 self.last = position;
