@@ -77,9 +77,10 @@ fn grant(parameters: &Parameters<'_>, envelope: Envelope) -> Result<(Grant, Kept
             None => (tenant_id.unwrap_or(DEFAULT_TENANT), Uuid::new_v4().to_string(), Kept::No),
         },
     };
+    let tenant = tenant(tenant_id)?;
     let instance = instance_id.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?;
     let (user, name) = (named(parameters, "user_id")?, named(parameters, "user_name")?);
-    Ok((Grant::unauthenticated(tenant(tenant_id)?, instance).acting_for(user, name), kept))
+    Ok((Grant::unauthenticated(tenant, instance).acting_for(user, name), kept))
 }
 
 /// Whether an instance can come back under its name, so that its place is worth keeping.

@@ -92,7 +92,7 @@ async fn what_is_no_handshake_is_told_which_one_is() {
         assert_eq!(response.header("sec-websocket-version"), Some("13"), "{request}");
     }
     node.get(&format!("/ws/sync?{good}")).await.problem(426, "upgrade_required");
-    for path in ["/ws", "/ws/", "/ws/sync/", "/ws/other"] {
+    for path in ["/wss", "/ws/", "/ws/sync/", "/ws/other"] {
         let upgrade = of(good, "13", Some(raw::KEY)).replace("/ws/sync?", &format!("{path}?"));
         RawClient::handshake(node.address(), &upgrade).await.1.problem(404, "not_found");
         node.get(path).await.problem(404, "not_found");
