@@ -322,6 +322,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // Reached without a farewell only when the task itself ends: a panic, or the runtime going down.
         self.leave(Farewell::Lost);
+        self.link.abandon();
         self.context.connections.give_back();
         self.context.metrics.connections.dec();
     }

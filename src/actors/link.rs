@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -57,6 +57,8 @@ pub struct Link {
     socket: TcpStream,
     outbox: RefCell<Outbox>,
     waker: RefCell<Option<Waker>>,
+    /// Whoever waits for the outbox to drain.
+    patient: RefCell<Option<Waker>>,
     /// Publishes that wait for their answer, in order, kept so that they can be repeated to a rebuilt room.
     in_flight: RefCell<BTreeMap<u64, Publication>>,
     /// Answers that are there but wait for the records before them.
@@ -81,6 +83,7 @@ impl Link {
             socket,
             outbox: RefCell::default(),
             waker: RefCell::default(),
+            patient: RefCell::default(),
             in_flight: RefCell::default(),
             held: Cell::new(0),
             wanted: Cell::default(),
@@ -163,6 +166,15 @@ impl Link {
         self.waiting() <= self.context.config.limits.outbox_bytes / 2
     }
 
+    /// Ready when the outbox has drained far enough for the next page, or the connection is over.
+    pub(super) fn poll_low(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_low() || self.is_over() {
+            return Poll::Ready(());
+        }
+        *self.patient.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Whether so many bytes of records may be queued. An empty outbox takes any amount, so that a single large record
     /// passes.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
@@ -217,6 +229,12 @@ impl Link {
         }
         drop(outbox);
         self.wake();
+    }
+
+    /// Nobody writes any more: whoever waits for the outbox is told.
+    pub(super) fn abandon(&self) {
+        self.outbox.borrow_mut().broken = true;
+        self.patient.borrow_mut().take().iter().for_each(Waker::wake_by_ref);
     }
 
     /// Why the node is ending the connection, if it is.
@@ -277,6 +295,10 @@ impl Link {
         }
         if outbox.queue.is_empty() && outbox.queue.capacity() > 0 {
             outbox.queue = VecDeque::new(); // an idle connection owns no buffer
+        }
+        drop(outbox);
+        if self.patient.borrow().is_some() && (self.is_low() || self.is_over()) {
+            self.patient.borrow_mut().take().iter().for_each(Waker::wake_by_ref);
         }
     }
 

@@ -4,8 +4,14 @@
 
 mod changing;
 mod membership;
+mod snapshot;
 
-use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::Poll,
+};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_http::ws::{Item, Message as Frame, ProtocolError};
@@ -80,6 +86,8 @@ pub struct Session {
     /// Invalid messages since the last valid one.
     invalid_in_a_row: u32,
     fragments: Option<Box<BytesMut>>,
+    /// Alive while the room's state is being sent.
+    sends_state: Weak<()>,
 }
 
 impl Session {
@@ -106,6 +114,7 @@ impl Session {
             refused_in_a_row: 0,
             invalid_in_a_row: 0,
             fragments: None,
+            sends_state: Weak::new(),
         }
     }
 
@@ -146,6 +155,7 @@ impl Session {
             ClientMessage::Ping => self.link.send(self.voice().pong()),
             ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
             ClientMessage::Change(changes) => self.change(changes, ctx),
+            ClientMessage::State(request) => self.send_state(request),
             ClientMessage::Subscribe(channels) => self.subscribe(&channels),
             ClientMessage::Unsubscribe(channels) => self.unsubscribe(&channels),
             ClientMessage::Reconnect { since, requested } => self.reconnect(since, requested),
@@ -169,9 +179,10 @@ impl Session {
         let now = self.context.uptime();
         let (verdict, publish) = match message {
             ClientMessage::Publish(publish) => (self.messages.take(now), Some(publish.id)),
-            ClientMessage::SyncRequest | ClientMessage::Change(_) | ClientMessage::Reconnect { .. } => {
-                (self.messages.take(now), None)
-            }
+            ClientMessage::SyncRequest
+            | ClientMessage::Change(_)
+            | ClientMessage::State(_)
+            | ClientMessage::Reconnect { .. } => (self.messages.take(now), None),
             ClientMessage::Ping
             | ClientMessage::Ack(_)
             | ClientMessage::Subscribe(_)

@@ -10,6 +10,7 @@ use super::{
     codes::{Code, Refusal},
     operation::Sender,
     record::Publish,
+    state::StateRequest,
 };
 use crate::model::{Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, resume::Since};
 
@@ -65,6 +66,8 @@ pub enum ClientMessage {
     Ack(Option<Position>),
     /// Change entities.
     Change(Changes),
+    /// Send the room's state.
+    State(StateRequest),
     /// Only what comes on these channels, from now on.
     Subscribe(Vec<String>),
     /// No more of these channels.
@@ -154,6 +157,10 @@ fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, R
     match &*event_type {
         "ping" => return Ok(ClientMessage::Ping),
         "sync_request" => return Ok(ClientMessage::SyncRequest),
+        "graph.sync" => {
+            let reference = envelope.event_id.as_deref().map(Arc::from);
+            return StateRequest::read(reference, envelope.data).map(ClientMessage::State);
+        }
         "ack" | "heartbeat" => return acknowledged(envelope.data, &event_type).map_err(about),
         _ => {}
     }

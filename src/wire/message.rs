@@ -296,7 +296,7 @@ fn sync_event(stored: &Stored<'_>, about: &About<'_>, happened: Happened, data: 
 }
 
 /// `{"id":…,` and the content's own fields, which have no `id`: what comes in is checked for that.
-fn with_id(id: &str, content: &str) -> String {
+pub(super) fn with_id(id: &str, content: &str) -> String {
     let mut fields = Fields::default();
     fields.text("id", id);
     fields.splice(content);

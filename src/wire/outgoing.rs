@@ -9,6 +9,7 @@ use super::{
     codes::Refusal,
     frame,
     message::Envelope,
+    state::{Page, Progress},
 };
 use crate::model::{
     Cursor, Epoch, EventId, InstanceId, Position, TenantId, Timestamp, resume::ResyncReason, roster::Presence,
@@ -374,6 +375,14 @@ impl Voice<'_> {
             left: usize,
         }
         self.say("presence_changed", Changed { instances_total, joined, left })
+    }
+
+    /// A page of the room's state.
+    pub fn state(&self, page: &Page<'_>, progress: &Progress, end: Option<Position>) -> Bytes {
+        match RawValue::from_string(page.data(progress, end)) {
+            Ok(data) => self.say("graph.sync", &*data),
+            Err(_) => Bytes::new(), // it is JSON
+        }
     }
 
     /// `subscribed` or `unsubscribed`.

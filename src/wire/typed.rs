@@ -13,6 +13,7 @@ use super::{
     incoming::{ClientMessage, acknowledged, check_text, explain, mismatch},
     operation::Sender,
     record::Publish,
+    state::StateRequest,
 };
 use crate::model::{EventId, EventType, Timestamp, resume::Since};
 
@@ -83,11 +84,23 @@ pub fn read(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessag
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| explain::<Envelope<'_>>(text, &error))?;
     let reference: Option<Arc<str>> = envelope.id.as_deref().map(Arc::from);
     let kind = envelope.r#type.clone().unwrap_or_default();
-    message(envelope, sender).map_err(|mut refusal| {
-        refusal.reference = refusal.reference.or(reference);
+    let name = |refusal: &mut Refusal| {
+        if refusal.reference.is_none() {
+            refusal.reference.clone_from(&reference);
+        }
         refusal.of_gitmind = super::message::is_gitmind(&kind);
-        refusal
-    })
+    };
+    match message(envelope, sender) {
+        Ok(ClientMessage::Change(mut changes)) => {
+            changes.wanted.iter_mut().filter_map(|wanted| wanted.as_mut().err()).for_each(name);
+            Ok(ClientMessage::Change(changes))
+        }
+        Ok(message) => Ok(message),
+        Err(mut refusal) => {
+            name(&mut refusal);
+            Err(refusal)
+        }
+    }
 }
 
 fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, Refusal> {
@@ -105,6 +118,10 @@ fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, 
         "pong" | "system.heartbeat" | "heartbeat" => return acknowledged(envelope.data, "heartbeat"),
         "ack" => return acknowledged(envelope.data, "ack"),
         "sync_request" => return Ok(ClientMessage::SyncRequest),
+        "graph.sync" => {
+            let reference = envelope.id.as_deref().map(Arc::from);
+            return StateRequest::read(reference, envelope.data).map(ClientMessage::State);
+        }
         "sync_reconnect" => return reconnect(&envelope),
         "subscribe" => return Ok(ClientMessage::Subscribe(channels(envelope.data)?)),
         "unsubscribe" => return Ok(ClientMessage::Unsubscribe(channels(envelope.data)?)),

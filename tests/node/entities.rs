@@ -91,3 +91,114 @@ async fn a_repeated_operation_is_answered_and_not_applied_again_also_after_a_cra
     assert_eq!((&again["type"], &again["data"]["duplicate"]), (&json!("update.confirmed"), &json!(true)), "{again}");
     assert_eq!(again["data"]["version"], first["data"]["version"]);
 }
+
+#[tokio::test]
+async fn a_newcomer_gets_the_state_in_pages_and_every_change_after_it() {
+    const NODES: usize = 2_500;
+    let server = Node::start(&[("limits.messages_per_minute", "0"), ("limits.publishes_in_flight", "4096")]).await;
+    let mut ann = typed(&server, "a", "ann").await;
+    let create =
+        |n: usize| json!({"entity_type": "node", "entity_id": format!("n{n}"), "action": "create", "data": {"n": n}});
+    for chunk in (0..NODES).collect::<Vec<_>>().chunks(500) {
+        let operations: Vec<_> = chunk.iter().map(|n| create(*n)).collect();
+        ann.send(json!({"id": new_id(), "type": "batch.update", "data": {"operations": operations}})).await;
+        for _ in chunk {
+            ann.expect("update.confirmed").await;
+        }
+    }
+    // While the newcomer is being told, everything goes on changing.
+    let mut late = typed(&server, "late", "bob").await;
+    late.send(json!({"id": "state", "type": "graph.sync", "data": {"types": ["node"]}})).await;
+    for n in 0..200 {
+        let change = json!({"node_id": format!("n{}", n * 7), "patch": {"changed": n}});
+        ann.send(node_message("update", change)).await;
+        let verb = json!({"node_id": format!("n{}", 1_400 + n * 5)});
+        ann.send(node_message("delete", verb)).await;
+    }
+    for _ in 0..400 {
+        ann.expect("update.confirmed").await;
+    }
+    let (mut state, mut pages, mut done) = (std::collections::BTreeMap::new(), Vec::new(), false);
+    let mut changes = 0;
+    while !done || changes < 400 {
+        let message = late.next().await;
+        match message["type"].as_str() {
+            Some("graph.sync") => {
+                pages.push(message["data"]["progress"].clone());
+                done = message["data"]["done"] == true;
+                for node in message["data"]["nodes"].as_array().expect("nodes") {
+                    keep(&mut state, node["id"].as_str(), node["version"].as_u64(), Some(node.clone()));
+                }
+            }
+            Some("node.update") => {
+                changes += 1;
+                let node = &message["data"]["node"];
+                keep(&mut state, node["id"].as_str(), message["seq"].as_u64(), Some(node.clone()));
+            }
+            Some("node.delete") => {
+                changes += 1;
+                keep(&mut state, message["data"]["node_id"].as_str(), message["seq"].as_u64(), None);
+            }
+            _ => {}
+        }
+    }
+    assert!(pages.len() >= 3, "{pages:?}");
+    assert!(pages.windows(2).all(|pair| pair[0]["reached"].as_u64() <= pair[1]["reached"].as_u64()), "{pages:?}");
+    for n in 0..NODES {
+        let (_, node) = &state[&format!("n{n}")];
+        let is_gone = (1_400..2_400).contains(&n) && n % 5 == 0;
+        assert_eq!(node.is_none(), is_gone, "n{n}");
+        if let Some(node) = node {
+            assert_eq!(node["n"], n);
+            assert_eq!(node.get("changed").is_some(), n % 7 == 0 && n / 7 < 200, "n{n}: {node}");
+        }
+    }
+}
+
+/// Keeps the latest version of an entity.
+fn keep(
+    state: &mut std::collections::BTreeMap<String, (u64, Option<Value>)>,
+    id: Option<&str>,
+    version: Option<u64>,
+    node: Option<Value>,
+) {
+    let (id, version) = (id.expect("an id"), version.expect("a version"));
+    if state.get(id).is_none_or(|(known, _)| *known < version) {
+        state.insert(id.to_owned(), (version, node));
+    }
+}
+
+#[tokio::test]
+async fn each_of_a_batch_is_answered_on_its_own_good_or_bad() {
+    let server = Node::start(&[]).await;
+    let mut ann = typed(&server, "a", "ann").await;
+    let operation = |id: &str, more: Value| {
+        let mut operation = json!({"op_id": id, "entity_type": "node", "entity_id": id});
+        operation.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        operation
+    };
+    let operations = json!([
+        operation("good", json!({"action": "create", "data": {"n": 1}})),
+        operation("nobody", json!({"action": "update", "patch": {"n": 1}})),
+        operation("torn", json!({"action": "update"})),
+        operation("bad word", json!({"action": "explode"})),
+        {"op_id": "no type", "entity_id": "x", "action": "delete"},
+        operation("future", json!({"action": "update", "patch": {"n": 2}, "base_version": 1_000_000})),
+        {"type": "edge.create", "id": "nested", "data": {"edge": {"id": "e1", "from": "good", "to": "nobody"}}},
+    ]);
+    ann.send(json!({"id": new_id(), "type": "batch.update", "data": {"operations": operations}})).await;
+    let mut answers = std::collections::BTreeMap::new();
+    while answers.len() < 7 {
+        let answer = ann.next().await;
+        let id = answer["data"]["updateId"].as_str().or(answer["data"]["id"].as_str()).unwrap_or_default().to_owned();
+        answers.insert(id, (answer["type"].clone(), answer["data"]["code"].clone()));
+    }
+    let said = |id: &str| (answers[id].0.as_str().expect("type"), answers[id].1.as_str().unwrap_or_default());
+    assert_eq!(said("good"), ("update.confirmed", ""));
+    assert_eq!(said("nobody"), ("update.rollback", "not_found"));
+    assert_eq!(said("torn"), ("system.error", "invalid_operation"));
+    assert_eq!(said("bad word"), ("system.error", "invalid_operation"));
+    assert_eq!(said("no type"), ("system.error", "invalid_operation"));
+    assert_eq!(said("future"), ("update.rollback", "version_ahead"));
+    assert_eq!(said("nested"), ("update.confirmed", ""));
+}

@@ -1,0 +1,92 @@
+//! The room's state for one client, page by page, as fast as its connection takes it.
+//!
+//! Pages are read from the log and sent beside the records that go on coming: an entity that changes meanwhile comes again,
+//! with a later version. So whoever keeps the latest version of everything has the whole state, and nothing is held here
+//! but one page.
+
+use std::{future::poll_fn, rc::Rc, sync::Arc};
+
+use super::Session;
+use crate::{
+    actors::{context::NodeContext, link::Link},
+    auth::Grant,
+    backbone::{BackboneError, EntityPage, ReadBudget},
+    wire::{
+        Code, Refusal,
+        outgoing::Voice,
+        state::{Page, Progress, StateRequest},
+    },
+};
+
+/// Entities in one page.
+const ENTITIES: usize = 1_000;
+
+impl Session {
+    /// Sends the state, unless it is being sent already.
+    pub(super) fn send_state(&mut self, request: StateRequest) {
+        if self.sends_state.upgrade().is_some() {
+            let message = "this connection is being sent the state already; wait for its end";
+            let mut refusal = Refusal::new(Code::LimitReached, message);
+            refusal.reference = request.reference;
+            return self.refuse(&refusal);
+        }
+        // Held by the task: gone when it is.
+        let running = Rc::new(());
+        self.sends_state = Rc::downgrade(&running);
+        let (link, context, grant) = (self.link.clone(), self.context.clone(), self.grant.clone());
+        let envelope = self.envelope;
+        actix_rt::spawn(async move {
+            let voice = |context: &NodeContext| Voice {
+                tenant: grant.tenant(),
+                instance: grant.instance(),
+                now: context.now(),
+                epoch: context.backbone.epoch(grant.tenant()),
+                envelope,
+            };
+            if let Err(error) = send_pages(&link, &context, &grant, &request, voice).await {
+                tracing::warn!(tenant = %grant.tenant(), %error, "a state could not be read to its end");
+                let mut refusal = Refusal::new(Code::Unavailable, "the log cannot be reached; ask again");
+                refusal.reference = request.reference;
+                link.send(voice(&context).error(&refusal));
+            }
+            drop(running);
+        });
+    }
+}
+
+async fn send_pages<'a>(
+    link: &Rc<Link>,
+    context: &Arc<NodeContext>,
+    grant: &'a Grant,
+    request: &StateRequest,
+    voice: impl Fn(&NodeContext) -> Voice<'a>,
+) -> Result<(), BackboneError> {
+    let tenant = grant.tenant();
+    let budget = ReadBudget { records: ENTITIES, bytes: context.config.rooms.page_bytes };
+    let (owner, end) = (grant.author().owner(), context.backbone.extent(tenant).await?.last);
+    let mut progress = Progress { pages: 0, entities: 0, reached: 0, of: end.0 };
+    let mut mark = None;
+    loop {
+        let EntityPage { entities, as_of, next } = context.backbone.entities(tenant, mark, budget).await?;
+        let mut page = Page::new(request);
+        for (key, stored) in &entities {
+            page.add(tenant, key, stored.position, &stored.body, &owner);
+            progress.reached = progress.reached.max(stored.position.0);
+        }
+        progress.pages += 1;
+        progress.entities += page.len();
+        let is_last = next.is_none();
+        if is_last {
+            progress.reached = progress.of.max(progress.reached);
+        }
+        poll_fn(|cx| link.poll_low(cx)).await;
+        if link.is_over() {
+            return Ok(());
+        }
+        link.send(voice(context).state(&page, &progress, is_last.then_some(as_of)));
+        mark = next;
+        if is_last {
+            return Ok(());
+        }
+    }
+}

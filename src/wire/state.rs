@@ -1,0 +1,171 @@
+//! The room's state on its way to a client: entities in pages.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    codes::Refusal,
+    message::{Fields, with_id},
+    operation::invalid,
+};
+use crate::model::{
+    EntityKey, Position, TenantId,
+    entity::{Owner, Stamp},
+};
+
+/// What somebody wants to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateRequest {
+    /// The message's id, as its sender wrote it.
+    pub reference: Option<Arc<str>>,
+    /// Entities of these types; empty: of all.
+    pub types: Vec<String>,
+}
+
+/// How far the sending has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Pages so far.
+    pub pages: u64,
+    /// Entities so far.
+    pub entities: u64,
+    /// Entities come in the order of their last change: everything whose last change lies up to here was sent.
+    pub reached: u64,
+    /// Where the room stood when the sending began.
+    pub of: u64,
+}
+
+impl StateRequest {
+    /// Reads `data.types`.
+    pub(super) fn read(reference: Option<Arc<str>>, data: Option<&RawValue>) -> Result<Self, Refusal> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Data {
+            types: Vec<String>,
+        }
+        let data: Data = match data {
+            None => Data::default(),
+            Some(raw) => {
+                serde_json::from_str(raw.get()).map_err(|_| invalid("'data.types' must be a list of types"))?
+            }
+        };
+        if data.types.len() > 64 {
+            return Err(invalid("'data.types' may name 64 types"));
+        }
+        Ok(Self { reference, types: data.types })
+    }
+}
+
+/// What of a stored entity matters here.
+#[derive(Deserialize)]
+struct Stored<'a> {
+    #[serde(borrow)]
+    tenant_id: Cow<'a, str>,
+    state: Kept,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Kept {
+    #[serde(default)]
+    deleted: bool,
+    #[serde(default)]
+    created: Option<Stamp>,
+}
+
+/// An entity as it is shown to one client.
+#[derive(Debug)]
+pub struct Shown<'a> {
+    /// Its content.
+    pub data: &'a RawValue,
+}
+
+/// Reads a stored entity for somebody; `None`: there is nothing to see for them.
+pub fn shown<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner) -> Option<Shown<'a>> {
+    #[derive(Deserialize)]
+    struct Visible<'a> {
+        #[serde(borrow, default)]
+        visibility: Option<Cow<'a, str>>,
+    }
+    let stored: Stored<'a> = serde_json::from_slice(body).ok()?;
+    if stored.tenant_id != tenant.as_str() || stored.state.deleted {
+        return None;
+    }
+    let visible = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok();
+    let is_private = visible.and_then(|visible| visible.visibility).is_some_and(|visibility| visibility == "private");
+    let is_theirs = stored.state.created.is_none_or(|created| created.by.owner() == *viewer);
+    (!is_private || is_theirs).then_some(Shown { data: stored.data })
+}
+
+/// One page: what Gitmind calls nodes and edges under these names, everything else as entities.
+#[derive(Debug)]
+pub struct Page<'a> {
+    request: &'a StateRequest,
+    nodes: Vec<String>,
+    edges: Vec<String>,
+    others: Vec<String>,
+}
+
+impl<'a> Page<'a> {
+    /// An empty page.
+    pub fn new(request: &'a StateRequest) -> Self {
+        Self { request, nodes: Vec::new(), edges: Vec::new(), others: Vec::new() }
+    }
+
+    /// Adds an entity, if it is wanted and may be seen.
+    pub fn add(&mut self, tenant: &TenantId, key: &EntityKey, position: Position, body: &[u8], viewer: &Owner) {
+        if !self.request.types.is_empty() && !self.request.types.iter().any(|kind| **kind == *key.kind) {
+            return;
+        }
+        let Some(Shown { data }) = shown(tenant, body, viewer) else { return };
+        let mut fields = Fields::default();
+        match &*key.kind {
+            "node" | "edge" => {
+                fields.splice(&with_id(&key.id, data.get()));
+                fields.number("version", position.0);
+            }
+            kind => {
+                fields.text("entity_type", kind);
+                fields.text("entity_id", &key.id);
+                fields.number("version", position.0);
+                fields.raw("data", data.get());
+            }
+        }
+        let list = match &*key.kind {
+            "node" => &mut self.nodes,
+            "edge" => &mut self.edges,
+            _ => &mut self.others,
+        };
+        list.push(fields.end());
+    }
+
+    /// How many entities it holds.
+    pub fn len(&self) -> u64 {
+        (self.nodes.len() + self.edges.len() + self.others.len()) as u64
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The message's content; `end` is set on the last page: every change up to there is in what was sent.
+    pub(super) fn data(&self, progress: &Progress, end: Option<Position>) -> String {
+        let mut fields = Fields::default();
+        if let Some(reference) = &self.request.reference {
+            fields.text("id", reference);
+        }
+        for (name, list) in [("nodes", &self.nodes), ("edges", &self.edges), ("entities", &self.others)] {
+            fields.raw(name, &format!("[{}]", list.join(",")));
+        }
+        fields.value("progress", progress);
+        fields.raw("done", if end.is_some() { "true" } else { "false" });
+        if let Some(end) = end {
+            fields.number("as_of", end.0);
+        }
+        fields.end()
+    }
+}
