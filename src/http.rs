@@ -5,6 +5,7 @@
 
 mod events;
 mod figures;
+mod history;
 mod parameters;
 mod probes;
 mod problem;

@@ -17,7 +17,7 @@ use actix_web::{
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{events, probes, probes::ProcessFigures, problem, reports, upgrade};
+use super::{events, history, probes, probes::ProcessFigures, problem, reports, upgrade};
 use crate::{
     actors::{context::NodeContext, session::Addresses},
     wire::{Code, Refusal},
@@ -113,7 +113,7 @@ fn app(
         .service(
             resource("/v1/tenants/{tenant}/events")
                 .route(web::post().to(events::publish))
-                .route(web::get().to(events::history)),
+                .route(web::get().to(history::history)),
         )
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))
