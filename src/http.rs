@@ -11,6 +11,7 @@ mod probes;
 mod problem;
 mod reports;
 pub mod server;
+mod socket;
 mod upgrade;
 
 pub use figures::{JournalFigures, LogFigures};
