@@ -1,5 +1,5 @@
-//! The HTTP side: publish, history, roster, figures, probes, and the WebSocket upgrade that hands a connection to its
-//! session.
+//! The HTTP side: publish, history, event streams, roster, figures, probes, and the WebSocket upgrade that hands a
+//! connection to its session.
 //!
 //! Owns: paths, parameters, status codes. Must not know: how rooms work inside.
 
@@ -12,6 +12,8 @@ mod problem;
 mod reports;
 pub mod server;
 mod socket;
+mod stream;
+mod tail;
 mod upgrade;
 
 pub use figures::{JournalFigures, LogFigures};

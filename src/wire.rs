@@ -11,6 +11,7 @@ pub mod outgoing;
 pub mod peer;
 pub mod preview;
 pub mod record;
+pub mod sse;
 
 pub use batch::{Batch, Variant};
 pub use codes::{Close, Code, Refusal};

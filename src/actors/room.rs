@@ -15,6 +15,7 @@ mod ports;
 mod presence;
 mod queued;
 mod ring;
+pub mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use self::{
     presence::Announcements,
     queued::Queued,
     ring::Ring,
+    waiting::Readers,
 };
 use super::{
     context::NodeContext,
@@ -93,6 +95,7 @@ pub struct Room {
     tally_kept: u64,
     cursors: Cursors,
     announcements: Announcements,
+    readers: Readers,
     /// Runs while records wait for others under way.
     gathering: Option<SpawnHandle>,
     /// When a tick is due, on the node's clock.
@@ -134,6 +137,7 @@ impl Room {
             tally_kept: 0,
             cursors: Cursors::default(),
             announcements: Announcements::default(),
+            readers: Readers::default(),
             gathering: None,
             tick_due: None,
             retiring: false,
@@ -159,6 +163,7 @@ impl Room {
             let batch = Arc::new(batch);
             self.ring.push(batch.clone());
             self.ports.post_all(|_| Order::Deliver(batch.clone()));
+            self.readers.show(self.epoch, self.head);
         }
     }
 
@@ -292,6 +297,7 @@ impl Handler<Drain> for Room {
         self.keep_cursors(ctx);
         self.keep_tally();
         self.ports.post_all(|_| Order::SendHome);
+        self.readers.send_home();
         self.flush(ctx);
     }
 }

@@ -1,6 +1,6 @@
 //! Query parameters, turned into checked values.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use crate::{
     actors::{
@@ -15,6 +15,8 @@ use crate::{
 /// Greatest number of capabilities, and of bytes in each.
 const CAPABILITIES: usize = 32;
 const CAPABILITY_BYTES: usize = 64;
+/// The longest that an answer may be waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A query string by name; of a repeated name the first counts.
 pub(super) struct Parameters<'a>(HashMap<Cow<'a, str>, Cow<'a, str>>);
@@ -41,6 +43,27 @@ impl<'a> Parameters<'a> {
         }
     }
 
+    /// Which types are wanted.
+    pub(super) fn types(&self) -> Result<TypeFilter, Refusal> {
+        TypeFilter::parse(self.get("types").unwrap_or_default())
+            .map_err(|error: IdError| Refusal::of_name(Code::InvalidParameter, &error))
+    }
+
+    /// In which form records are wanted.
+    pub(super) fn variant(&self) -> Result<Variant, Refusal> {
+        let preview = self.number("preview", 1, 1_000_000)?.map(|limit| limit as u32);
+        Ok(Variant { preview })
+    }
+
+    /// How long an answer may wait until there is something to say.
+    pub(super) fn wait(&self) -> Result<Duration, Refusal> {
+        match self.get("wait").map(humantime::parse_duration) {
+            None => Ok(Duration::ZERO),
+            Some(Ok(wait)) if wait <= LONGEST_WAIT => Ok(wait),
+            Some(_) => Err(wrong(format!("'wait' must be a time such as 30s, at most {}s", LONGEST_WAIT.as_secs()))),
+        }
+    }
+
     /// A place in the log, under the name that the request has for it.
     pub(super) fn since(&self, name: &str) -> Result<Since, Refusal> {
         match self.get(name) {
@@ -57,21 +80,47 @@ pub(super) fn session_request(query: &str) -> Result<Request, Refusal> {
     let tenant = tenant(parameters.get("tenant_id").unwrap_or_default())?;
     let instance = parameters.get("instance_id").unwrap_or_default();
     let instance = instance.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?;
-    let filter = TypeFilter::parse(parameters.get("types").unwrap_or_default())
-        .map_err(|error: IdError| Refusal::of_name(Code::InvalidParameter, &error))?;
     let echo = match parameters.get("echo") {
         None | Some("" | "0" | "false") => Echo::Off,
         Some("1" | "true") => Echo::On,
         Some(_) => return Err(wrong("'echo' must be 0 or 1")),
     };
-    let preview = parameters.number("preview", 1, 1_000_000)?.map(|limit| limit as u32);
+    let options = Options { filter: parameters.types()?, echo, variant: parameters.variant()? };
     Ok(Request {
         grant: Grant::unauthenticated(tenant, instance),
         since: parameters.since("since")?,
         requested: parameters.get("since").unwrap_or_default().to_owned(),
-        options: Options { filter, echo, variant: Variant { preview } },
+        options,
         capabilities: capabilities(parameters.get("capabilities").unwrap_or_default())?,
     })
+}
+
+/// What an event stream is asked for.
+pub(super) struct Wish {
+    /// Where to go on.
+    pub(super) since: Since,
+    /// The same as it was written.
+    pub(super) requested: String,
+    /// Which types.
+    pub(super) filter: TypeFilter,
+    /// In which form.
+    pub(super) variant: Variant,
+}
+
+/// What an event stream is asked for; a browser that comes back says in a header which event it saw last, and its query
+/// is still the one that it came with first.
+pub(super) fn stream_wish(query: &str, last_event_id: Option<&str>) -> Result<Wish, Refusal> {
+    let parameters = Parameters::read(query);
+    let since = match parameters.since("since")? {
+        Since::Instance => Since::Latest,
+        since => since,
+    };
+    let (since, requested) = match last_event_id.map(str::trim).filter(|id| !id.is_empty()) {
+        None => (since, parameters.get("since").unwrap_or_default()),
+        Some(id) => (id.parse().map(Since::Cursor).map_err(|_| wrong("'Last-Event-ID' must be a cursor"))?, id),
+    };
+    let requested = requested.to_owned();
+    Ok(Wish { since, requested, filter: parameters.types()?, variant: parameters.variant()? })
 }
 
 /// A tenant from a path or a query.

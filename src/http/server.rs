@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use actix_http::HttpService;
+use actix_http::{Extensions, HttpService};
 use actix_rt::net::TcpStream;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
@@ -18,7 +18,7 @@ use actix_web::{
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
 
-use super::{events, history, probes, probes::ProcessFigures, problem, reports, socket::Socket, upgrade};
+use super::{events, history, probes, probes::ProcessFigures, problem, reports, socket::Socket, stream, upgrade};
 use crate::{
     actors::{context::NodeContext, session::Addresses},
     wire::{Code, Refusal},
@@ -80,6 +80,9 @@ pub fn serve(listener: TcpListener, shared: Shared) -> io::Result<Server> {
             let http = HttpService::build()
                 .client_request_timeout(patience)
                 .client_disconnect_timeout(patience)
+                .on_connect_ext(|socket: &Socket, seen: &mut Extensions| {
+                    seen.insert(socket.peer());
+                })
                 .upgrade(upgrade)
                 .h1(map_config(app(shared), |()| AppConfig::default()));
             fn_service(move |stream: TcpStream| {
@@ -121,6 +124,7 @@ fn app(
                 .route(web::post().to(events::publish))
                 .route(web::get().to(history::history)),
         )
+        .service(resource("/v1/tenants/{tenant}/stream").route(web::get().to(stream::open)))
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))
 }

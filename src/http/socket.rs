@@ -1,4 +1,5 @@
-//! A connection's socket as the framework sees it: bytes have to be taken in time.
+//! A connection's socket as the framework sees it: bytes have to be taken in time, and its answers learn when the peer
+//! hangs up.
 //!
 //! Why it exists: the framework asks an answer for more only when the socket has taken what came before, so a client that
 //! does not read costs no memory, but it would keep its connection for ever, and whatever watches over an answer from
@@ -7,9 +8,12 @@
 //! which `actors/driver.rs` watches. Must not know: what the bytes mean.
 
 use std::{
+    cell::Cell,
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -25,10 +29,31 @@ use crate::{
     wire::Close,
 };
 
+/// What an answer can see of the peer it goes to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer(Rc<Cell<Presence>>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Presence {
+    #[default]
+    Here,
+    /// It says nothing more: what does not end by itself has nobody who wants it.
+    HungUp,
+}
+
+impl Peer {
+    /// Waits until the peer has hung up. The framework reads before it goes on with an answer, so there is nothing to be
+    /// woken by: it is enough to look.
+    pub(super) async fn hangs_up(&self) {
+        poll_fn(|_| if self.0.get() == Presence::HungUp { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
+    peer: Peer,
     /// Runs while the socket takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
     context: Arc<NodeContext>,
@@ -38,12 +63,17 @@ impl Socket {
     /// Takes a connection over.
     pub(super) fn new(stream: TcpStream, context: Arc<NodeContext>) -> Self {
         set_options(&stream, &context);
-        Self { stream, stall: None, context }
+        Self { stream, peer: Peer::default(), stall: None, context }
     }
 
     /// Whom it leads to.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.stream.peer_addr().ok()
+    }
+
+    /// What answers can see of that.
+    pub(super) fn peer(&self) -> Peer {
+        self.peer.clone()
     }
 
     /// For whoever watches over it from now on.
@@ -80,7 +110,13 @@ fn set_options(stream: &TcpStream, context: &NodeContext) {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let (before, could) = (buffer.filled().len(), buffer.remaining());
+        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
+        if read.is_err() || (could > 0 && buffer.filled().len() == before) {
+            this.peer.0.set(Presence::HungUp);
+        }
+        Poll::Ready(read)
     }
 }
 

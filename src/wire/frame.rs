@@ -40,6 +40,16 @@ pub fn put_text_header(out: &mut BytesMut, payload: usize) {
     put_header(out, TEXT, payload);
 }
 
+/// What a frame of ours carries.
+pub fn payload_of(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
 /// A text frame.
 pub fn text(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(header_len(payload.len()) + payload.len());
