@@ -16,9 +16,10 @@ pub mod outgoing;
 pub mod peer;
 pub mod preview;
 pub mod record;
+pub mod sse;
 pub mod state;
 pub mod typed;
 
 pub use batch::Batch;
 pub use codes::{Close, Code, Refusal};
-pub use message::{Deltas, Envelope, Variant, View};
+pub use message::{Deltas, Envelope, Variant};

@@ -29,7 +29,7 @@ pub struct NodeContext {
     pub nodes: Nodes,
     /// Open connections, for the limit per node.
     pub connections: Count,
-    /// Requests over HTTP that publish now; a draining node answers them before it stops.
+    /// Requests over HTTP that publish or wait now; a draining node answers them before it stops.
     pub requests: Count,
     started: Instant,
     draining: AtomicBool,

@@ -32,6 +32,8 @@ pub struct OutcomeLabel {
 pub struct Metrics {
     /// Open WebSocket connections.
     pub connections: Gauge<i64, AtomicI64>,
+    /// Open event streams.
+    pub streams: Gauge<i64, AtomicI64>,
     /// Rooms in memory.
     pub rooms: Gauge<i64, AtomicI64>,
     /// Appends by the first answer: `stored`, `duplicate`, `queued`, `conflict`, `refused`, `unknown`.
@@ -70,6 +72,7 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             connections: Gauge::default(),
+            streams: Gauge::default(),
             rooms: Gauge::default(),
             published: Family::default(),
             operations: Family::default(),
@@ -85,6 +88,7 @@ impl Metrics {
         };
         let m = &metrics;
         registry.register("continuum_connections", "Open WebSocket connections", m.connections.clone());
+        registry.register("continuum_streams", "Open event streams", m.streams.clone());
         registry.register("continuum_rooms", "Rooms in memory", m.rooms.clone());
         registry.register("continuum_published", "Appends by outcome", m.published.clone());
         registry.register("continuum_operations", "Operations on entities by outcome", m.operations.clone());

@@ -17,6 +17,7 @@ use std::{
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
 
 use self::core::Core;
+pub use self::core::{random_unit, retry_after};
 pub use self::member::{Echo, Newcomer, Options};
 use super::{
     context::NodeContext,

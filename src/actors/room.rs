@@ -16,6 +16,7 @@ mod ports;
 mod presence;
 mod queued;
 mod ring;
+pub mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ use self::{
     presence::Announcements,
     queued::Queued,
     ring::Ring,
+    waiting::Readers,
 };
 use super::{
     context::NodeContext,
@@ -97,6 +99,7 @@ pub struct Room {
     tally_kept: u64,
     cursors: Cursors,
     announcements: Announcements,
+    readers: Readers,
     /// Runs while records wait for others under way.
     gathering: Option<SpawnHandle>,
     /// When a tick is due, on the node's clock.
@@ -139,6 +142,7 @@ impl Room {
             tally_kept: 0,
             cursors: Cursors::default(),
             announcements: Announcements::default(),
+            readers: Readers::default(),
             gathering: None,
             tick_due: None,
             retiring: false,
@@ -165,6 +169,7 @@ impl Room {
             let batch = Arc::new(batch);
             self.ring.push(batch.clone());
             self.ports.post_all(|_| Order::Deliver(batch.clone()));
+            self.readers.show(self.epoch, self.head);
         }
     }
 
@@ -301,6 +306,7 @@ impl Handler<Drain> for Room {
         self.keep_cursors(ctx);
         self.keep_tally();
         self.ports.post_all(|_| Order::SendHome);
+        self.readers.send_home();
         self.flush(ctx);
     }
 }

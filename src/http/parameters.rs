@@ -1,6 +1,6 @@
 //! Query parameters, turned into checked values.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::{
         session::Request,
     },
     auth::Grant,
-    model::{IdError, TenantId, filter::TypeFilter, resume::Since},
+    model::{IdError, TenantId, entity::Owner, filter::TypeFilter, resume::Since},
     wire::{Code, Deltas, Envelope, Refusal, Variant},
 };
 
@@ -21,6 +21,8 @@ const CAPABILITY_BYTES: usize = 64;
 const NAME_BYTES: usize = 128;
 /// The tenant of clients that name none, where nobody has to prove anything.
 const DEFAULT_TENANT: &str = "default";
+/// The longest that an answer may be waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A query string by name; of a repeated name the first counts.
 pub(super) struct Parameters<'a>(HashMap<Cow<'a, str>, Cow<'a, str>>);
@@ -53,6 +55,41 @@ impl<'a> Parameters<'a> {
             None | Some("" | "0" | "false") => Ok(false),
             Some("1" | "true") => Ok(true),
             Some(_) => Err(wrong(format!("'{name}' must be 0 or 1"))),
+        }
+    }
+
+    /// Which types are wanted.
+    pub(super) fn types(&self) -> Result<TypeFilter, Refusal> {
+        TypeFilter::parse(self.get("types").unwrap_or_default())
+            .map_err(|error: IdError| Refusal::of_name(Code::InvalidParameter, &error))
+    }
+
+    /// In which form records are wanted.
+    pub(super) fn variant(&self) -> Result<Variant, Refusal> {
+        let preview = self.number("preview", 1, 1_000_000)?.map(|limit| limit as u32);
+        Ok(Variant { preview, ..Variant::whole(Envelope::Sync) })
+    }
+
+    /// How long an answer may wait until there is something to say.
+    pub(super) fn wait(&self) -> Result<Duration, Refusal> {
+        match self.get("wait").map(humantime::parse_duration) {
+            None => Ok(Duration::ZERO),
+            Some(Ok(wait)) if wait <= LONGEST_WAIT => Ok(wait),
+            Some(_) => Err(wrong(format!("'wait' must be a time such as 30s, at most {}s", LONGEST_WAIT.as_secs()))),
+        }
+    }
+
+    /// Whose private things the asker may see, in `auth.mode = none`.
+    pub(super) fn viewer(&self) -> Result<Option<Owner>, Refusal> {
+        if let Some(user) = named(self, "user_id")? {
+            return Ok(Some(Owner::User(user)));
+        }
+        match self.get("instance_id") {
+            None | Some("") => Ok(None),
+            Some(instance) => match instance.parse() {
+                Ok(instance) => Ok(Some(Owner::Instance(instance))),
+                Err(error) => Err(Refusal::of_name(Code::InvalidInstance, &error)),
+            },
         }
     }
 
@@ -104,11 +141,10 @@ fn named(parameters: &Parameters<'_>, name: &str) -> Result<Option<Arc<str>>, Re
 pub(super) fn session_request(query: &str, envelope: Envelope) -> Result<Request, Refusal> {
     let parameters = Parameters::read(query);
     let (grant, kept) = grant(&parameters, envelope)?;
-    let filter = TypeFilter::parse(parameters.get("types").unwrap_or_default())
-        .map_err(|error: IdError| Refusal::of_name(Code::InvalidParameter, &error))?;
     let echo = if parameters.switch("echo")? { Echo::On } else { Echo::Off };
     let deltas = if parameters.switch("deltas")? { Deltas::On } else { Deltas::Off };
-    let preview = parameters.number("preview", 1, 1_000_000)?.map(|limit| limit as u32);
+    let variant = Variant { envelope, deltas, ..parameters.variant()? };
+    let options = Options { filter: parameters.types()?, echo, variant, channels: None };
     let since = match (parameters.since("since")?, kept) {
         (Since::Instance, Kept::No) => Since::Latest,
         (since, _) => since,
@@ -117,8 +153,44 @@ pub(super) fn session_request(query: &str, envelope: Envelope) -> Result<Request
         grant,
         since,
         requested: parameters.get("since").unwrap_or_default().to_owned(),
-        options: Options { filter, echo, variant: Variant { envelope, deltas, preview }, channels: None },
+        options,
         capabilities: capabilities(parameters.get("capabilities").unwrap_or_default())?,
+    })
+}
+
+/// What an event stream is asked for.
+pub(super) struct Wish {
+    /// Where to go on.
+    pub(super) since: Since,
+    /// The same as it was written.
+    pub(super) requested: String,
+    /// Which types.
+    pub(super) filter: TypeFilter,
+    /// In which form.
+    pub(super) variant: Variant,
+    /// Whose private things too.
+    pub(super) viewer: Option<Owner>,
+}
+
+/// What an event stream is asked for; a browser that comes back says in a header which event it saw last, and its query
+/// is still the one that it came with first.
+pub(super) fn stream_wish(query: &str, last_event_id: Option<&str>) -> Result<Wish, Refusal> {
+    let parameters = Parameters::read(query);
+    let since = match parameters.since("since")? {
+        Since::Instance => Since::Latest,
+        since => since,
+    };
+    let (since, requested) = match last_event_id.map(str::trim).filter(|id| !id.is_empty()) {
+        None => (since, parameters.get("since").unwrap_or_default()),
+        Some(id) => (id.parse().map(Since::Cursor).map_err(|_| wrong("'Last-Event-ID' must be a cursor"))?, id),
+    };
+    let requested = requested.to_owned();
+    Ok(Wish {
+        since,
+        requested,
+        filter: parameters.types()?,
+        variant: parameters.variant()?,
+        viewer: parameters.viewer()?,
     })
 }
 

@@ -28,6 +28,7 @@ pub(super) async fn index() -> HttpResponse {
         "links": {
             "rooms": "/ws/sync?tenant_id={tenant}&instance_id={instance}",
             "events": "/v1/tenants/{tenant}/events",
+            "stream": "/v1/tenants/{tenant}/stream",
             "instances": "/v1/tenants/{tenant}/instances",
             "tenant_stats": "/v1/tenants/{tenant}/stats",
             "stats": "/v1/stats",

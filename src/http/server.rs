@@ -6,18 +6,19 @@ use std::{
     sync::Arc,
 };
 
-use actix_http::HttpService;
+use actix_http::{Extensions, HttpService};
+use actix_rt::net::TcpStream;
 use actix_server::Server;
-use actix_service::map_config;
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{
     App, HttpRequest, HttpResponse, Resource,
     dev::AppConfig,
     web::{self, Data},
 };
 use prometheus_client::registry::Registry;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 
-use super::{events, probes, probes::ProcessFigures, problem, reports, upgrade};
+use super::{events, history, probes, probes::ProcessFigures, problem, reports, socket::Socket, stream, upgrade};
 use crate::{
     actors::{context::NodeContext, session::Addresses},
     wire::{Code, Refusal},
@@ -49,7 +50,7 @@ pub fn bind(host: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
 }
 
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
@@ -74,14 +75,22 @@ pub fn serve(listener: TcpListener, shared: Shared) -> io::Result<Server> {
         .shutdown_timeout(1)
         .listen("continuum", listener, move || {
             let shared = shared.clone();
-            let upgrade = upgrade::service(shared.context.clone(), shared.addresses.clone());
-            HttpService::build()
+            let context = shared.context.clone();
+            let upgrade = upgrade::service(context.clone(), shared.addresses.clone());
+            let http = HttpService::build()
                 .client_request_timeout(patience)
                 .client_disconnect_timeout(patience)
-                .tcp_nodelay(true)
+                .on_connect_ext(|socket: &Socket, seen: &mut Extensions| {
+                    seen.insert(socket.peer());
+                })
                 .upgrade(upgrade)
-                .h1(map_config(app(shared), |()| AppConfig::default()))
-                .tcp()
+                .h1(map_config(app(shared), |()| AppConfig::default()));
+            fn_service(move |stream: TcpStream| {
+                let socket = Socket::new(stream, context.clone());
+                let address = socket.address();
+                async move { Ok((socket, address)) }
+            })
+            .and_then(http)
         })?
         .run())
 }
@@ -113,8 +122,9 @@ fn app(
         .service(
             resource("/v1/tenants/{tenant}/events")
                 .route(web::post().to(events::publish))
-                .route(web::get().to(events::history)),
+                .route(web::get().to(history::history)),
         )
+        .service(resource("/v1/tenants/{tenant}/stream").route(web::get().to(stream::open)))
         .service(resource("/ws").route(web::get().to(upgrade_required)))
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))

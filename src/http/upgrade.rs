@@ -17,7 +17,7 @@ use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
-use super::{parameters, problem};
+use super::{parameters, problem, socket::Socket};
 use crate::{
     actors::{
         context::NodeContext,
@@ -36,23 +36,25 @@ pub(super) fn service(
     context: Arc<NodeContext>,
     addresses: Arc<Addresses>,
 ) -> impl ServiceFactory<
-    (Request, Framed<TcpStream, h1::Codec>),
+    (Request, Framed<Socket, h1::Codec>),
     Config = (),
     Response = (),
     Error = actix_http::Error,
     InitError = (),
 > {
-    fn_service(move |(request, framed): (Request, Framed<TcpStream, h1::Codec>)| {
+    fn_service(move |(request, framed): (Request, Framed<Socket, h1::Codec>)| {
         let (context, addresses) = (context.clone(), addresses.clone());
         async move {
             let parts = framed.into_parts();
+            // The driver watches over the socket itself.
+            let socket = parts.io.into_inner();
             match check(&request, &context) {
                 Ok(session) => {
                     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
                     let accept = ws::hash_key(key.map(|key| key.as_bytes()).unwrap_or_default());
-                    connect(parts.io, &accept, session, parts.read_buf.freeze(), context, addresses);
+                    connect(socket, &accept, session, parts.read_buf.freeze(), context, addresses);
                 }
-                Err(refusal) => refuse(parts.io, refusal, context.config.server.handshake_timeout).await,
+                Err(refusal) => refuse(socket, refusal, context.config.server.handshake_timeout).await,
             }
             Ok::<_, actix_http::Error>(())
         }
@@ -107,7 +109,6 @@ fn connect(
     addresses: Arc<Addresses>,
 ) {
     context.metrics.connections.inc();
-    set_options(&socket, &context);
     let mut answer =
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
             .to_vec();
@@ -121,19 +122,6 @@ fn connect(
     let codec = Codec::new().max_size(context.config.limits.max_message_bytes);
     let actor = Box::pin(WebsocketContext::with_codec(session, input.clone(), codec));
     actix_rt::spawn(Driver::new(link, input, actor, membership, early, context));
-}
-
-/// A failure here costs speed or memory, not correctness.
-fn set_options(socket: &TcpStream, context: &NodeContext) {
-    let socket = socket2::SockRef::from(socket);
-    let _ = socket.set_tcp_nodelay(true);
-    // A peer that vanished without a word is noticed by the kernel too while something is unacknowledged; but later than
-    // by the driver, which knows what to say about it.
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(context.config.limits.stall_timeout * 2));
-    if context.config.server.send_buffer > 0 {
-        let _ = socket.set_send_buffer_size(context.config.server.send_buffer);
-    }
 }
 
 /// Answers with a problem document and closes.

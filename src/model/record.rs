@@ -44,6 +44,25 @@ pub struct Private {
     pub outside: Option<Happened>,
 }
 
+/// From where a record is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum View {
+    /// By somebody who may see what it is about.
+    Inside,
+    /// By somebody who may not: of what was not private before, or is not any more, there is something to see.
+    Outside,
+}
+
+impl RecordMeta {
+    /// How it looks to somebody; `None`: it is not for them. Whoever names no one owns nothing.
+    pub fn view(&self, viewer: Option<&Owner>) -> Option<View> {
+        match &self.private {
+            Some(private) if Some(&private.owner) != viewer => private.outside.map(|_| View::Outside),
+            _ => Some(View::Inside),
+        }
+    }
+}
+
 /// What a record means for its entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,10 +11,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     frame::{header_len, put_text_header},
-    message::{self, Envelope, Variant, View},
+    message::{self, Envelope, Variant},
     record::Record,
 };
-use crate::model::{Position, RecordMeta};
+use crate::model::{Position, RecordMeta, record::View};
 
 /// The frames of a batch in one variant: one buffer, one end per record.
 #[derive(Debug)]

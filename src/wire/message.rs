@@ -15,7 +15,7 @@ use super::{
 };
 use crate::model::{
     RecordMeta, Timestamp,
-    record::{self, Happened},
+    record::{self, Happened, View},
 };
 
 /// Which envelope a client speaks.
@@ -52,15 +52,6 @@ impl Variant {
     pub const fn whole(envelope: Envelope) -> Self {
         Self { envelope, deltas: Deltas::Off, preview: None }
     }
-}
-
-/// From where a record is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum View {
-    /// By somebody who may see what it is about.
-    Inside,
-    /// By somebody who may not: of what was not private before, or is not any more, there is something to see.
-    Outside,
 }
 
 /// The stored form, read.

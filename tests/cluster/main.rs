@@ -8,6 +8,7 @@ mod nats_support;
 mod outage;
 mod settings;
 mod storm;
+mod streams;
 #[path = "../node/support/mod.rs"]
 mod support;
 

@@ -14,11 +14,14 @@ mod load;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 mod over_http;
+mod polling;
 mod rebuild;
 mod resume;
 mod seed;
 mod sessions;
 mod stall;
+mod stream;
+mod stream_drills;
 mod support;
 #[path = "../journal/switch.rs"]
 mod switch;

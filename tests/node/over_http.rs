@@ -121,7 +121,7 @@ async fn what_cannot_be_published_is_a_problem_with_its_code() {
         answer.problem(status, code);
     }
     for tenant in ["a.b", "%2A", "%3E", "%20", "%00", "%F0%9F%8C%97", &"x".repeat(65)] {
-        for rest in ["events", "instances", "stats"] {
+        for rest in ["events", "instances", "stats", "stream"] {
             node.get(&format!("/v1/tenants/{tenant}/{rest}")).await.problem(400, "invalid_tenant");
         }
         node.post(&format!("/v1/tenants/{tenant}/events"), &event(json!(1))).await.problem(400, "invalid_tenant");
@@ -281,8 +281,8 @@ async fn every_wrong_path_and_method_is_a_problem() {
             http::send(node.address(), method, path, &[], b"").await.problem(404, "not_found");
         }
     }
-    for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/stats", "/v1/tenants/t/stats", "/v1/tenants/t/instances"]
-    {
+    let tenants = ["stats", "instances", "stream"].map(|rest| format!("/v1/tenants/t/{rest}"));
+    for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/stats"].into_iter().chain(tenants.iter().map(|p| &**p)) {
         for method in ["POST", "PUT", "DELETE"] {
             http::send(node.address(), method, path, &[], b"").await.problem(405, "method_not_allowed");
         }

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::{io::AsyncWriteExt as _, net::TcpSocket, sync::mpsc};
 
 use crate::support::{
     Node, RawClient, Stalled, http, new_id,
@@ -228,4 +228,22 @@ async fn a_client_that_publishes_and_never_reads_its_acks_is_held_back_and_cut()
     // What was stored is there; what was not taken was never promised.
     let history = node.get("/v1/tenants/room/stats").await.json();
     assert!(history["state"]["total_messages"].as_u64().is_some_and(|stored| stored > 0), "{history}");
+}
+
+#[tokio::test]
+async fn an_answer_over_http_that_nobody_takes_is_cut_too() {
+    let node = start("500ms").await;
+    publish(&node, 0..60).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("an option of every socket");
+    let mut socket = within("a connection", socket.connect(node.address())).await.expect("the node accepts");
+    let request = b"GET /v1/tenants/room/events HTTP/1.1\r\nHost: node\r\n\r\n";
+    socket.write_all(request).await.expect("the node reads requests");
+    // One that is idle between two requests takes nothing either, and is none of this.
+    let mut idle = RawClient::open(node.address(), b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n").await;
+    assert_eq!(idle.answer().await.status, 200);
+    node.until_metric(CUT, |cut| cut == 1.0).await;
+    idle.write(b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n").await;
+    assert_eq!(idle.answer().await.status, 200);
+    assert_eq!(node.metric(CUT).await, 1.0);
 }

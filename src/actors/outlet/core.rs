@@ -21,9 +21,10 @@ use crate::{
     model::{
         Cursor, Epoch, InstanceId, Position, TenantId, channels,
         delivery::{HeldAcks, Reader},
+        record::View,
         resume::Since,
     },
-    wire::{Batch, Code, Envelope, Refusal, Variant, View, frame, outgoing::Voice},
+    wire::{Batch, Code, Envelope, Refusal, Variant, frame, outgoing::Voice},
 };
 
 /// The members and what is done to them.
@@ -405,11 +406,12 @@ fn ask_again(room: &Addr<Room>, fetch: Fetch, refused: &actix::dev::SendError<Fe
     }
 }
 
-fn retry_after(spread: Duration) -> Duration {
+/// When somebody who is sent home shall come back.
+pub fn retry_after(spread: Duration) -> Duration {
     Duration::from_millis(500) + spread.mul_f64(random_unit())
 }
 
 /// A number in `0..1`; spreading reconnects needs no better source.
-fn random_unit() -> f64 {
+pub fn random_unit() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }

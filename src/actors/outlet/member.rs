@@ -20,11 +20,12 @@ use crate::{
         delivery::{HeldAcks, Reader, Step},
         entity::Owner,
         filter::TypeFilter,
+        record::View,
         resume::Since,
         roster::Presence,
     },
     wire::{
-        Batch, Close, Refusal, Variant, View,
+        Batch, Close, Refusal, Variant,
         answer::{Form, Told},
         outgoing::{Duplicate, Voice},
     },
@@ -153,15 +154,11 @@ impl Member {
     /// Sends what is for this member of a batch; returns the number of records.
     pub(super) fn pass(&mut self, batch: &Batch, voice: Voice<'_>) -> u64 {
         let (link, options, instance, owner) = (&self.link, &self.options, &self.instance, &self.owner);
-        let view = |meta: &RecordMeta| match &meta.private {
-            Some(private) if private.owner != *owner => View::Outside,
-            _ => View::Inside,
-        };
+        let view = |meta: &RecordMeta| meta.view(Some(owner));
         let wants = |meta: &RecordMeta| {
             options.hears(meta.event_type.as_str())
                 && (options.echo == Echo::On || meta.sender.as_ref() != Some(instance))
-                && (view(meta) == View::Inside
-                    || meta.private.as_ref().is_some_and(|private| private.outside.is_some()))
+                && view(meta).is_some()
         };
         let mut sent = 0;
         self.reader.pass(batch.metas(), wants, &mut self.acks, |step| match step {
@@ -170,7 +167,8 @@ impl Member {
                 let mut from = range.start;
                 for run in batch.metas()[range].chunk_by(|a, b| view(a) == view(b)) {
                     let to = from + run.len();
-                    link.send(batch.encoded(options.variant, view(&run[0])).slice(from..to));
+                    let view = view(&run[0]).unwrap_or(View::Outside);
+                    link.send(batch.encoded(options.variant, view).slice(from..to));
                     from = to;
                 }
             }

@@ -39,7 +39,7 @@ impl Room {
             self.keep_tally();
         }
         self.flush(ctx);
-        let idle = self.roster.has_nobody_here() && self.appends.is_idle() && !self.has_early();
+        let idle = self.roster.has_nobody_here() && self.appends.is_idle() && !self.has_early() && !self.readers.any();
         if !idle {
             self.used_at = self.context.uptime();
         }
@@ -47,6 +47,8 @@ impl Room {
             self.tick_later(ctx);
         } else if idle {
             self.retire_when_due(ctx);
+        } else if self.readers.any() {
+            self.look_for_readers_later(ctx);
         }
     }
 

@@ -56,7 +56,7 @@ impl Handler<Join> for Room {
         }
         let limit = self.context.config.limits.connections_per_tenant;
         let is_one_more = join.kind == JoinKind::Fresh && !self.roster.contains(&join.instance);
-        if is_one_more && self.roster.connected() >= limit {
+        if is_one_more && self.connections() >= limit {
             let message = format!("this tenant has its {limit} connections; close one first");
             let refusal = Some(Refusal::new(Code::LimitReached, message));
             self.ports.post(join.key.outlet, Order::Dismiss { key: join.key, refusal, why: Close::LimitReached });
@@ -349,14 +349,25 @@ async fn id_at(
     }))
 }
 
-/// The same decision for a request over HTTP.
-pub async fn start_for_request(
+/// The same decision for a request over HTTP, with the log that it was made for.
+pub async fn place_for_request(
     context: &Arc<NodeContext>,
     tenant: &TenantId,
     since: &Since,
-) -> Result<Start, BackboneError> {
+) -> Result<(Start, LogView), BackboneError> {
     let log = log_view(context, tenant, Position::START).await?;
     // A request has no instance: what it does not say is the beginning.
     let since = if *since == Since::Instance { &Since::Earliest } else { since };
-    find_start(context, tenant, since, log, log.end).await
+    Ok((find_start(context, tenant, since, log, log.end).await?, log))
+}
+
+/// The same with what was missed.
+pub async fn find_for_request(
+    context: &Arc<NodeContext>,
+    tenant: &TenantId,
+    since: &Since,
+) -> Result<(FoundStart, LogView), BackboneError> {
+    let (start, log) = place_for_request(context, tenant, since).await?;
+    let counted = context.backbone.count_after(tenant, start.after, COUNT_TO + 1).await?;
+    Ok((FoundStart { start, missed: counted.min(COUNT_TO), exact: counted <= COUNT_TO }, log))
 }

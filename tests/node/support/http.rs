@@ -65,6 +65,20 @@ pub async fn post(address: SocketAddr, target: &str, body: &[u8]) -> Response {
     send(address, "POST", target, &[("Content-Type", "application/json")], body).await
 }
 
+/// `POST` of JSON to a node that may be gone: `None` when it does not answer.
+pub async fn try_post(address: SocketAddr, target: &str, body: &[u8]) -> Option<Response> {
+    within("an answer or the connection's end", async {
+        let mut socket = TcpStream::connect(address).await.ok()?;
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.write_all(&[head.as_bytes(), body].concat()).await.ok()?;
+        read_response(&mut socket, &mut Vec::new()).await
+    })
+    .await
+}
+
 /// A figure of `/metrics`, summed over its labels; 0 if it is not there (yet).
 pub async fn metric(address: SocketAddr, name: &str) -> f64 {
     let text = get(address, "/metrics").await.text();

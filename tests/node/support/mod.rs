@@ -12,6 +12,7 @@ mod in_process;
 mod log;
 mod node;
 pub mod raw;
+pub mod sse;
 mod stalled;
 mod wire;
 
@@ -21,6 +22,7 @@ pub use client::{Client, Closed, Event};
 pub use in_process::InProcess;
 pub use node::{Node, Port};
 pub use raw::{Frame, RawClient};
+pub use sse::{EventStream, Said};
 pub use stalled::Stalled;
 pub use wire::Wire;
 

@@ -18,6 +18,7 @@ use super::{
     client::Client,
     http::{self, Response},
     log::Log,
+    sse::EventStream,
     until, within,
 };
 
@@ -162,6 +163,16 @@ impl Node {
     /// The same with more of a query: `since=earliest&echo=1`.
     pub async fn join_with(&self, tenant: &str, instance: &str, query: &str) -> Client {
         Client::connect(self, &format!("tenant_id={tenant}&instance_id={instance}&{query}")).await
+    }
+
+    /// Opens a tenant's event stream: `since=earliest`.
+    pub async fn stream(&self, tenant: &str, query: &str) -> EventStream {
+        EventStream::open(self.address, &format!("tenants/{tenant}/stream?{query}"), None).await
+    }
+
+    /// Comes back to a tenant's event stream as a browser does.
+    pub async fn stream_after(&self, tenant: &str, query: &str, last: &str) -> EventStream {
+        EventStream::open(self.address, &format!("tenants/{tenant}/stream?{query}"), Some(last)).await
     }
 
     /// `GET`.

@@ -1,0 +1,142 @@
+//! A connection's socket as the framework sees it: bytes have to be taken in time, and its answers learn when the peer
+//! hangs up.
+//!
+//! Why it exists: the framework asks an answer for more only when the socket has taken what came before, so a client that
+//! does not read costs no memory, but it would keep its connection for ever, and whatever watches over an answer from
+//! within is not polled any more. So the watch is here: while bytes wait, the socket has to take some within
+//! `limits.stall_timeout`, or the connection is cut. Owns: invariant **cut** for everything but upgraded connections,
+//! which `actors/driver.rs` watches. Must not know: what the bytes mean.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use actix_rt::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+use crate::{
+    actors::{context::NodeContext, metrics::CloseLabel},
+    wire::Close,
+};
+
+/// What an answer can see of the peer it goes to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer(Rc<Cell<Presence>>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Presence {
+    #[default]
+    Here,
+    /// It says nothing more: what does not end by itself has nobody who wants it.
+    HungUp,
+}
+
+impl Peer {
+    /// Waits until the peer has hung up. The framework reads before it goes on with an answer, so there is nothing to be
+    /// woken by: it is enough to look.
+    pub(super) async fn hangs_up(&self) {
+        poll_fn(|_| if self.0.get() == Presence::HungUp { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+/// The socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    peer: Peer,
+    /// Runs while the socket takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
+    context: Arc<NodeContext>,
+}
+
+impl Socket {
+    /// Takes a connection over.
+    pub(super) fn new(stream: TcpStream, context: Arc<NodeContext>) -> Self {
+        set_options(&stream, &context);
+        Self { stream, peer: Peer::default(), stall: None, context }
+    }
+
+    /// Whom it leads to.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
+    /// What answers can see of that.
+    pub(super) fn peer(&self) -> Peer {
+        self.peer.clone()
+    }
+
+    /// For whoever watches over it from now on.
+    pub(super) fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
+    /// The socket takes nothing now: fails when it has not for too long.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let timeout = self.context.config.limits.stall_timeout;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(stall.as_mut().poll(cx));
+        // Asked again, it waits again.
+        stall.as_mut().reset(Instant::now() + timeout);
+        tracing::info!(peer = ?self.stream.peer_addr().ok(), "connection cut: it took no bytes");
+        let label = CloseLabel { code: u32::from(Close::TooSlow.code()) };
+        self.context.metrics.closed.get_or_create(&label).inc();
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+/// A failure here costs speed or memory, not correctness.
+fn set_options(stream: &TcpStream, context: &NodeContext) {
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.set_tcp_nodelay(true);
+    // A peer that vanished without a word is noticed by the kernel too while something is unacknowledged; but later than
+    // by the node, which knows what to say about it.
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(context.config.limits.stall_timeout * 2));
+    if context.config.server.send_buffer > 0 {
+        let _ = socket.set_send_buffer_size(context.config.server.send_buffer);
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let (before, could) = (buffer.filled().len(), buffer.remaining());
+        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
+        if read.is_err() || (could > 0 && buffer.filled().len() == before) {
+            this.peer.0.set(Presence::HungUp);
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_write(cx, bytes) {
+            Poll::Ready(written) => {
+                this.stall = None;
+                Poll::Ready(written)
+            }
+            Poll::Pending => this.wait(cx).map(Err),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
