@@ -22,6 +22,8 @@ use super::{
 
 /// How often a record is tried on a head that has moved, before its operations are given back.
 pub const TRIES: u32 = 8;
+/// For how many records a lane that has met others lets them go first.
+const POLITE: u32 = 8;
 /// Operations in one record.
 const TOGETHER: usize = 256;
 /// Operations that may wait for one entity.
@@ -36,6 +38,8 @@ pub struct Lane<J> {
     busy: Busy<J>,
     /// One operation a record, because a larger one was refused for its size.
     alone: bool,
+    /// So many records more this lane lets others go first: it has met them.
+    polite: u32,
 }
 
 #[derive(Debug)]
@@ -74,7 +78,7 @@ struct Attempt<J> {
 
 impl<J> Default for Lane<J> {
     fn default() -> Self {
-        Self { head: None, waiting: VecDeque::new(), busy: Busy::No, alone: false }
+        Self { head: None, waiting: VecDeque::new(), busy: Busy::No, alone: false, polite: 0 }
     }
 }
 
@@ -163,8 +167,14 @@ impl<J> Lane<J> {
             settle(&mut outcome, position);
             answer(waiting, outcome, &next, Some(Made { base, company }))
         });
-        let answers = answers.collect();
+        let mut answers: Vec<_> = answers.collect();
         self.seen(Arc::new(next));
+        if self.polite > 0 && !self.waiting.is_empty() {
+            // Whoever has just won would win again, being the first to know the new head.
+            self.polite -= 1;
+            self.busy = Busy::Resting;
+            answers.push(Do::Rest(1));
+        }
         answers
     }
 
@@ -182,7 +192,10 @@ impl<J> Lane<J> {
                 let failed = |(waiting, _): (Waiting<J>, Outcome)| refuse(waiting, Said::Failed(failure));
                 return decided.into_iter().map(failed).collect();
             }
-            Refused::Conflict => Said::Retry,
+            Refused::Conflict => {
+                self.polite = POLITE;
+                Said::Retry
+            }
             Refused::Unknown => Said::Failed(Failure::Unknown),
         };
         // The head that the record was made for stands no more, unless the feed has shown the one that does.

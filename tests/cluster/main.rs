@@ -7,6 +7,7 @@ mod federation;
 mod nats_support;
 mod outage;
 mod settings;
+mod shared_state;
 mod storm;
 mod streams;
 #[path = "../node/support/mod.rs"]

@@ -37,7 +37,7 @@ const OPEN: usize = 16;
 /// What an entity in memory costs beside its text.
 const OVERHEAD: usize = 512;
 /// The first pause after an entity moved on under a record; doubled each time, and jittered.
-const FIRST_REST: Duration = Duration::from_micros(500);
+const FIRST_REST: Duration = Duration::from_millis(1);
 
 /// Who waits for an operation.
 #[derive(Debug)]

@@ -211,6 +211,11 @@ impl Client {
         self.send_text(message.to_string()).await;
     }
 
+    /// Sends a message to a node that may be dead; `false`: it is.
+    pub async fn try_send(&mut self, message: Value) -> bool {
+        within("the socket takes a message", self.socket.send(Message::text(message.to_string()))).await.is_ok()
+    }
+
     /// Sends text, whatever it is.
     pub async fn send_text(&mut self, text: impl Into<String>) {
         self.send_frame(Message::text(text.into())).await;
@@ -283,7 +288,7 @@ impl Client {
                 self.last = self.last.max(at(&data["version"]).expect("version"));
             }
             Some("sync_response") if data.get("updateId").is_some() => {
-                self.last = self.last.max(at(&data["version"]).expect("version"));
+                self.last = self.last.max(at(&data["version"]).unwrap_or_default());
             }
             Some("sync_response") if data.get("resume").is_some() => {
                 self.last = at(&data["resume"]["after"]).expect("resume.after");
