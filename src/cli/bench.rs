@@ -22,6 +22,7 @@ mod fanout;
 mod frames;
 mod idle;
 mod metrics;
+mod operations;
 mod processes;
 mod progress;
 mod publish;
@@ -47,7 +48,8 @@ use tokio::time::Instant;
 use crate::{client::BaseUrl, model::TenantId};
 
 use args::{
-    Common, Comparison, FanoutArgs, IdleArgs, OverloadArgs, PublishArgs, RelayArgs, ResumeArgs, Run, StormArgs,
+    Common, Comparison, FanoutArgs, IdleArgs, OperationsArgs, OverloadArgs, PublishArgs, RelayArgs, ResumeArgs, Run,
+    StormArgs,
 };
 use fanout::{FanOut, Load};
 use publisher::Shape;
@@ -67,6 +69,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Run::Fanout(args) => &args.common,
         Run::Overload(args) => &args.common,
         Run::Publish(args) => &args.common,
+        Run::Operations(args) => &args.common,
         Run::Relay(args) => &args.common,
         Run::Resume(args) => &args.common,
         Run::Storm(args) => &args.common,
@@ -80,7 +83,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             Run::Fanout(FanoutArgs { comparison, .. }) | Run::Overload(OverloadArgs { comparison, .. }) => {
                 comparison.rounds
             }
-            Run::Publish(PublishArgs { rounds, .. }) => *rounds,
+            Run::Publish(PublishArgs { rounds, .. }) | Run::Operations(OperationsArgs { rounds, .. }) => *rounds,
             _ => 1,
         };
         let limit = common.timeout.saturating_mul(3).saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
@@ -129,6 +132,7 @@ async fn measure(run: &Run, common: &Common) -> anyhow::Result<Report> {
         Run::Fanout(args) => fan_out(args, &common.target(&args.node.url)?).await,
         Run::Overload(args) => overload(args, &common.target(&args.node.url)?).await,
         Run::Publish(args) => publish::compared(args).await,
+        Run::Operations(args) => operations::compared(args).await,
         Run::Relay(args) => {
             let RelayArgs { rate, bytes, seconds, readers, writers, in_flight, .. } = args;
             let parameters = json!({

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use self::words::{Company, Do, Draft, Failure, Made, Refused, Said};
 use super::{
     Position,
-    entity::{Base, Decision, Entity, Limits, Operation, Outcome, THIS},
+    entity::{Action, Base, Decision, Entity, Limits, Operation, Outcome, THIS},
 };
 
 /// How often a record is tried on a head that has moved, before its operations are given back.
@@ -50,6 +50,8 @@ struct Waiting<J> {
     base: KnownBase,
     /// Whether the head was read from the log since this operation came.
     fresh: bool,
+    /// Whether it was tried on the guess that there is nothing.
+    guessed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,8 @@ enum Busy<J> {
 struct Attempt<J> {
     next: Arc<Entity>,
     base: Position,
+    /// Whether the head was only supposed.
+    guessed: bool,
     decided: Vec<(Waiting<J>, Outcome)>,
 }
 
@@ -112,7 +116,14 @@ impl<J> Lane<J> {
         if self.waiting.len() >= WAITING {
             return Err((job, operation));
         }
-        self.waiting.push_back(Waiting { job, operation, tries: 0, base: KnownBase::NotAsked, fresh: false });
+        self.waiting.push_back(Waiting {
+            job,
+            operation,
+            tries: 0,
+            base: KnownBase::NotAsked,
+            fresh: false,
+            guessed: false,
+        });
         Ok(())
     }
 
@@ -158,7 +169,7 @@ impl<J> Lane<J> {
     /// The record is in the log.
     pub fn appended(&mut self, position: Position) -> Vec<Do<J>> {
         let Busy::Appending(attempt) = std::mem::replace(&mut self.busy, Busy::No) else { return Vec::new() };
-        let Attempt { next, base, decided } = *attempt;
+        let Attempt { next, base, decided, .. } = *attempt;
         let mut next = Arc::unwrap_or_clone(next);
         next.settle(position);
         self.alone = false;
@@ -181,7 +192,11 @@ impl<J> Lane<J> {
     /// The record is not in the log, or perhaps.
     pub fn refused(&mut self, why: Refused) -> Vec<Do<J>> {
         let Busy::Appending(attempt) = std::mem::replace(&mut self.busy, Busy::No) else { return Vec::new() };
-        let Attempt { base, decided, .. } = *attempt;
+        let Attempt { base, guessed, decided, .. } = *attempt;
+        if why == Refused::Conflict && guessed {
+            self.put_back(decided);
+            return Vec::new();
+        }
         if why == Refused::Failed(Failure::TooLarge) && decided.len() > 1 {
             self.alone = true;
             self.put_back(decided);
@@ -218,6 +233,14 @@ impl<J> Lane<J> {
         answers
     }
 
+    /// Whoever makes something believes that it is not there, and is mostly right: then nothing has to be read. The log's
+    /// condition finds out.
+    fn guess(&mut self) -> Option<Arc<Entity>> {
+        let first = self.waiting.front_mut()?;
+        let makes = matches!(first.operation.action, Action::Create(_)) && first.operation.base.is_none();
+        (self.head.is_none() && makes && !std::mem::replace(&mut first.guessed, true)).then(|| Arc::new(Entity::none()))
+    }
+
     fn put_back(&mut self, decided: Vec<(Waiting<J>, Outcome)>) {
         for (waiting, _) in decided.into_iter().rev() {
             self.waiting.push_front(waiting);
@@ -234,7 +257,9 @@ impl<J> Lane<J> {
         if !matches!(self.busy, Busy::No) || self.waiting.is_empty() {
             return todo;
         }
-        let Some(head) = self.head.clone() else {
+        let guess = self.guess();
+        let guessed = guess.is_some();
+        let Some(head) = self.head.clone().or(guess) else {
             self.busy = Busy::Loading;
             todo.push(Do::Load);
             return todo;
@@ -284,7 +309,7 @@ impl<J> Lane<J> {
             }
         }
         if !draft.parts.is_empty() {
-            self.busy = Busy::Appending(Box::new(Attempt { next: draft.next.clone(), base, decided }));
+            self.busy = Busy::Appending(Box::new(Attempt { next: draft.next.clone(), base, guessed, decided }));
             todo.push(Do::Append(Box::new(draft)));
         }
         todo

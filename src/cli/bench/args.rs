@@ -21,6 +21,8 @@ pub enum Run {
     Overload(OverloadArgs),
     /// Durable publishes: how many a second are acknowledged, and how fast?
     Publish(PublishArgs),
+    /// Operations on entities, beside plain publishes: on entities of their own, or on a hot one from several nodes.
+    Operations(OperationsArgs),
     /// Events from one node to readers on others: how late do they come?
     Relay(RelayArgs),
     /// A crowd joins at once and gets all that it has missed.
@@ -141,6 +143,33 @@ pub struct PublishArgs {
     /// Copies of the streams that are made for the comparison: as many as nats.replicas of the node.
     #[arg(long, default_value_t = 1, value_name = "COPIES", requires = "nats")]
     pub nats_replicas: u16,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct OperationsArgs {
+    /// A node; may be given several times. Start them with --config config/bench.toml.
+    #[arg(long = "url", value_name = "URL", default_value = "ws://127.0.0.1:8420")]
+    pub urls: Vec<BaseUrl>,
+    #[command(flatten)]
+    pub common: Common,
+    /// How many entities there are; 0: each operation makes a new one.
+    #[arg(long, default_value_t = 0)]
+    pub entities: u64,
+    /// Connections to each node.
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    pub connections: usize,
+    /// Unanswered operations a connection.
+    #[arg(long, default_value_t = 128, value_parser = at_least_one)]
+    pub in_flight: usize,
+    /// Operations, all connections together; as many publishes.
+    #[arg(long, default_value_t = 50_000)]
+    pub events: u64,
+    /// Bytes of what is written.
+    #[arg(long, default_value_t = 128, value_parser = size)]
+    pub size: usize,
+    /// Measure so many times and print the median of each figure.
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    pub rounds: usize,
 }
 
 #[derive(Clone, Debug, clap::Args)]

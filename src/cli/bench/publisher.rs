@@ -53,6 +53,11 @@ pub enum Shape {
     Publish,
     /// What a node would make of it: the reference passes it on as it is, so that both deliver the same bytes.
     ReadyMade,
+    /// An operation that makes or changes an entity.
+    Operation {
+        /// Of so many entities, in turn; 0: a new one each time.
+        entities: u64,
+    },
 }
 
 /// What to publish.
@@ -198,6 +203,10 @@ impl Publisher {
         let data = Stamp { sent: moment, number, publisher: self.order.publisher }.data(self.order.size);
         let text = match self.order.shape {
             Shape::Publish => format!(r#"{{"event_type":"bench","event_id":"{id}","data":{data}}}"#),
+            Shape::Operation { entities: 0 } => {
+                self.operation(&id, &format!("{}-{number}", self.order.publisher), "create", &data)
+            }
+            Shape::Operation { entities } => self.operation(&id, &(number % entities).to_string(), "put", &data),
             Shape::ReadyMade => format!(
                 r#"{{"event_type":"bench","seq":{},"prev":{number},"event_id":"{id}","tenant_id":"{}","timestamp":"2025-12-06T10:00:00.000Z","instance_id":"bench-publisher-{}","data":{data}}}"#,
                 number + 1,
@@ -208,6 +217,14 @@ impl Publisher {
         frames::put_client_frame(&mut self.output, TEXT, text.as_bytes());
         self.sent_at.push(moment);
         self.done.sent += 1;
+    }
+
+    /// Every publisher writes a field of its own: on one entity they meet, but do not clash.
+    fn operation(&self, id: &Uuid, entity: &str, action: &str, data: &str) -> String {
+        let (field, number) = (self.order.publisher, self.done.sent + 1);
+        format!(
+            r#"{{"event_type":"sync_event","event_id":"{id}","data":{{"event":{{"id":"{id}","entity_type":"bench","entity_id":"{entity}","action":"{action}","op_number":{number},"patch":{{"p{field}":{data}}}}}}}}}"#
+        )
     }
 
     /// Writes and reads what is possible, else sleeps until something is, deliveries included.
@@ -290,6 +307,18 @@ impl Publisher {
                 };
                 self.done.latency.record(frames::now().saturating_sub(*sent_at))?;
                 self.done.acknowledged += 1;
+            }
+            Some("update.confirmed" | "update.conflict_resolved") => {
+                let number = frames::text_after(payload, b"\"updateId\":\"").and_then(number_of);
+                let Some(sent_at) = number.and_then(|number| self.sent_at.get(number)) else {
+                    bail!("an answer for something that was never sent");
+                };
+                self.done.latency.record(frames::now().saturating_sub(*sent_at))?;
+                self.done.acknowledged += 1;
+            }
+            Some(kind @ ("update.retry" | "update.rollback" | "update.conflict_pending")) => {
+                self.done.refused += 1;
+                self.done.refusal.get_or_insert_with(|| kind.to_owned());
             }
             Some("error") => {
                 let code = frames::text_after(payload, b"\"code\":\"").unwrap_or("?");

@@ -70,7 +70,10 @@ fn operation(number: u64) -> Operation {
         replica: ReplicaId(format!("client-{client}").into()),
         number: None,
         // Each writes a field of its own: whatever happens to the others, it has to be there in the end.
-        action: Action::Put(Change::Merge(json!({format!("k{number}"): number}))),
+        action: match number % 5 {
+            0 => Action::Create(Change::Replace(json!({format!("k{number}"): number}))),
+            _ => Action::Put(Change::Merge(json!({format!("k{number}"): number}))),
+        },
         base: None,
         strategy: Settling::Merge,
         stamp: Stamp { by: Author { instance, user: None, name: None }, at: Timestamp(0) },
