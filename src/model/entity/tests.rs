@@ -2,9 +2,12 @@
 
 mod clocks;
 mod delta;
+mod ledger;
+mod loss;
 mod patches;
 mod recent;
 mod resolve;
 mod support;
 mod table;
 mod texts;
+mod world;

@@ -63,12 +63,10 @@ pub(super) struct Merged {
 }
 
 impl TextField {
-    /// The edits after a version as a replica knows them that had seen that version; `None` if they are not all kept.
-    fn after(&self, base: Position, replica: &ReplicaId) -> Option<Vec<Edit>> {
-        (base >= self.since).then(|| {
-            let later = self.edits.iter().filter(|edit| edit.version > base);
-            later.map(|edit| edit.seen_by(base, replica)).collect()
-        })
+    /// The kept edits after a version, as a replica knows them that had seen that version.
+    fn after(&self, base: Position, replica: &ReplicaId) -> Vec<Edit> {
+        let later = self.edits.iter().filter(|edit| edit.version > base);
+        later.map(|edit| edit.seen_by(base, replica)).collect()
     }
 
     fn last_write(&self) -> Position {
@@ -117,9 +115,9 @@ impl Case<'_> {
                 TextEdit::Whole(whole) => done(whole.clone(), TextOps::between(current, whole)),
             });
         }
-        let kept = self.edits_after_base(path);
-        if let (TextEdit::Ops(ops), Some(edits)) = (&change.edit, &kept) {
-            let applied = text::rebase(ops, edits).map_err(unplaced)?;
+        let kept = self.known_text(path).filter(|field| self.seen >= field.since);
+        if let (TextEdit::Ops(ops), Some(field)) = (&change.edit, kept) {
+            let applied = text::rebase(ops, &field.after(self.seen, self.me())).map_err(unplaced)?;
             let sent = (applied != *ops).then(|| ops.clone());
             return Ok(Merged { path: path.clone(), text: apply(&applied, current)?, applied, sent });
         }
@@ -150,7 +148,7 @@ impl Case<'_> {
     pub(super) fn text_seen(&self, path: &str) -> Result<Option<String>, Stop> {
         let Some(content) = self.base_content()? else { return Ok(None) };
         let text = text_at(content, path)?;
-        let edits = self.edits_after_base(path).unwrap_or_default();
+        let edits = self.known_text(path).map(|field| field.after(self.seen, self.me())).unwrap_or_default();
         let own = edits.iter().filter_map(|edit| match edit {
             Edit::Mine { sent, .. } => Some(sent),
             Edit::Others(_) => None,
@@ -159,9 +157,8 @@ impl Case<'_> {
         Ok(Some(with_own.unwrap_or_else(|| text.to_owned())))
     }
 
-    fn edits_after_base(&self, path: &str) -> Option<Vec<Edit>> {
-        let field = self.head.state.texts.iter().find(|field| field.path == path)?;
-        field.after(self.seen, self.me())
+    fn known_text(&self, path: &str) -> Option<&TextField> {
+        self.head.state.texts.iter().find(|field| field.path == path)
     }
 }
 
