@@ -4,6 +4,7 @@ mod clocks;
 mod delta;
 mod ledger;
 mod loss;
+mod order;
 mod patches;
 mod recent;
 mod resolve;
