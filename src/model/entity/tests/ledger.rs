@@ -12,7 +12,6 @@ use super::{super::*, support::*, world::Step};
 #[derive(Clone, Debug)]
 struct Claim {
     what: What,
-    operation: OpId,
     /// Who knows of it, whatever else it has seen: who made it, and who was told of it.
     known_to: Vec<ReplicaId>,
     version: Position,
@@ -79,8 +78,7 @@ impl Ledger {
             holds
         });
         for what in claims(step) {
-            let Operation { id, replica, .. } = &step.operation;
-            let claim = Claim { what, operation: *id, known_to: vec![replica.clone()], version: position };
+            let claim = Claim { what, known_to: vec![step.operation.replica.clone()], version: position };
             assert!(claim.holds(&step.after), "not done: {claim:?} by {step:?}", step = step.operation);
             self.claims.push(claim);
         }

@@ -67,7 +67,7 @@ fn any_action(kind: u8, content: Value, value: Value, ops: Value, pick: u8, open
         7 => Action::Update(Change::Replace(content)),
         8 => {
             let ops = text_ops(json!([u64::from(pick % 5) + 1, "é", -i64::from(pick % 3) - 1]));
-            let edit = if pick % 2 == 0 { TextEdit::Ops(ops) } else { TextEdit::Whole(content.to_string()) };
+            let edit = if pick.is_multiple_of(2) { TextEdit::Ops(ops) } else { TextEdit::Whole(content.to_string()) };
             Action::Update(Change::Text(TextChange { path, edit }))
         }
         9 => Action::Delete,
@@ -127,7 +127,7 @@ proptest! {
         log.run(by("maker").create(json!({ "a": "text", "b": { "c": "text" } })));
         for ((kind, content, value, ops, pick), replica, base, how) in operations {
             let ask = by(&format!("r{replica}")).with(how);
-            let ask = if base % 4 == 0 { ask } else { ask.on(u64::from(base) % (log.version() + 1)) };
+            let ask = if base.is_multiple_of(4) { ask } else { ask.on(u64::from(base) % (log.version() + 1)) };
             let open = log.head().state.open.first().map(|open| open.id);
             let operation = ask.act(any_action(kind, content, value, ops, pick, open));
             log.kept_from = if kept { 0 } else { log.version() };

@@ -112,7 +112,7 @@ impl World {
         let seen = self.log.states.iter().rev().find(|state| state.version <= replica.seen);
         let seen = seen.cloned().unwrap_or_else(Entity::none);
         let mut ask = by(&format!("r{index}")).id(self.sent.into()).with(strategy);
-        if pick % 16 != 0 {
+        if !pick.is_multiple_of(16) {
             ask = ask.on(replica.seen.0);
         }
         if let Some(number) = &mut replica.numbers {
@@ -122,7 +122,7 @@ impl World {
         let is_text = matches!(kind % 16, 8..=10);
         let operation = match (kind % 16, is_text.then(|| replica.text.clone()).flatten()) {
             (8..=10, None) => return,
-            (8..=10, Some(_)) if pick % 16 == 0 => return, // its text is that of its base
+            (8..=10, Some(_)) if pick.is_multiple_of(16) => return, // its text is that of its base
             (8 | 9, Some(text)) => edit(replica, ask, &text, mark, pick),
             (10, Some(text)) if replica.edits_open == 0 => {
                 replica.edits_open += 1;
@@ -251,7 +251,7 @@ fn edit(replica: &mut Replica, ask: Ask, text: &str, mark: char, pick: u8) -> Op
     let at = pick as usize % (length + 1);
     let mut ops = vec![json!(at), json!(mark.to_string())];
     // Taking away is only safe for who knows exactly what stands there.
-    if replica.edits_open == 0 && pick % 3 == 0 && at < length {
+    if replica.edits_open == 0 && pick.is_multiple_of(3) && at < length {
         ops.push(json!(-1));
     }
     let ops: TextOps = text_ops(ops.into_iter().filter(|part| *part != json!(0)).collect());
@@ -281,7 +281,7 @@ fn other(seen: &Entity, ask: Ask, kind: u8, pick: u8, mark: char) -> Operation {
         }
         11 => ask.merge(json!({ "body": format!("{}{mark}", seen.data["body"].as_str().unwrap_or_default()) })),
         12 => ask.create(json!({ "n0": value, "o": { inner: value }, "body": mark.to_string() })),
-        13 if pick % 2 == 0 => ask.delete(),
+        13 if pick.is_multiple_of(2) => ask.delete(),
         13 => ask.restore(),
         _ => match open {
             None => ask.merge(json!({ "o": {}, "n0": value })),
