@@ -2,6 +2,9 @@
 //!
 //! Owns: what a clash is. A field that was written by itself has a clock; one without has that of the nearest field above
 //! it. Forgetting may only ever make a write look later, or as that of several: that costs a false clash, never a loss.
+//!
+//! Rests on this: a replica's operations come in the order in which it made them, so what it had seen never becomes less,
+//! and what stands under its name is known to it. Repeats may come at any time; they are found before clocks are asked.
 
 use serde::{Deserialize, Serialize};
 

@@ -65,8 +65,42 @@ pub(super) struct Merged {
 impl TextField {
     /// The kept edits after a version, as a replica knows them that had seen that version.
     fn after(&self, base: Position, replica: &ReplicaId) -> Vec<Edit> {
-        let later = self.edits.iter().filter(|edit| edit.version > base);
-        later.map(|edit| edit.seen_by(base, replica)).collect()
+        let later = self.edits.iter().enumerate().filter(|(_, edit)| edit.version > base);
+        later
+            .map(|(index, edit)| match edit.replica == *replica {
+                true => Edit::Mine { applied: edit.ops.clone(), sent: self.sent_on(index, base) },
+                false => Edit::Others(edit.ops.clone()),
+            })
+            .collect()
+    }
+
+    /// An edit in the form that its sender has it in since it saw `base`, which may be later than what it was made on:
+    /// it goes on writing while its edits are under way. `None` if that cannot be told any more.
+    fn sent_on(&self, index: usize, base: Position) -> Option<TextOps> {
+        let edit = &self.edits[index];
+        let Some((made_on, sent)) = &edit.sent else { return Some(edit.ops.clone()) };
+        let made_on = Position(*made_on);
+        if made_on == base {
+            return Some(sent.clone());
+        }
+        if made_on > base || made_on < self.since {
+            return None;
+        }
+        // What others did between the two, in the form that applies after its own edits before this one.
+        let mut bridge = TextOps::default();
+        for earlier in self.edits[..index].iter().filter(|earlier| earlier.version > made_on) {
+            if earlier.replica == edit.replica {
+                let own = match &earlier.sent {
+                    None => &earlier.ops,
+                    Some((on, sent)) if *on == made_on.0 => sent,
+                    Some(_) => return None,
+                };
+                bridge = TextOps::transform_pair(&bridge, own).ok()?.0;
+            } else if earlier.version <= base {
+                bridge = bridge.then(&earlier.ops).ok()?;
+            }
+        }
+        sent.transform(&bridge).ok()
     }
 
     fn last_write(&self) -> Position {
@@ -86,20 +120,6 @@ impl TextField {
     pub(super) fn settle(&mut self, position: Position) {
         settle(&mut self.since, position);
         self.edits.iter_mut().for_each(|edit| settle(&mut edit.version, position));
-    }
-}
-
-impl KeptEdit {
-    fn seen_by(&self, base: Position, replica: &ReplicaId) -> Edit {
-        let applied = self.ops.clone();
-        if self.replica != *replica {
-            return Edit::Others(applied);
-        }
-        let sent = match &self.sent {
-            None => Some(applied.clone()),
-            Some((on, sent)) => (*on == base.0).then(|| sent.clone()),
-        };
-        Edit::Mine { applied, sent }
     }
 }
 

@@ -81,6 +81,14 @@ fn copies_cannot_blow_a_content_up() {
 }
 
 #[test]
+fn a_long_list_cannot_be_pushed_to_and_fro_for_long() {
+    let mut log = made(json!({ "list": vec![1; 5_000] }));
+    let ops: Vec<Value> = (0..2_000).map(|_| json!({ "op": "move", "from": "/list/0", "path": "/list/1" })).collect();
+    assert!(matches!(log.run(by("a").patch(json!(ops))), Outcome::RolledBack(Rollback::PatchFailed(_))));
+    assert_eq!(word(&log.run(by("a").patch(json!(ops[..300])))), "confirmed");
+}
+
+#[test]
 fn a_copy_that_leaves_enough_room_is_done() {
     let mut log = made(json!({ "big": "x".repeat(9_000) }));
     let ops = json!([{ "op": "copy", "from": "/big", "path": "/other" }, { "op": "remove", "path": "/big" }]);

@@ -49,6 +49,18 @@ fn a_replicas_queued_edits_follow_each_other_among_those_of_others() {
 }
 
 #[test]
+fn a_replica_goes_on_writing_while_its_edits_are_under_way() {
+    let mut log = made(json!({ "t": "hello" }));
+    log.run(by("b").on(3).edit("/t", json!(["1"]))); // 6
+    log.run(by("b").on(6).edit("/t", json!([6, "2"]))); // 9
+    log.run(by("a").on(3).edit("/t", json!([5, "x"]))); // 12: "1hello2x"
+    log.run(by("a").on(3).edit("/t", json!([6, "y"]))); // 15
+    // It has seen 6 by now: before its eyes stands "1helloxy".
+    assert_eq!(word(&log.run(by("a").on(6).edit("/t", json!([8, "z"])))), "merged");
+    assert_eq!(text(&log), "1hello2xyz");
+}
+
+#[test]
 fn a_replicas_own_queued_edits_do_not_clash() {
     let mut log = made(json!({ "t": "" }));
     for n in 0..100 {
