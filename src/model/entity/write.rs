@@ -1,5 +1,7 @@
 //! An operation that is done: what it wrote, over what, and whose each field is from now on.
 
+use std::collections::HashSet;
+
 use super::{
     Decision, Entity, Outcome, Overwritten, ReplicaId, Settled, Strategy, THIS,
     decide::{Case, Stop, Touches},
@@ -21,7 +23,7 @@ impl Case<'_> {
         }
         let plan = plan.on_seen_arrays(self)?;
         let Plan { touched, how } = plan;
-        let in_part = how.arrays().to_vec();
+        let in_part: HashSet<String> = how.arrays().iter().cloned().collect();
         let mut next = self.next();
         how.apply(&mut next.data, self.limits)?;
         let clashing: Vec<&String> = touched.iter().filter(|path| self.clash(path).is_some()).collect();

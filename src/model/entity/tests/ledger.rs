@@ -154,7 +154,7 @@ fn writes(operation: &Operation, path: &str) -> bool {
         }
         Action::Update(Change::Text(text)) => overlap(&text.path, path),
         Action::Update(Change::Replace(_)) | Action::Resolve(_) => true,
-        Action::Create(_) | Action::Delete | Action::Restore => false,
+        _ => false,
     }
 }
 
@@ -213,7 +213,7 @@ fn written(step: &Step) -> Vec<What> {
             vec![What::Mark(path.clone(), inserted.chars().last().expect("a mark"))]
         }
         Action::Resolve(Resolve { choice: Choice::Merged(patch), .. }) => values(patch).map(value).collect(),
-        Action::Resolve(_) | Action::Delete | Action::Restore | Action::Create(_) => Vec::new(),
+        _ => Vec::new(),
     }
 }
 
