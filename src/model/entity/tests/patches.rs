@@ -41,6 +41,15 @@ fn elements_of_a_list_that_changed_are_written_as_a_whole_list() {
 }
 
 #[test]
+fn a_writer_that_names_no_base_does_not_take_others_elements_for_its_own() {
+    let mut log = listed();
+    log.run(by("a").patch(json!([{ "op": "add", "path": "/list/-", "value": "mine" }])));
+    let outcome = log.run(by("a").on(3).merge(json!({ "list": ["a", "b", "mine"] })));
+    assert_eq!(word(&outcome), "merged /list");
+    assert_eq!(overwritten(&outcome)[0].value, Some(json!(["new", "a", "b", "mine"])));
+}
+
+#[test]
 fn elements_of_a_list_cannot_be_counted_when_the_list_is_not_known_any_more() {
     let mut log = listed();
     log.kept_from = 4;
