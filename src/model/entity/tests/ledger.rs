@@ -118,7 +118,9 @@ impl Claim {
     /// because the same was written.
     fn tell(&mut self, step: &Step) {
         let is_blind = step.operation.base.is_none() && !matches!(step.operation.action, Action::Create(_));
-        let is_same = matches!(self.what, What::Value(..)) && is_blind && writes(&step.operation, self.path());
+        let is_edit = matches!(step.operation.action, Action::Update(Change::Text(_)));
+        let is_whole = matches!(self.what, What::Value(..)) || matches!(self.what, What::Mark(..)) && !is_edit;
+        let is_same = is_whole && is_blind && writes(&step.operation, self.path());
         if is_same || overwritten(&step.outcome).iter().any(|over| overlap(&over.path, self.path())) {
             self.known_to.push(step.operation.replica.clone());
         }
