@@ -10,6 +10,9 @@ use super::{Limits, Rollback};
 /// How deep a content may be nested. What reads it back stops at 128, and the record around it takes some of that.
 pub const DEPTH: usize = 64;
 
+/// How many elements of lists a JSON patch may push to and fro: some tens of milliseconds.
+const PUSHES: usize = 4_000_000;
+
 /// Holds a content to its bounds.
 pub(super) fn check(content: &Value, limits: Limits) -> Result<(), Rollback> {
     if !content.is_object() {
@@ -23,7 +26,7 @@ pub(super) fn check(content: &Value, limits: Limits) -> Result<(), Rollback> {
 
 /// Does a JSON patch; if it fails, the content is half changed and of no use.
 pub(super) fn patch(content: &mut Value, patch: &Patch, limits: Limits) -> Result<(), Rollback> {
-    let mut room = Room { limits, left: 0 };
+    let mut room = Room { limits, left: 0, pushes: PUSHES };
     for operation in patch.iter() {
         room.take(content, operation)?;
         let done = json_patch::patch_unsafe(content, std::slice::from_ref(operation));
@@ -42,15 +45,21 @@ fn refused(operation: &PatchOperation, error: &PatchError) -> Rollback {
     }
 }
 
-/// What a JSON patch may still add by copying: each copy can double a content.
+/// What a JSON patch may still cost: each copy can double a content, each element can push all others of its list.
 struct Room {
     limits: Limits,
     /// How many bytes may be copied before the content is measured again.
     left: usize,
+    /// How many elements of lists may still be pushed.
+    pushes: usize,
 }
 
 impl Room {
     fn take(&mut self, content: &Value, operation: &PatchOperation) -> Result<(), Rollback> {
+        self.push(content, operation.path())?;
+        if let PatchOperation::Move(op) = operation {
+            self.push(content, &op.from)?;
+        }
         let (target, source) = match operation {
             PatchOperation::Add(AddOperation { path, value }) => (path, Some(value)),
             PatchOperation::Replace(op) => (&op.path, Some(&op.value)),
@@ -63,6 +72,13 @@ impl Room {
             return Err(too_deep());
         }
         if matches!(operation, PatchOperation::Copy(_)) { self.copy(content, source) } else { Ok(()) }
+    }
+
+    fn push(&mut self, content: &Value, path: &Pointer) -> Result<(), Rollback> {
+        let list = path.parent().and_then(|parent| content.pointer(parent.as_str())).and_then(Value::as_array);
+        let left = self.pushes.checked_sub(list.map_or(0, Vec::len));
+        self.pushes = left.ok_or_else(|| Rollback::PatchFailed("too many changes of long lists".to_owned()))?;
+        Ok(())
     }
 
     /// Twice the limit, because a patch may first copy and then remove.
@@ -88,12 +104,11 @@ fn too_deep() -> Rollback {
 
 /// Whether objects and arrays stand in each other more than `levels` times.
 fn is_deeper(value: &Value, levels: usize) -> bool {
-    let mut inner: Box<dyn Iterator<Item = &Value>> = match value {
-        Value::Object(members) => Box::new(members.values()),
-        Value::Array(elements) => Box::new(elements.iter()),
-        _ => return false,
-    };
-    levels == 0 || inner.any(|inner| is_deeper(inner, levels - 1))
+    match value {
+        Value::Object(members) => levels == 0 || members.values().any(|inner| is_deeper(inner, levels - 1)),
+        Value::Array(elements) => levels == 0 || elements.iter().any(|inner| is_deeper(inner, levels - 1)),
+        _ => false,
+    }
 }
 
 /// Whether a value is longer than that, as JSON text.

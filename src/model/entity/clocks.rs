@@ -2,6 +2,9 @@
 //!
 //! Owns: what a clash is. A field that was written by itself has a clock; one without has that of the nearest field above
 //! it. Forgetting may only ever make a write look later, or as that of several: that costs a false clash, never a loss.
+//!
+//! Rests on this: a replica's operations come in the order in which it made them, so what it had seen never becomes less,
+//! and what stands under its name is known to it. Repeats may come at any time; they are found before clocks are asked.
 
 use serde::{Deserialize, Serialize};
 
@@ -107,15 +110,14 @@ impl Clocks {
         self.0.iter().filter(move |clock| clock.path.len() > path.len() && is_within(&clock.path, path))
     }
 
-    /// Drops the oldest field's clock. The one that holds for that field from now on says what it said: not always the
-    /// whole's, because a clock between them would hide that.
+    /// Drops the oldest field's clock; the whole's, which holds for that field from now on, says what it said. No clock
+    /// between the two hides that: a write above a field takes the field's clock away, so what is above is older.
     fn forget_oldest(&mut self) {
         let fields = self.0.iter().enumerate().filter(|(_, clock)| !clock.path.is_empty());
         let Some((oldest, _)) = fields.min_by_key(|(_, clock)| clock.version) else { return };
         let gone = self.0.remove(oldest);
-        let holders = self.0.iter_mut().filter(|clock| is_within(&gone.path, &clock.path));
-        match holders.max_by_key(|clock| clock.path.len()) {
-            Some(holder) => holder.absorb(&gone),
+        match self.0.iter_mut().find(|clock| clock.path.is_empty()) {
+            Some(whole) => whole.absorb(&gone),
             None => self.0.push(Clock { path: String::new(), ..gone }),
         }
     }

@@ -101,6 +101,11 @@ impl<'a> Case<'a> {
         self.head.state.clocks.check(path, self.seen, self.me())
     }
 
+    /// What its sender says that it has seen. Whoever names nothing writes over whatever stands, but need not know it.
+    pub fn named_base(&self) -> Position {
+        self.operation.base.unwrap_or(Position::START)
+    }
+
     /// Whether others did anything that its sender has not seen.
     pub fn is_behind(&self) -> bool {
         self.clash("").is_some()
@@ -198,7 +203,7 @@ fn delete(case: &Case<'_>) -> Result<Decision, Stop> {
         _ => {
             let mut next = case.next();
             next.state.deleted = true;
-            next.state.clocks.mark(THIS, case.seen, case.me());
+            next.state.clocks.mark(THIS, case.named_base(), case.me());
             case.append(next, case.confirmed(), Touches::Content, Vec::new())
         }
     }
@@ -213,6 +218,6 @@ fn restore(case: &Case<'_>) -> Result<Decision, Stop> {
     }
     let mut next = case.next();
     next.state.deleted = false;
-    next.state.clocks.mark(THIS, case.seen, case.me());
+    next.state.clocks.mark(THIS, case.named_base(), case.me());
     case.append(next, case.confirmed(), Touches::Content, Vec::new())
 }

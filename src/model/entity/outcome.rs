@@ -9,6 +9,7 @@ use crate::model::text::TextOps;
 
 /// What became of an operation.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per decision, and none is kept")]
 pub enum Outcome {
     /// Done as it was asked. `Seen::Behind`: on top of changes that its sender had not seen (told as `merged`).
     Confirmed(Seen),

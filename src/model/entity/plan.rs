@@ -67,7 +67,7 @@ impl<'a> Plan<'a> {
             let whole = Field { path: String::new(), value: Some(new.clone()) };
             return Ok(Self { touched: vec![String::new()], how: How::Fields(vec![whole]) });
         };
-        let mut fields = touch::difference(base, new);
+        let mut fields = touch::difference(&as_object(base), new);
         // Its own writes since then are not in its base, and it may have taken them back. What is named twice is written
         // twice with the same value.
         let own: Vec<_> = case.head.state.clocks.own_writes(case.seen, case.me()).collect();
@@ -98,6 +98,11 @@ impl<'a> Plan<'a> {
 }
 
 impl How<'_> {
+    /// The arrays of which it touches elements.
+    pub fn arrays(&self) -> &[String] {
+        if let Self::Patch(_, arrays) = self { arrays } else { &[] }
+    }
+
     /// Does it; if it fails, the content is of no use any more.
     pub fn apply(self, content: &mut Value, limits: Limits) -> Result<(), Rollback> {
         match self {

@@ -32,7 +32,7 @@ impl Case<'_> {
                 return self.append(next, self.confirmed(), Touches::OpenOnly, Vec::new());
             }
             next.state.deleted = true;
-            next.state.clocks.mark(THIS, self.seen, self.me());
+            next.state.clocks.mark(THIS, self.named_base(), self.me());
             return self.append(next, self.confirmed(), Touches::Content, Vec::new());
         };
         how.apply(&mut next.data, self.limits)?;
@@ -44,7 +44,7 @@ impl Case<'_> {
         }
         if std::mem::take(&mut next.state.deleted) {
             // Whoever wants something in it wants it to be there.
-            next.state.clocks.mark(THIS, self.seen, self.me());
+            next.state.clocks.mark(THIS, self.named_base(), self.me());
         }
         self.append(next, self.confirmed(), Touches::Content, Vec::new())
     }

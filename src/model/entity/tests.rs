@@ -2,9 +2,13 @@
 
 mod clocks;
 mod delta;
+mod ledger;
+mod loss;
+mod order;
 mod patches;
 mod recent;
 mod resolve;
 mod support;
 mod table;
 mod texts;
+mod world;

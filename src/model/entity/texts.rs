@@ -63,12 +63,44 @@ pub(super) struct Merged {
 }
 
 impl TextField {
-    /// The edits after a version as a replica knows them that had seen that version; `None` if they are not all kept.
-    fn after(&self, base: Position, replica: &ReplicaId) -> Option<Vec<Edit>> {
-        (base >= self.since).then(|| {
-            let later = self.edits.iter().filter(|edit| edit.version > base);
-            later.map(|edit| edit.seen_by(base, replica)).collect()
-        })
+    /// The kept edits after a version, as a replica knows them that had seen that version.
+    fn after(&self, base: Position, replica: &ReplicaId) -> Vec<Edit> {
+        let later = self.edits.iter().enumerate().filter(|(_, edit)| edit.version > base);
+        later
+            .map(|(index, edit)| match edit.replica == *replica {
+                true => Edit::Mine { applied: edit.ops.clone(), sent: self.sent_on(index, base) },
+                false => Edit::Others(edit.ops.clone()),
+            })
+            .collect()
+    }
+
+    /// An edit in the form that its sender has it in since it saw `base`, which may be later than what it was made on:
+    /// it goes on writing while its edits are under way. `None` if that cannot be told any more.
+    fn sent_on(&self, index: usize, base: Position) -> Option<TextOps> {
+        let edit = &self.edits[index];
+        let Some((made_on, sent)) = &edit.sent else { return Some(edit.ops.clone()) };
+        let made_on = Position(*made_on);
+        if made_on == base {
+            return Some(sent.clone());
+        }
+        if made_on > base || made_on < self.since {
+            return None;
+        }
+        // What others did between the two, in the form that applies after its own edits before this one.
+        let mut bridge = TextOps::default();
+        for earlier in self.edits[..index].iter().filter(|earlier| earlier.version > made_on) {
+            if earlier.replica == edit.replica {
+                let own = match &earlier.sent {
+                    None => &earlier.ops,
+                    Some((on, sent)) if *on == made_on.0 => sent,
+                    Some(_) => return None,
+                };
+                bridge = TextOps::transform_pair(&bridge, own).ok()?.0;
+            } else if earlier.version <= base {
+                bridge = bridge.then(&earlier.ops).ok()?;
+            }
+        }
+        sent.transform(&bridge).ok()
     }
 
     fn last_write(&self) -> Position {
@@ -91,20 +123,6 @@ impl TextField {
     }
 }
 
-impl KeptEdit {
-    fn seen_by(&self, base: Position, replica: &ReplicaId) -> Edit {
-        let applied = self.ops.clone();
-        if self.replica != *replica {
-            return Edit::Others(applied);
-        }
-        let sent = match &self.sent {
-            None => Some(applied.clone()),
-            Some((on, sent)) => (*on == base.0).then(|| sent.clone()),
-        };
-        Edit::Mine { applied, sent }
-    }
-}
-
 impl Case<'_> {
     /// What an edit of a text leads to.
     pub(super) fn edited(&self, change: &TextChange) -> Result<Merged, Stop> {
@@ -117,9 +135,9 @@ impl Case<'_> {
                 TextEdit::Whole(whole) => done(whole.clone(), TextOps::between(current, whole)),
             });
         }
-        let kept = self.edits_after_base(path);
-        if let (TextEdit::Ops(ops), Some(edits)) = (&change.edit, &kept) {
-            let applied = text::rebase(ops, edits).map_err(unplaced)?;
+        let kept = self.known_text(path).filter(|field| self.seen >= field.since);
+        if let (TextEdit::Ops(ops), Some(field)) = (&change.edit, kept) {
+            let applied = text::rebase(ops, &field.after(self.seen, self.me())).map_err(unplaced)?;
             let sent = (applied != *ops).then(|| ops.clone());
             return Ok(Merged { path: path.clone(), text: apply(&applied, current)?, applied, sent });
         }
@@ -150,7 +168,7 @@ impl Case<'_> {
     pub(super) fn text_seen(&self, path: &str) -> Result<Option<String>, Stop> {
         let Some(content) = self.base_content()? else { return Ok(None) };
         let text = text_at(content, path)?;
-        let edits = self.edits_after_base(path).unwrap_or_default();
+        let edits = self.known_text(path).map(|field| field.after(self.seen, self.me())).unwrap_or_default();
         let own = edits.iter().filter_map(|edit| match edit {
             Edit::Mine { sent, .. } => Some(sent),
             Edit::Others(_) => None,
@@ -159,9 +177,8 @@ impl Case<'_> {
         Ok(Some(with_own.unwrap_or_else(|| text.to_owned())))
     }
 
-    fn edits_after_base(&self, path: &str) -> Option<Vec<Edit>> {
-        let field = self.head.state.texts.iter().find(|field| field.path == path)?;
-        field.after(self.seen, self.me())
+    fn known_text(&self, path: &str) -> Option<&TextField> {
+        self.head.state.texts.iter().find(|field| field.path == path)
     }
 }
 

@@ -1,7 +1,9 @@
 //! An operation that is done: what it wrote, over what, and whose each field is from now on.
 
+use std::collections::HashSet;
+
 use super::{
-    Decision, Entity, Outcome, Overwritten, Settled, Strategy, THIS,
+    Decision, Entity, Outcome, Overwritten, ReplicaId, Settled, Strategy, THIS,
     decide::{Case, Stop, Touches},
     plan::{How, Plan},
     texts::{self, Merged},
@@ -21,6 +23,7 @@ impl Case<'_> {
         }
         let plan = plan.on_seen_arrays(self)?;
         let Plan { touched, how } = plan;
+        let in_part: HashSet<String> = how.arrays().iter().cloned().collect();
         let mut next = self.next();
         how.apply(&mut next.data, self.limits)?;
         let clashing: Vec<&String> = touched.iter().filter(|path| self.clash(path).is_some()).collect();
@@ -33,7 +36,8 @@ impl Case<'_> {
             match merged.iter().find(|text| text.path == *path) {
                 Some(text) => self.note_merged(&mut next, text),
                 None => {
-                    next.state.clocks.write(path, THIS, Some(self.me()));
+                    let is_whole = !in_part.contains(path);
+                    next.state.clocks.write(path, THIS, is_whole.then_some(self.me()).or(self.knowing_me(path)));
                     texts::note_write(&mut next, path);
                 }
             }
@@ -104,8 +108,13 @@ impl Case<'_> {
 
     fn note_merged(&self, next: &mut Entity, text: &Merged) {
         texts::note_edit(next, text, self.operation);
-        // What others wrote is still in it, and its writer has not seen that: to its next write it is not its own.
-        let replica = self.clash(&text.path).is_none().then(|| self.me());
-        next.state.clocks.write(&text.path, THIS, replica);
+        next.state.clocks.write(&text.path, THIS, self.knowing_me(&text.path));
+    }
+
+    /// Whose a field is after a write that leaves others' work in it: the writer's only if it says that it has seen that.
+    /// Otherwise its next write, made on what it has seen, would take that for its own and wipe it out.
+    fn knowing_me(&self, path: &str) -> Option<&ReplicaId> {
+        let unknown = self.head.state.clocks.check(path, self.named_base(), self.me());
+        unknown.is_none().then(|| self.me())
     }
 }
