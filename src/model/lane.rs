@@ -24,8 +24,9 @@ use super::{
 pub const TRIES: u32 = 8;
 /// For how many records a lane that has met others lets them go first.
 const POLITE: u32 = 8;
-/// Operations in one record.
-const TOGETHER: usize = 256;
+/// Operations in one record: as many as an entity remembers, so that none of a record whose answers were lost is forgotten
+/// when it is repeated.
+const TOGETHER: usize = 64;
 /// Operations that may wait for one entity.
 const WAITING: usize = 4096;
 
