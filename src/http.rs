@@ -10,6 +10,7 @@ mod probes;
 mod problem;
 mod reports;
 pub mod server;
+mod status;
 mod upgrade;
 
 pub use figures::{JournalFigures, LogFigures};

@@ -16,6 +16,7 @@ mod ports;
 mod presence;
 mod queued;
 mod ring;
+mod signals;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ use self::{
     presence::Announcements,
     queued::Queued,
     ring::Ring,
+    signals::Passing,
 };
 use super::{
     context::NodeContext,
@@ -97,6 +99,7 @@ pub struct Room {
     tally_kept: u64,
     cursors: Cursors,
     announcements: Announcements,
+    passing: Passing,
     /// Runs while records wait for others under way.
     gathering: Option<SpawnHandle>,
     /// When a tick is due, on the node's clock.
@@ -139,6 +142,7 @@ impl Room {
             tally_kept: 0,
             cursors: Cursors::default(),
             announcements: Announcements::default(),
+            passing: Passing::default(),
             gathering: None,
             tick_due: None,
             retiring: false,

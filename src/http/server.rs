@@ -17,7 +17,7 @@ use actix_web::{
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{events, probes, probes::ProcessFigures, problem, reports, upgrade};
+use super::{events, probes, probes::ProcessFigures, problem, reports, status, upgrade};
 use crate::{
     actors::{context::NodeContext, session::Addresses},
     wire::{Code, Refusal},
@@ -115,6 +115,7 @@ fn app(
                 .route(web::post().to(events::publish))
                 .route(web::get().to(events::history)),
         )
+        .service(resource("/api/v4/ws/status").route(web::get().to(status::status)))
         .service(resource("/ws").route(web::get().to(upgrade_required)))
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))

@@ -10,6 +10,7 @@ use super::{
     codes::{Code, Refusal},
     operation::Sender,
     record::Publish,
+    signal::{self, is_signal},
 };
 use crate::model::{Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, resume::Since};
 
@@ -33,7 +34,7 @@ const RESERVED: [&str; 16] = [
     "presence_changed",
 ];
 /// Reserved as well, but as events about instances rather than messages of a session.
-const DERIVED: [&str; 2] = ["instance_joined", "instance_left"];
+const DERIVED: [&str; 4] = ["instance_joined", "instance_left", "tenant.user_joined", "tenant.user_left"];
 
 /// The fields of an envelope as a client may send them; others are ignored.
 #[derive(Debug, Deserialize)]
@@ -57,6 +58,8 @@ struct Envelope<'a> {
 pub enum ClientMessage {
     /// Append this to the room's log.
     Publish(Publish),
+    /// Pass this on to the others now.
+    Signal(signal::Sent),
     /// Answer with a pong.
     Ping,
     /// Tell the room's figures.
@@ -110,6 +113,10 @@ pub fn read_publish(text: &str, tenant: &TenantId, depth: usize) -> Result<(Inst
     let message = if is_asked { None } else { Some(message(envelope, tenant)?) };
     match message {
         Some(ClientMessage::Publish(publish)) => Ok((instance, publish)),
+        Some(ClientMessage::Signal(_)) => {
+            let message = "this event_type is a signal's, which is never stored; send it over a WebSocket";
+            Err(Refusal::new(Code::ReservedType, message))
+        }
         _ => Err(Refusal::new(Code::ReservedType, "this event_type is a session message; it cannot be published")),
     }
 }
@@ -176,6 +183,10 @@ fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, R
         Some(raw) => raw.to_owned(),
         None => RawValue::from_string("{}".into()).unwrap_or_default(),
     };
+    if is_signal(event_type.as_str()) {
+        let reference = id.map(|id| id.to_string().into());
+        return Ok(ClientMessage::Signal(signal::Sent { event_type, reference, timestamp, data }));
+    }
     let id = id.unwrap_or_else(|| EventId(uuid::Uuid::new_v4()));
     Ok(ClientMessage::Publish(Publish { id, reference: None, event_type, timestamp, data }))
 }

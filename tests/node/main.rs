@@ -14,10 +14,13 @@ mod load;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 mod over_http;
+mod people;
+mod puo_memo;
 mod rebuild;
 mod resume;
 mod seed;
 mod sessions;
+mod signals;
 mod stall;
 mod support;
 #[path = "../journal/switch.rs"]

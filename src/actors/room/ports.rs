@@ -12,7 +12,13 @@ use super::super::{
     messages::{Entered, MemberKey, Order, Orders, RoomDied},
     outlet::Outlet,
 };
-use crate::model::{Epoch, InstanceId};
+use crate::{
+    model::{Epoch, InstanceId, newest::Newest},
+    wire::signal::Signal,
+};
+
+/// Types and senders of which a signal may wait for one outlet.
+const SIGNALS: usize = 4096;
 
 #[derive(Debug)]
 struct Port {
@@ -20,6 +26,8 @@ struct Port {
     waiting: Vec<Order>,
     /// Record bytes among them.
     bytes: usize,
+    /// They go behind everything else.
+    signals: Newest<Arc<Signal>>,
     /// Closed while a set of orders is under way.
     gate: Arc<Gate>,
     members: BTreeMap<MemberKey, InstanceId>,
@@ -44,6 +52,7 @@ impl Ports {
             addr: addr.clone(),
             waiting: Vec::new(),
             bytes: 0,
+            signals: Newest::new(SIGNALS),
             gate: Arc::default(),
             members: BTreeMap::new(),
         });
@@ -79,15 +88,25 @@ impl Ports {
         }
     }
 
+    /// Puts a signal for all outlets in the place of the one before it.
+    pub(super) fn post_signal(&mut self, signal: &Arc<Signal>) {
+        for port in self.ports.values_mut() {
+            port.signals.put(signal.pair(), signal.clone());
+        }
+    }
+
     /// Sends what waits to every outlet that can take it; returns the members of those that are gone.
     pub(super) fn flush(&mut self, room: &Arc<Entered>, epoch: Epoch) -> Vec<(InstanceId, MemberKey)> {
         let mut gone = Vec::new();
         for (id, port) in &mut self.ports {
-            if port.waiting.is_empty() || !port.gate.is_open() {
+            if (port.waiting.is_empty() && port.signals.is_empty()) || !port.gate.is_open() {
                 continue;
             }
             port.bytes = 0;
-            let orders = mem::take(&mut port.waiting);
+            let mut orders = mem::take(&mut port.waiting);
+            if !port.signals.is_empty() {
+                orders.push(Order::Signal(port.signals.take_all()));
+            }
             match port.addr.try_send(Orders { room: room.clone(), epoch, gate: port.gate.clone(), orders }) {
                 Ok(()) => port.gate.sent(),
                 // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.

@@ -192,7 +192,7 @@ impl Client {
     pub async fn settle(&mut self) -> Vec<Value> {
         let from = self.seen.len();
         // Answered by the room, through the same queue as records and announcements.
-        self.send(json!({"event_type": "sync_request"})).await;
+        self.send(json!({"event_type": "sync_request", "type": "sync_request"})).await;
         self.expect("sync_response").await;
         self.seen[from..self.seen.len() - 1].to_vec()
     }
@@ -209,6 +209,12 @@ impl Client {
     /// Sends a message.
     pub async fn send(&mut self, message: Value) {
         self.send_text(message.to_string()).await;
+    }
+
+    /// Sends a message to a node that may be closing.
+    pub async fn try_send(&mut self, message: Value) {
+        // It is closed: what it said is still to be read.
+        let _ = within("the node takes a message", self.socket.send(Message::text(message.to_string()))).await;
     }
 
     /// Sends text, whatever it is.
