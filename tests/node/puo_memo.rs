@@ -140,15 +140,15 @@ async fn pings_are_answered_with_the_time_and_bad_messages_with_an_error() {
 /// A program whose lines come as they are printed. Dropped, it is ended.
 struct Program {
     child: Child,
-    lines: mpsc::UnboundedReceiver<String>,
+    lines: mpsc::Receiver<String>,
 }
 
 impl Program {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program can be started");
         let printed = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let (tell, lines) = mpsc::unbounded_channel();
-        std::thread::spawn(move || printed.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let (tell, lines) = mpsc::channel(64);
+        std::thread::spawn(move || printed.map_while(Result::ok).try_for_each(|line| tell.blocking_send(line)));
         Self { child, lines }
     }
 
