@@ -134,7 +134,7 @@ async fn signals_have_a_budget_of_their_own_and_a_flood_of_them_ends_the_connect
     // Spent; other messages have lost nothing by it.
     ann.send(json!({"type": "note", "id": "e1", "data": {}})).await;
     ann.expect("ack").await;
-    for x in 0..200 {
+    for x in 0..2000 {
         // The node closes meanwhile.
         ann.try_send(signal("cursor.move", json!({"x": x}))).await;
     }
@@ -236,4 +236,35 @@ async fn signals_reach_members_on_other_nodes_and_newcomers_there_learn_how_thin
     let mut later = typed(&c, "later", "").await;
     later.settle().await;
     assert_eq!(signals(&later), []);
+}
+
+#[tokio::test]
+async fn in_a_crowd_that_moves_all_at_once_everyone_gets_the_newest_of_everyone() {
+    const MEMBERS: usize = 80;
+    const MOVES: u64 = 10;
+    let node = Node::start(&[]).await;
+    let mut members = Vec::new();
+    for index in 0..MEMBERS {
+        members.push(typed(&node, &format!("m{index}"), "").await);
+    }
+    for x in 0..MOVES {
+        for member in &mut members {
+            member.send(signal("cursor.move", json!({"x": x}))).await;
+        }
+    }
+    members[0].send(json!({"id": "note", "type": "note", "data": {}})).await;
+    let note = members[0].expect("ack").await["data"]["seq"].clone();
+    for (index, member) in members.iter_mut().enumerate() {
+        let newest = |member: &Client| {
+            let others = member.seen_of("cursor.move").filter(|seen| seen["data"]["x"] == MOVES - 1);
+            others.map(|seen| seen["instance_id"].to_string()).collect::<std::collections::BTreeSet<_>>()
+        };
+        while newest(member).len() < MEMBERS - 1 {
+            member.expect("cursor.move").await;
+        }
+        assert!(!newest(member).contains(&format!("\"m{index}\"")), "its own are not for it");
+        if index > 0 && member.seen_of("note").next().is_none() {
+            assert_eq!(member.expect("note").await["seq"], note, "records come as well");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! Owns: the bound on what gathers: too many record bytes become one [`Order::Gap`].
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{collections::BTreeMap, iter, mem, sync::Arc};
 
 use actix::{Addr, dev::SendError};
 
@@ -19,6 +19,8 @@ use crate::{
 
 /// Types and senders of which a signal may wait for one outlet.
 const SIGNALS: usize = 4096;
+/// Signals in one set of orders: records wait no longer than it takes to pass these on.
+const SIGNALS_AT_ONCE: usize = 64;
 
 #[derive(Debug)]
 struct Port {
@@ -99,19 +101,21 @@ impl Ports {
     pub(super) fn flush(&mut self, room: &Arc<Entered>, epoch: Epoch) -> Vec<(InstanceId, MemberKey)> {
         let mut gone = Vec::new();
         for (id, port) in &mut self.ports {
-            if (port.waiting.is_empty() && port.signals.is_empty()) || !port.gate.is_open() {
-                continue;
-            }
-            port.bytes = 0;
-            let mut orders = mem::take(&mut port.waiting);
-            if !port.signals.is_empty() {
-                orders.push(Order::Signal(port.signals.take_all()));
-            }
-            match port.addr.try_send(Orders { room: room.clone(), epoch, gate: port.gate.clone(), orders }) {
-                Ok(()) => port.gate.sent(),
-                // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.
-                Err(SendError::Full(orders)) => port.waiting = orders.orders,
-                Err(SendError::Closed(_)) => gone.push(*id),
+            // Asked again after each set: with more to come, the room is told when the gate opens.
+            while port.has_orders() && port.gate.is_open() {
+                let orders = port.take_orders();
+                match port.addr.try_send(Orders { room: room.clone(), epoch, gate: port.gate.clone(), orders }) {
+                    Ok(()) => port.gate.sent(),
+                    // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.
+                    Err(SendError::Full(orders)) => {
+                        port.waiting = orders.orders;
+                        break;
+                    }
+                    Err(SendError::Closed(_)) => {
+                        gone.push(*id);
+                        break;
+                    }
+                }
             }
         }
         gone.into_iter().filter_map(|id| self.ports.remove(&id)).flat_map(Port::into_members).collect()
@@ -138,6 +142,21 @@ impl Port {
             }
         }
         self.waiting.push(order);
+    }
+
+    fn has_orders(&self) -> bool {
+        !self.waiting.is_empty() || !self.signals.is_empty()
+    }
+
+    /// The next set of orders.
+    fn take_orders(&mut self) -> Vec<Order> {
+        self.bytes = 0;
+        let mut orders = mem::take(&mut self.waiting);
+        let signals: Vec<_> = iter::from_fn(|| self.signals.take_next()).take(SIGNALS_AT_ONCE).collect();
+        if !signals.is_empty() {
+            orders.push(Order::Signal(signals));
+        }
+        orders
     }
 
     fn into_members(self) -> impl Iterator<Item = (InstanceId, MemberKey)> {
