@@ -305,6 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_is_told_by_its_type_and_cannot_be_published() {
+        let text = r#"{"event_type":"signal.wave","instance_id":"a","data":{"n": 1.0e2}}"#;
+        let Ok(ClientMessage::Signal(sent)) = read_as_a(text) else { panic!("a signal") };
+        assert_eq!((sent.event_type.as_str(), sent.data.get()), ("signal.wave", r#"{"n": 1.0e2}"#));
+        let refusal = read_publish(text, &"default".parse().expect("tenant"), 128).expect_err("refused");
+        assert_eq!(refusal.code, Code::ReservedType);
+    }
+
+    #[test]
     fn every_bad_message_has_its_code() {
         let deep = format!("{{\"event_type\":\"a\",\"data\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         let cases = [
