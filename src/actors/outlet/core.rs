@@ -1,6 +1,7 @@
 //! An outlet's state and what it does with the room's orders.
 
 mod hearing;
+mod leaving;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -293,23 +294,6 @@ impl Core {
         });
     }
 
-    fn send_home(&mut self) -> Vec<(MemberKey, Duration)> {
-        let spread = self.context.config.drain.spread;
-        let keys = self.keys();
-        for key in &keys {
-            self.with(*key, |member, voice, _| member.link.send(voice.draining(retry_after(spread))));
-        }
-        keys.into_iter().map(|key| (key, spread.mul_f64(random_unit()))).collect()
-    }
-
-    pub(super) fn close_for_restart(&mut self, key: MemberKey) {
-        let spread = self.context.config.drain.spread;
-        self.with(key, |member, _, _| {
-            member.link.send_home(retry_after(spread));
-            member.answered();
-        });
-    }
-
     /// The members' room is this one now.
     pub(super) fn adopt(&mut self, room: Addr<Room>) {
         self.room = room;
@@ -385,13 +369,4 @@ fn ask_again(room: &Addr<Room>, fetch: Fetch, refused: &actix::dev::SendError<Fe
         // A closed room is replaced, and its members fetch anew.
         actix_rt::spawn(async move { room.send(fetch).await.unwrap_or_default() });
     }
-}
-
-fn retry_after(spread: Duration) -> Duration {
-    Duration::from_millis(500) + spread.mul_f64(random_unit())
-}
-
-/// A number in `0..1`; spreading reconnects needs no better source.
-fn random_unit() -> f64 {
-    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
