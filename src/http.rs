@@ -12,6 +12,7 @@ mod problem;
 mod reports;
 pub mod server;
 mod socket;
+mod status;
 mod stream;
 mod tail;
 mod upgrade;

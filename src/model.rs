@@ -11,6 +11,7 @@ pub mod gather;
 pub mod ids;
 pub mod lane;
 pub mod neighbours;
+pub mod newest;
 pub mod peers;
 pub mod rate;
 pub mod record;

@@ -16,6 +16,7 @@ pub mod outgoing;
 pub mod peer;
 pub mod preview;
 pub mod record;
+pub mod signal;
 pub mod sse;
 pub mod state;
 pub mod typed;

@@ -196,7 +196,7 @@ impl Driver {
         }
         loop {
             match self.actor.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(frames))) => self.link.send(frames),
+                Poll::Ready(Some(Ok(frames))) => self.link.put(&frames),
                 Poll::Ready(Some(Err(_)) | None) => {
                     self.link.close(Close::Internal);
                     return;
@@ -220,6 +220,9 @@ impl Driver {
         if self.link.is_due_for_more() {
             self.refill();
         }
+        if self.link.is_due_for_signals() {
+            self.release_signals();
+        }
         if self.link.waiting() > 0 && self.link.socket().poll_write_ready(cx).is_ready() {
             // More room turned up while we looked: come back at once.
             cx.waker().wake_by_ref();
@@ -231,6 +234,12 @@ impl Driver {
     fn refill(&self) {
         if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow() {
             outlet.refill(*key);
+        }
+    }
+
+    fn release_signals(&self) {
+        if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow() {
+            outlet.release_signals(*key);
         }
     }
 

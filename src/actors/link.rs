@@ -64,6 +64,8 @@ pub struct Link {
     /// Answers that are there but wait for the records before them.
     held: Cell<usize>,
     wanted: Cell<Wanted>,
+    /// Whether the outlet holds signals back until the outbox is empty.
+    holds_signals: Cell<Wanted>,
     /// Set when the client is being sent home: when it shall come back.
     leaving: Cell<Option<Duration>>,
     /// Total bytes that the socket took; a stalled connection's does not move.
@@ -87,6 +89,7 @@ impl Link {
             in_flight: RefCell::default(),
             held: Cell::new(0),
             wanted: Cell::default(),
+            holds_signals: Cell::default(),
             leaving: Cell::default(),
             progress: Cell::new(0),
             handled: Cell::new(0),
@@ -161,6 +164,16 @@ impl Link {
         self.wanted.get() == Wanted::Yes && self.is_low()
     }
 
+    /// Says whether the outlet holds signals back until the outbox is empty.
+    pub(super) fn hold_signals(&self, wanted: Wanted) {
+        self.holds_signals.set(wanted);
+    }
+
+    /// Whether signals that were held back can go now.
+    pub(super) fn is_due_for_signals(&self) -> bool {
+        self.holds_signals.get() == Wanted::Yes && self.waiting() == 0
+    }
+
     /// Whether the outbox has drained far enough for the next page of history.
     pub(super) fn is_low(&self) -> bool {
         self.waiting() <= self.context.config.limits.outbox_bytes / 2
@@ -204,7 +217,13 @@ impl Link {
 
     /// Sends a small message of the session itself, whatever waits: their number is bounded by whoever sends them.
     pub fn send(&self, message: Bytes) {
-        self.push(&mut self.outbox.borrow_mut(), &message);
+        self.context.metrics.sent.inc();
+        self.put(&message);
+    }
+
+    /// The same for what is no message, or is counted by whoever sends it.
+    pub fn put(&self, frames: &Bytes) {
+        self.push(&mut self.outbox.borrow_mut(), frames);
     }
 
     /// Sends a small message together with others that come in the same moment: one write for many answers. The driver
@@ -214,6 +233,7 @@ impl Link {
         if outbox.broken || outbox.closing.is_some() {
             return;
         }
+        self.context.metrics.sent.inc();
         self.enqueue(&mut outbox, message);
         drop(outbox);
         self.wake();

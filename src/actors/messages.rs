@@ -1,26 +1,29 @@
 //! The typed messages between actors: requests are imperative, facts are past tense.
 
+mod orders;
+
 use std::sync::Arc;
 
 use actix::{Addr, Message};
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{gate::Gate, outlet::Outlet, room::Room};
+pub use self::orders::{Emptied, Order, Orders, Reach, RoomDied};
+use super::{outlet::Outlet, room::Room};
 use crate::{
-    backbone::{Answer, Append, AppendError, Appended, BackboneError, Page},
+    backbone::{Answer, Append, AppendError, BackboneError, Page},
     model::{
         Epoch, EventId, InstanceId, Position, TenantId,
         peers::{Incarnation, NodeId},
         resume::{Since, Start},
-        roster::{Farewell, Presence},
+        roster::{Connections, Farewell, Presence},
     },
     wire::{
-        Batch, Close, Envelope, Refusal,
+        Envelope, Refusal,
         answer::{Form, Told},
         operation::Wanted,
-        outgoing::{Instance, ResyncReport, RoomFigures},
+        outgoing::{Instance, RoomFigures},
+        signal::Signal,
     },
 };
 
@@ -201,6 +204,16 @@ pub struct Fetch {
     pub after: Position,
 }
 
+/// A member signals something to the others.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PassOn {
+    /// Which member.
+    pub key: MemberKey,
+    /// What.
+    pub signal: Arc<Signal>,
+}
+
 /// A member acknowledged everything up to a position.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -238,6 +251,8 @@ pub struct RoomReport {
     pub figures: RoomFigures,
     /// Its instances.
     pub instances: Vec<Instance>,
+    /// Their connections.
+    pub connections: Connections,
     /// Its log.
     pub epoch: Epoch,
     /// Its last record.
@@ -284,140 +299,6 @@ pub struct HistoryRead {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Fail;
-
-// --- To an outlet -----------------------------------------------------------------------------------------------
-
-/// What a room wants done on one worker thread, in this order.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Orders {
-    /// The room that wants it.
-    pub room: Arc<Entered>,
-    /// The log that the positions in the orders are of.
-    pub epoch: Epoch,
-    /// Where to say that it is done.
-    pub gate: Arc<Gate>,
-    /// What it wants.
-    pub orders: Vec<Order>,
-}
-
-/// One thing to do.
-#[derive(Clone, Debug)]
-pub enum Order {
-    /// Greet a member and set it on its way.
-    Welcome {
-        /// Who.
-        key: MemberKey,
-        /// `session_ready`, and `resync` if it must be said; empty for a member that was here before.
-        greeting: Bytes,
-        /// Where its reading starts.
-        after: Position,
-    },
-    /// What follows for a member that is behind.
-    Catch {
-        /// Who.
-        key: MemberKey,
-        /// Everything after this and up to the last record here is here.
-        from: Position,
-        /// The records.
-        batches: Vec<Arc<Batch>>,
-        /// Whether this brings the member to the room's head: the next batch in these orders follows on.
-        reach: Reach,
-    },
-    /// A member's place is gone from the log: it starts anew.
-    Resync {
-        /// Who.
-        key: MemberKey,
-        /// What it is told.
-        report: ResyncReport,
-        /// Where its reading starts.
-        after: Position,
-    },
-    /// New records for everyone who is at the head.
-    Deliver(Arc<Batch>),
-    /// Records were left out here: everyone at the head falls behind.
-    Gap,
-    /// A publish's end.
-    Settled {
-        /// Whose.
-        key: MemberKey,
-        /// The publisher's mark.
-        token: u64,
-        /// The publish.
-        id: EventId,
-        /// The answer.
-        answer: Result<Answer, Refusal>,
-    },
-    /// An operation's end.
-    Operated {
-        /// Whose.
-        key: MemberKey,
-        /// The sender's mark.
-        token: u64,
-        /// In which words.
-        form: Form,
-        /// The answer.
-        told: Box<Told>,
-    },
-    /// A publish has left the journal.
-    Drained {
-        /// Whose.
-        key: MemberKey,
-        /// The publish.
-        id: EventId,
-        /// Where it stands, or why the log will never take it.
-        ended: Result<Appended, Refusal>,
-    },
-    /// The room's figures for one member.
-    Figures {
-        /// Who asked.
-        key: MemberKey,
-        /// The answer.
-        figures: RoomFigures,
-    },
-    /// Tell everyone, but for one and for those who filter it out.
-    Announce {
-        /// The frame, in each envelope: `Sync`, `Typed`.
-        frames: [Bytes; 2],
-        /// Its type, for the filters.
-        event_type: &'static str,
-        /// Whom not.
-        except: Option<MemberKey>,
-    },
-    /// End a member's connection.
-    Dismiss {
-        /// Who.
-        key: MemberKey,
-        /// What is said before.
-        refusal: Option<Refusal>,
-        /// Why.
-        why: Close,
-    },
-    /// End everyone's connection, spread out over time.
-    SendHome,
-}
-
-/// How far a catch-up page leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// To the room's head.
-    Head,
-    /// Not yet.
-    Short,
-}
-
-/// The room is no more; go to the new one.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct RoomDied {
-    /// Which.
-    pub serial: u64,
-}
-
-/// The last member left: stop if nobody came meanwhile.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Emptied;
 
 // --- To a session -----------------------------------------------------------------------------------------------
 

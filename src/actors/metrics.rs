@@ -42,6 +42,12 @@ pub struct Metrics {
     pub operations: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
     /// Records put on a connection's way, all members summed.
     pub delivered: Counter<u64, AtomicU64>,
+    /// Messages read from connections.
+    pub received: Counter<u64, AtomicU64>,
+    /// Messages put on a connection's way: records, signals, answers and everything else.
+    pub sent: Counter<u64, AtomicU64>,
+    /// Signals passed on, as they came from their senders.
+    pub signals: Counter<u64, AtomicU64>,
     /// Records not queued because the member was behind: read again from the log later.
     pub deferred: Counter<u64, AtomicU64>,
     /// Stored bodies that were no records of their room.
@@ -77,6 +83,9 @@ impl Metrics {
             published: Family::default(),
             operations: Family::default(),
             delivered: Counter::default(),
+            received: Counter::default(),
+            sent: Counter::default(),
+            signals: Counter::default(),
             deferred: Counter::default(),
             damaged: Counter::default(),
             outbox_bytes: Gauge::default(),
@@ -93,6 +102,9 @@ impl Metrics {
         registry.register("continuum_published", "Appends by outcome", m.published.clone());
         registry.register("continuum_operations", "Operations on entities by outcome", m.operations.clone());
         registry.register("continuum_delivered", "Records sent to members", m.delivered.clone());
+        registry.register("continuum_received", "Messages read from connections", m.received.clone());
+        registry.register("continuum_sent", "Messages sent, records among them", m.sent.clone());
+        registry.register("continuum_signals", "Signals taken from connections", m.signals.clone());
         registry.register("continuum_deferred", "Records left to the log for slow members", m.deferred.clone());
         registry.register("continuum_dropped", "Stored bodies that were no records of their room", m.damaged.clone());
         registry.register("continuum_outbox_bytes", "Bytes waiting in outboxes", m.outbox_bytes.clone());
@@ -101,7 +113,17 @@ impl Metrics {
         registry.register("continuum_closed", "Connections ended by the node, by close code", m.closed.clone());
         registry.register("continuum_rooms_rebuilt", "Rooms rebuilt after a fault", m.rooms_rebuilt.clone());
         registry.register("continuum_refused", "Messages refused", m.refused.clone());
+        // The same under the names that PUO Memo's dashboards have.
+        registry.register("puomemo_websocket_connections", "Active connections", m.connections.clone());
+        registry.register("puomemo_websocket_messages_sent", "Messages sent", m.sent.clone());
+        registry.register("puomemo_websocket_messages_received", "Messages received", m.received.clone());
         metrics
+    }
+
+    /// Counts records that were put on connections' ways.
+    pub fn count_delivered(&self, records: u64) {
+        self.delivered.inc_by(records);
+        self.sent.inc_by(records);
     }
 
     /// Counts an append's end.

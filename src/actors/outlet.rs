@@ -149,6 +149,11 @@ impl Shared {
         }
     }
 
+    /// A member's outbox is empty: signals that were held back can go.
+    pub fn release_signals(&self, key: MemberKey) {
+        self.core.borrow_mut().release_signals(key);
+    }
+
     /// Sends a heartbeat and a ping to a member.
     pub fn beat(&self, key: MemberKey) {
         self.core.borrow_mut().beat(key);

@@ -16,6 +16,7 @@ mod ports;
 mod presence;
 mod queued;
 mod ring;
+mod signals;
 pub mod waiting;
 
 use std::{sync::Arc, time::Duration};
@@ -35,6 +36,7 @@ use self::{
     presence::Announcements,
     queued::Queued,
     ring::Ring,
+    signals::Passing,
     waiting::Readers,
 };
 use super::{
@@ -100,6 +102,7 @@ pub struct Room {
     cursors: Cursors,
     announcements: Announcements,
     readers: Readers,
+    passing: Passing,
     /// Runs while records wait for others under way.
     gathering: Option<SpawnHandle>,
     /// When a tick is due, on the node's clock.
@@ -142,6 +145,7 @@ impl Room {
             tally_kept: 0,
             cursors: Cursors::default(),
             announcements: Announcements::default(),
+            passing: Passing::default(),
             readers: Readers::default(),
             gathering: None,
             tick_due: None,

@@ -81,8 +81,11 @@ pub struct Session {
     context: Arc<NodeContext>,
     messages: RateBudget,
     controls: RateBudget,
+    signals: RateBudget,
     /// Refusals for rate since the last message that passed.
     refused_in_a_row: u32,
+    /// The same of signals, which come so often that they would hide a flood of other messages.
+    signals_refused_in_a_row: u32,
     /// Invalid messages since the last valid one.
     invalid_in_a_row: u32,
     fragments: Option<Box<BytesMut>>,
@@ -104,6 +107,7 @@ impl Session {
             id: Uuid::new_v4(),
             messages: RateBudget::new(limits.messages_per_minute, now),
             controls: RateBudget::new(limits.control_per_minute, now),
+            signals: RateBudget::new(limits.signals_per_minute, now),
             grant: request.grant.clone(),
             envelope: request.options.variant.envelope,
             request: Some(Box::new(request)),
@@ -112,6 +116,7 @@ impl Session {
             addresses,
             context,
             refused_in_a_row: 0,
+            signals_refused_in_a_row: 0,
             invalid_in_a_row: 0,
             fragments: None,
             sends_state: Weak::new(),
@@ -135,6 +140,7 @@ impl Session {
 
     /// Reads one whole message.
     fn read(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
+        self.context.metrics.received.inc();
         let (tenant, author) = (self.grant.tenant(), self.grant.author());
         let sender = Sender { tenant, author, now: self.context.now() };
         let depth = self.context.config.limits.json_depth;
@@ -152,6 +158,7 @@ impl Session {
         }
         match message {
             ClientMessage::Publish(publish) => self.publish(publish, ctx),
+            ClientMessage::Signal(sent) => self.signal(sent, ctx),
             ClientMessage::Ping => self.link.send(self.voice().pong()),
             ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
             ClientMessage::Change(changes) => self.change(changes, ctx),
@@ -183,23 +190,29 @@ impl Session {
             | ClientMessage::Change(_)
             | ClientMessage::State(_)
             | ClientMessage::Reconnect { .. } => (self.messages.take(now), None),
+            ClientMessage::Signal(_) => (self.signals.take(now), None),
             ClientMessage::Ping
             | ClientMessage::Ack(_)
             | ClientMessage::Subscribe(_)
             | ClientMessage::Unsubscribe(_) => (self.controls.take(now), None),
         };
+        let in_a_row = match message {
+            ClientMessage::Signal(_) => &mut self.signals_refused_in_a_row,
+            _ => &mut self.refused_in_a_row,
+        };
         let Verdict::Refuse { retry_after } = verdict else {
             // A ping in between does not make a flood of publishes better.
             if !matches!(message, ClientMessage::Ping | ClientMessage::Ack(_)) {
-                self.refused_in_a_row = 0;
+                *in_a_row = 0;
             }
             return true;
         };
+        *in_a_row += 1;
+        let is_over = *in_a_row >= self.context.config.limits.refusals_before_close;
         let mut refusal = Refusal::new(Code::RateLimited, "too many messages; nothing was done with this one");
         refusal.event_id = publish;
         self.refuse(&refusal.after(retry_after));
-        self.refused_in_a_row += 1;
-        if self.refused_in_a_row >= self.context.config.limits.refusals_before_close {
+        if is_over {
             self.end(Close::RateLimited, ctx);
         }
         false
@@ -303,7 +316,7 @@ impl Session {
 
     fn answer_ping(&mut self, payload: &Bytes) {
         if let Verdict::Pass = self.controls.take(self.context.uptime()) {
-            self.link.send(frame::pong(payload));
+            self.link.put(&frame::pong(payload));
         }
     }
 }

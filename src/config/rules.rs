@@ -39,6 +39,8 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("limits.json_depth", 1, 120),
     ("limits.messages_per_minute", 0, 1000 * MILLION),
     ("limits.control_per_minute", 1, 1000 * MILLION),
+    ("limits.signals_per_minute", 1, 1000 * MILLION),
+    ("limits.signal_bytes", 1, 65_536),
     ("limits.refusals_before_close", 1, 1000 * MILLION),
     ("limits.invalid_in_a_row", 1, 1000 * MILLION),
     ("limits.publishes_in_flight", 1, MILLION),

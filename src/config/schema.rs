@@ -210,6 +210,10 @@ pub struct Limits {
     pub messages_per_minute: u32,
     /// Other messages per minute and connection; at least 1.
     pub control_per_minute: u32,
+    /// Signals per minute and connection; at least 1.
+    pub signals_per_minute: u32,
+    /// Largest content of a signal in bytes; at least 1.
+    pub signal_bytes: usize,
     /// Refusals for going too fast that close the connection; at least 1.
     pub refusals_before_close: u32,
     /// Invalid messages in a row that close the connection; at least 1.

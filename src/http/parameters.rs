@@ -20,7 +20,7 @@ const CAPABILITY_BYTES: usize = 64;
 /// Greatest length of a user's id or name, in bytes.
 const NAME_BYTES: usize = 128;
 /// The tenant of clients that name none, where nobody has to prove anything.
-const DEFAULT_TENANT: &str = "default";
+pub(super) const DEFAULT_TENANT: &str = "default";
 /// The longest that an answer may be waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 

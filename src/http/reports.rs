@@ -13,7 +13,7 @@ use crate::{
         room::neighbours::roster_elsewhere,
     },
     backbone::BackboneError,
-    model::TenantId,
+    model::{TenantId, roster::Connections},
     wire::{
         Code, Refusal,
         outgoing::{Instance, place},
@@ -32,6 +32,7 @@ pub(super) async fn index() -> HttpResponse {
             "instances": "/v1/tenants/{tenant}/instances",
             "tenant_stats": "/v1/tenants/{tenant}/stats",
             "stats": "/v1/stats",
+            "status": "/api/v4/ws/status?tenant_id={tenant}&user_id={user}",
             "health": "/healthz",
             "readiness": "/readyz",
             "metrics": "/metrics",
@@ -62,10 +63,20 @@ async fn present(shared: &Shared, tenant: TenantId) -> Result<Vec<Instance>, Bac
     Ok(roster.iter().map(|(instance, presence)| Instance::new(instance, presence)).collect())
 }
 
+/// The connections of a tenant, likewise.
+pub(super) async fn connections(shared: &Shared, tenant: TenantId) -> Result<Connections, BackboneError> {
+    if let Ok(Some(room)) = shared.addresses.directory.send(Find(tenant.clone())).await
+        && let Ok(report) = room.send(Report).await
+    {
+        return Ok(report.connections);
+    }
+    Ok(roster_elsewhere(&shared.context, &tenant).await?.connections())
+}
+
 /// `GET /v1/tenants/{tenant}/stats`
 pub(super) async fn tenant_stats(shared: Data<Shared>, tenant: Path<String>) -> HttpResponse {
     match room_report(&shared, &tenant).await {
-        Ok(RoomReport { figures, instances, epoch, position }) => HttpResponse::Ok().json(json!({
+        Ok(RoomReport { figures, instances, epoch, position, .. }) => HttpResponse::Ok().json(json!({
             "tenant_id": &*tenant,
             "state": figures,
             "total_connections": instances.len(),

@@ -18,7 +18,9 @@ use actix_web::{
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
 
-use super::{events, history, probes, probes::ProcessFigures, problem, reports, socket::Socket, stream, upgrade};
+use super::{
+    events, history, probes, probes::ProcessFigures, problem, reports, socket::Socket, status, stream, upgrade,
+};
 use crate::{
     actors::{context::NodeContext, session::Addresses},
     wire::{Code, Refusal},
@@ -125,6 +127,7 @@ fn app(
                 .route(web::get().to(history::history)),
         )
         .service(resource("/v1/tenants/{tenant}/stream").route(web::get().to(stream::open)))
+        .service(resource("/api/v4/ws/status").route(web::get().to(status::status)))
         .service(resource("/ws").route(web::get().to(upgrade_required)))
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))

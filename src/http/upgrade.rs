@@ -115,7 +115,7 @@ fn connect(
     answer.extend_from_slice(accept);
     answer.extend_from_slice(b"\r\n\r\n");
     let link = Rc::new(Link::new(socket, context.clone()));
-    link.send(answer.into());
+    link.put(&answer.into());
     let membership = SharedMembership::new(RefCell::default());
     let session = Session::new(request, link.clone(), membership.clone(), addresses, context.clone());
     let input = Input::default();

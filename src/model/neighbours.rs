@@ -16,7 +16,7 @@ use std::{
 use super::{
     InstanceId,
     peers::{Incarnation, NodeId},
-    roster::{Claim, Claimed, Reason, Roster},
+    roster::{Claim, Claimed, Presence, Reason, Roster},
 };
 
 /// Between two digests, give or take a fifth.
@@ -28,7 +28,7 @@ const FORGET_AFTER: u32 = 4;
 /// Bytes of names in one message, about; one more claim may go beyond.
 const PART_BYTES: usize = 32 * 1024;
 /// What a claim costs beside its names, about.
-const CLAIM_BYTES: usize = 128;
+const CLAIM_BYTES: usize = 192;
 
 /// One room on one node, from its start or the node's return from a pause to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,8 +87,8 @@ pub enum Said {
 pub enum Effect<M> {
     /// Announce that this instance joined.
     Joined(InstanceId),
-    /// Announce that this instance left.
-    Left(InstanceId, Reason),
+    /// Announce that this instance, of which the others saw this, left.
+    Left(InstanceId, Presence, Reason),
     /// Close this connection: a newer one of its instance is elsewhere.
     Dismiss(M),
     /// Ask who is there: everyone, or one node.
@@ -214,8 +214,8 @@ impl Neighbours {
             News::Joined(claim) => self.claimed(roster, from, claim, effects),
             News::Missed(instance) => roster.missed_there(from, &instance),
             News::Left(instance, reason) => {
-                if roster.left_there(from, &instance) {
-                    effects.push(Effect::Left(instance, reason));
+                if let Some(presence) = roster.left_there(from, &instance) {
+                    effects.push(Effect::Left(instance, presence, reason));
                 }
             }
             News::Present { claims, part } => {
@@ -318,13 +318,15 @@ impl Neighbours {
     }
 }
 
-fn lost<M>(gone: Vec<InstanceId>, effects: &mut Vec<Effect<M>>) {
-    effects.extend(gone.into_iter().map(|instance| Effect::Left(instance, Reason::Lost)));
+fn lost<M>(gone: Vec<(InstanceId, Presence)>, effects: &mut Vec<Effect<M>>) {
+    effects.extend(gone.into_iter().map(|(instance, presence)| Effect::Left(instance, presence, Reason::Lost)));
 }
 
 fn size_of_claim(claim: &Claim) -> usize {
-    let words: usize = claim.presence.capabilities.iter().map(|word| word.len() + 3).sum();
-    CLAIM_BYTES + claim.instance.as_str().len() + words
+    let Presence { capabilities, user, name, .. } = &claim.presence;
+    let words: usize = capabilities.iter().map(|word| word.len() + 3).sum();
+    let names: usize = [user, name].into_iter().flatten().map(|name| name.len()).sum();
+    CLAIM_BYTES + claim.instance.as_str().len() + words + names
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@ mod claims;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
     time::Duration,
 };
+
+use uuid::Uuid;
 
 use super::{InstanceId, Timestamp, peers::NodeId};
 
@@ -21,6 +24,23 @@ pub struct Presence {
     pub connected_at: Timestamp,
     /// What it says it can do.
     pub capabilities: Vec<Box<str>>,
+    /// The user that it acts for, if it says so.
+    pub user: Option<Arc<str>>,
+    /// The user's name for people.
+    pub name: Option<Arc<str>>,
+    /// The newest connection of this stay; `None` only if its node is of a version that does not tell.
+    pub connection: Option<Uuid>,
+}
+
+/// Connections of a room, on all nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// All.
+    pub total: usize,
+    /// Those on other nodes.
+    pub elsewhere: usize,
+    /// By user; `None`: those that name no user.
+    pub by_user: BTreeMap<Option<Arc<str>>, usize>,
 }
 
 /// Which connection of an instance is the newest: milliseconds of the wall clock, but always beyond what was known of the
@@ -130,10 +150,10 @@ pub enum Farewell {
 }
 
 /// What a leave comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// The stay is over: announce it.
-    Gone,
+    /// The stay is over: announce it. This is what the others saw of it.
+    Gone(Presence),
     /// Wait for it until its time is over.
     Missed,
     /// The connection had been replaced: nothing changed.
@@ -196,7 +216,7 @@ impl<M: Copy + PartialEq> Roster<M> {
             (Arrival::Again, _) => began.max(stay.generation),
         };
         let before = stay.place;
-        stay.presence.capabilities = presence.capabilities;
+        stay.presence = Presence { connected_at: stay.presence.connected_at, ..presence };
         stay.generation = generation;
         stay.place = Place::Here(member);
         self.counts.sub(&before);
@@ -213,10 +233,7 @@ impl<M: Copy + PartialEq> Roster<M> {
             return Left::Stale;
         }
         match how {
-            Farewell::Closed | Farewell::Silent => {
-                self.remove(instance);
-                Left::Gone
-            }
+            Farewell::Closed | Farewell::Silent => self.remove(instance).map_or(Left::Stale, Left::Gone),
             Farewell::Lost => {
                 self.put(instance, Place::Missed { gone_at });
                 Left::Missed
@@ -225,15 +242,18 @@ impl<M: Copy + PartialEq> Roster<M> {
     }
 
     /// Takes out those that are waited for and whose time is over.
-    pub fn expire(&mut self, now: Duration) -> Vec<(InstanceId, Whose)> {
+    pub fn expire(&mut self, now: Duration) -> Vec<(InstanceId, Presence, Whose)> {
         let over = |(instance, stay): (&InstanceId, &Stay<M>)| match stay.place {
             Place::Missed { gone_at } if gone_at <= now => Some((instance.clone(), Whose::Ours)),
             Place::Adrift { gone_at } if gone_at <= now => Some((instance.clone(), Whose::Everyones)),
             _ => None,
         };
         let gone: Vec<_> = self.stays.iter().filter_map(over).collect();
-        gone.iter().for_each(|(instance, _)| self.remove(instance));
-        gone
+        let taken_out = |(instance, whose)| {
+            let presence = self.remove(&instance)?;
+            Some((instance, presence, whose))
+        };
+        gone.into_iter().filter_map(taken_out).collect()
     }
 
     /// Waits longer for those that are waited for: this node was away itself.
@@ -253,10 +273,10 @@ impl<M: Copy + PartialEq> Roster<M> {
         }
     }
 
-    fn remove(&mut self, instance: &InstanceId) {
-        if let Some(stay) = self.stays.remove(instance) {
-            self.counts.sub(&stay.place);
-        }
+    fn remove(&mut self, instance: &InstanceId) -> Option<Presence> {
+        let stay = self.stays.remove(instance)?;
+        self.counts.sub(&stay.place);
+        Some(stay.presence)
     }
 
     /// Whether somebody is waited for.
@@ -267,6 +287,18 @@ impl<M: Copy + PartialEq> Roster<M> {
     /// Number of connections on all nodes.
     pub fn connected(&self) -> usize {
         self.counts.here + self.counts.there
+    }
+
+    /// The connections on all nodes, by user.
+    pub fn connections(&self) -> Connections {
+        let is_connected = |stay: &&Stay<M>| {
+            matches!(stay.place, Place::Here(_) | Place::There { attendance: Attendance::Connected, .. })
+        };
+        let mut by_user = BTreeMap::<_, usize>::new();
+        for stay in self.stays.values().filter(is_connected) {
+            *by_user.entry(stay.presence.user.clone()).or_default() += 1;
+        }
+        Connections { total: self.connected(), elsewhere: self.counts.there, by_user }
     }
 
     /// Number of connections on this node.

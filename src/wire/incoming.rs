@@ -10,6 +10,7 @@ use super::{
     codes::{Code, Refusal},
     operation::Sender,
     record::Publish,
+    signal::{self, is_signal},
     state::StateRequest,
 };
 use crate::model::{Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, resume::Since};
@@ -34,7 +35,7 @@ const RESERVED: [&str; 16] = [
     "presence_changed",
 ];
 /// Reserved as well, but as events about instances rather than messages of a session.
-const DERIVED: [&str; 2] = ["instance_joined", "instance_left"];
+const DERIVED: [&str; 4] = ["instance_joined", "instance_left", "tenant.user_joined", "tenant.user_left"];
 
 /// The fields of an envelope as a client may send them; others are ignored.
 #[derive(Debug, Deserialize)]
@@ -58,6 +59,8 @@ struct Envelope<'a> {
 pub enum ClientMessage {
     /// Append this to the room's log.
     Publish(Publish),
+    /// Pass this on to the others now.
+    Signal(signal::Sent),
     /// Answer with a pong.
     Ping,
     /// Tell the room's figures.
@@ -113,6 +116,10 @@ pub fn read_publish(text: &str, tenant: &TenantId, depth: usize) -> Result<(Inst
     let message = if is_asked { None } else { Some(message(envelope, tenant)?) };
     match message {
         Some(ClientMessage::Publish(publish)) => Ok((instance, publish)),
+        Some(ClientMessage::Signal(_)) => {
+            let message = "this event_type is a signal's, which is never stored; send it over a WebSocket";
+            Err(Refusal::new(Code::ReservedType, message))
+        }
         _ => Err(Refusal::new(Code::ReservedType, "this event_type is a session message; it cannot be published")),
     }
 }
@@ -183,6 +190,10 @@ fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, R
         Some(raw) => raw.to_owned(),
         None => RawValue::from_string("{}".into()).unwrap_or_default(),
     };
+    if is_signal(event_type.as_str()) {
+        let reference = id.map(|id| id.to_string().into());
+        return Ok(ClientMessage::Signal(signal::Sent { event_type, reference, timestamp, data }));
+    }
     let id = id.unwrap_or_else(|| EventId(uuid::Uuid::new_v4()));
     Ok(ClientMessage::Publish(Publish { id, reference: None, event_type, timestamp, data }))
 }
@@ -298,6 +309,15 @@ mod tests {
         let Ok(ClientMessage::Publish(publish)) = read_as_a(text) else { panic!("a publish") };
         assert_eq!(publish.data.get(), r#"{"n": 1.0e2}"#);
         assert_eq!(publish.id.to_string(), "11111111-1111-4111-8111-111111111111");
+    }
+
+    #[test]
+    fn a_signal_is_told_by_its_type_and_cannot_be_published() {
+        let text = r#"{"event_type":"signal.wave","instance_id":"a","data":{"n": 1.0e2}}"#;
+        let Ok(ClientMessage::Signal(sent)) = read_as_a(text) else { panic!("a signal") };
+        assert_eq!((sent.event_type.as_str(), sent.data.get()), ("signal.wave", r#"{"n": 1.0e2}"#));
+        let refusal = read_publish(text, &"default".parse().expect("tenant"), 128).expect_err("refused");
+        assert_eq!(refusal.code, Code::ReservedType);
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! Session messages: what the node says beside the records.
 
+mod presence;
+mod reports;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub use self::{
+    presence::{Announced, Announcement},
+    reports::{HeartbeatReport, Instance, LimitsReport, ResumeReport, ResyncReport, RoomFigures, SessionReady},
+};
 use super::{
     answer::{Form, Words},
     codes::Refusal,
     frame,
-    message::Envelope,
+    message::{Envelope, is_gitmind},
     state::{Page, Progress},
 };
-use crate::model::{
-    Cursor, Epoch, EventId, InstanceId, Position, TenantId, Timestamp, resume::ResyncReason, roster::Presence,
-};
+use crate::model::{Cursor, Epoch, EventId, InstanceId, Position, TenantId, Timestamp};
 
 /// The envelope of a session message.
 #[derive(Debug, Serialize)]
@@ -45,123 +50,21 @@ pub struct Voice<'a> {
 struct Typed<'a, D> {
     id: uuid::Uuid,
     r#type: &'a str,
-    timestamp: String,
+    timestamp: Time,
     data: D,
 }
 
-/// An instance in a roster.
-#[derive(Clone, Debug, Serialize)]
-pub struct Instance {
-    /// Its name.
-    pub instance_id: String,
-    /// When its stay began.
-    pub connected_at: String,
-    /// What it says it can do.
-    pub capabilities: Vec<Box<str>>,
+/// A time as the type of its message wants it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Time {
+    Text(String),
+    Millis(i64),
 }
 
-impl Instance {
-    /// As it stands in a roster.
-    pub fn new(instance: &InstanceId, presence: &Presence) -> Self {
-        Self {
-            instance_id: instance.to_string(),
-            connected_at: presence.connected_at.to_string(),
-            capabilities: presence.capabilities.clone(),
-        }
-    }
-}
-
-/// A room's figures.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct RoomFigures {
-    /// Distinct learned concepts.
-    pub total_concepts: u64,
-    /// Stored messages.
-    pub total_messages: u64,
-    /// Who is here.
-    pub connected_instances: Vec<String>,
-}
-
-/// How a session begins.
-#[derive(Clone, Debug, Serialize)]
-pub struct ResumeReport {
-    /// What was asked for.
-    pub from: &'static str,
-    /// `honoured` or `resync`.
-    pub outcome: &'static str,
-    /// Records after this follow.
-    pub after: u64,
-    /// How many of them the log holds now.
-    pub missed: usize,
-    /// Whether `missed` was counted to the end.
-    pub missed_exact: bool,
-}
-
-/// Limits that a client should know.
-#[derive(Clone, Debug, Serialize)]
-pub struct LimitsReport {
-    /// Greatest message, in bytes.
-    pub max_message_bytes: usize,
-    /// Publishes and requests a minute, 0 for no limit.
-    pub messages_per_minute: u32,
-    /// Publishes that may wait for their ack.
-    pub publishes_in_flight: usize,
-}
-
-/// The first message's content.
-#[derive(Clone, Debug, Serialize)]
-pub struct SessionReady {
-    /// The connection's id, as in the node's log.
-    pub session_id: uuid::Uuid,
-    /// The protocol's version.
-    pub protocol: u32,
-    /// The log's epoch.
-    pub epoch: String,
-    /// Where the room stands.
-    pub position: u64,
-    /// The same as a cursor.
-    pub cursor: String,
-    /// How this session goes on.
-    pub resume: ResumeReport,
-    /// The heartbeat's rule.
-    pub heartbeat: HeartbeatReport,
-    /// Limits in force.
-    pub limits: LimitsReport,
-    /// The others.
-    pub instances: Vec<Instance>,
-    /// Everybody.
-    pub instances_total: usize,
-}
-
-/// The heartbeat's rule, for clients.
-#[derive(Clone, Debug, Serialize)]
-pub struct HeartbeatReport {
-    /// How often the node sends one.
-    pub interval_ms: u64,
-    /// After how long a silence it closes.
-    pub timeout_ms: u64,
-}
-
-/// Why and how a reader starts anew.
-#[derive(Clone, Debug, Serialize)]
-pub struct ResyncReport {
-    /// The stable word.
-    pub reason: &'static str,
-    /// What was asked for.
-    pub requested: String,
-    /// Everything after this follows.
-    pub after: u64,
-    /// The same as a cursor.
-    pub cursor: String,
-    /// The room's figures; not over HTTP.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<RoomFigures>,
-}
-
-impl ResyncReport {
-    /// The report for a cursor of this epoch.
-    pub fn new(reason: ResyncReason, requested: String, epoch: Epoch, after: Position) -> Self {
-        Self { reason: reason.word(), requested, after: after.0, cursor: place(epoch, after), state: None }
+impl Time {
+    fn of(r#type: &str, time: Timestamp) -> Self {
+        if is_gitmind(r#type) { Self::Millis(time.0) } else { Self::Text(time.to_string()) }
     }
 }
 
@@ -197,7 +100,7 @@ impl Voice<'_> {
             "draining" => "system.reconnect",
             other => other,
         };
-        let message = Typed { id: uuid::Uuid::new_v4(), r#type, timestamp: self.now.to_string(), data };
+        let message = Typed { id: uuid::Uuid::new_v4(), r#type, timestamp: Time::of(r#type, self.now), data };
         // As above.
         frame::text(&serde_json::to_vec(&message).unwrap_or_default())
     }
@@ -349,32 +252,6 @@ impl Voice<'_> {
             cursor: String,
         }
         self.say("sync_response", SyncResponse { state, position: position.0, cursor: place(self.epoch, position) })
-    }
-
-    /// `instance_joined`.
-    pub fn joined(&self, presence: &Presence) -> Bytes {
-        self.say("instance_joined", Instance::new(self.instance, presence))
-    }
-
-    /// `instance_left`.
-    pub fn left(&self, reason: &'static str) -> Bytes {
-        #[derive(Serialize)]
-        struct Left<'a> {
-            instance_id: &'a str,
-            reason: &'static str,
-        }
-        self.say("instance_left", Left { instance_id: self.instance.as_str(), reason })
-    }
-
-    /// `presence_changed`.
-    pub fn presence_changed(&self, instances_total: usize, joined: usize, left: usize) -> Bytes {
-        #[derive(Serialize)]
-        struct Changed {
-            instances_total: usize,
-            joined: usize,
-            left: usize,
-        }
-        self.say("presence_changed", Changed { instances_total, joined, left })
     }
 
     /// A page of the room's state.

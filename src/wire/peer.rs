@@ -3,12 +3,16 @@
 //! Nodes of different versions run side by side while a cluster is renewed: a message of another major version or of an
 //! unknown kind is nobody's business, unknown fields are ignored.
 
-use std::borrow::Cow;
+mod signals;
+
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::signals::{Told, signals};
+use super::signal::Signal;
 use crate::model::{
     IdError, Timestamp,
     neighbours::{News, Part, Said},
@@ -39,6 +43,15 @@ pub enum Beat {
     Alive,
     /// The last word of a node that stops.
     Farewell,
+}
+
+/// What a node says to those that have a room.
+#[derive(Debug)]
+pub enum Word {
+    /// Who is there.
+    Said(Said),
+    /// What its members signal.
+    Signals(Told, Vec<Arc<Signal>>),
 }
 
 /// Why a message cannot be used; nothing is answered.
@@ -84,6 +97,10 @@ struct Content<'a> {
     first: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     last: bool,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    signals: Vec<signals::Item<'a>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    standing: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -97,6 +114,13 @@ struct Member<'a> {
     capabilities: Vec<Box<str>>,
     #[serde(default, skip_serializing_if = "is_false")]
     missed: bool,
+    // Nodes of the first version know none of these.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    name: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection: Option<Uuid>,
 }
 
 #[derive(Serialize)]
@@ -152,21 +176,26 @@ pub fn said(speaker: Speaker, said: &Said) -> Bytes {
 }
 
 fn member_of(claim: &Claim) -> Member<'_> {
+    let Presence { connected_at, capabilities, user, name, connection } = &claim.presence;
     Member {
         instance: claim.instance.as_str().into(),
         generation: claim.generation.0,
-        since: claim.presence.connected_at.0,
-        capabilities: claim.presence.capabilities.clone(),
+        since: connected_at.0,
+        capabilities: capabilities.clone(),
         missed: claim.attendance == Attendance::Missed,
+        user: user.as_deref().map(Cow::from),
+        name: name.as_deref().map(Cow::from),
+        connection: *connection,
     }
 }
 
 fn claim_of(member: Member<'_>) -> Result<Claim, PeerError> {
-    let Member { instance, generation, since, capabilities, missed } = member;
+    let Member { instance, generation, since, capabilities, missed, user, name, connection } = member;
+    let [user, name] = [user, name].map(|text| text.map(|text| Arc::from(&*text)));
     Ok(Claim {
         instance: instance.parse()?,
         generation: Generation(generation),
-        presence: Presence { connected_at: Timestamp(since), capabilities },
+        presence: Presence { connected_at: Timestamp(since), capabilities, user, name, connection },
         attendance: if missed { Attendance::Missed } else { Attendance::Connected },
     })
 }
@@ -202,12 +231,17 @@ pub fn read_beat(body: &[u8]) -> Result<Option<(Speaker, Beat)>, PeerError> {
 /// # Errors
 ///
 /// It is no message of a node.
-pub fn read_said(body: &[u8], me: NodeId) -> Result<Option<(Speaker, Said)>, PeerError> {
+pub fn read_word(body: &[u8], me: NodeId) -> Result<Option<(Speaker, Word)>, PeerError> {
     let Some((speaker, kind)) = head(body)?.filter(|(speaker, _)| speaker.node != me) else { return Ok(None) };
-    if !["ask", "joined", "missed", "left", "present"].contains(&&*kind) {
+    if !["ask", "joined", "missed", "left", "present", "signals"].contains(&&*kind) {
         return Ok(None);
     }
     let said = match (&*kind, serde_json::from_slice(body)?) {
+        ("signals", Content { signals, standing, .. }) => {
+            let told = if standing { Told::Standing } else { Told::Live };
+            let signals = signals.into_iter().map(signals::signal_of).collect::<Result<_, _>>()?;
+            return Ok(Some((speaker, Word::Signals(told, signals))));
+        }
         ("ask", Content { of, .. }) => Said::Ask(of.map(NodeId)),
         (kind, Content { room: Some(room), n: Some(number), instance, reason, members, first, last, .. }) => {
             let claims = members.into_iter().map(claim_of).collect::<Result<Vec<_>, _>>()?;
@@ -222,7 +256,7 @@ pub fn read_said(body: &[u8], me: NodeId) -> Result<Option<(Speaker, Said)>, Pee
         }
         _ => return Ok(None),
     };
-    Ok(Some((speaker, said)))
+    Ok(Some((speaker, Word::Said(said))))
 }
 
 fn reason_of(word: Option<&str>) -> Reason {
@@ -230,87 +264,4 @@ fn reason_of(word: Option<&str>) -> Reason {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::InstanceId;
-
-    const NODE: NodeId = NodeId(Uuid::from_u128(7));
-    const ME: NodeId = NodeId(Uuid::from_u128(8));
-    const SPEAKER: Speaker = Speaker { node: NODE, incarnation: Incarnation(3) };
-
-    fn claim(name: &str, attendance: Attendance) -> Claim {
-        let capabilities = vec!["memory".into(), "\"quoted\"".into()];
-        let presence = Presence { connected_at: Timestamp(1_765_015_200_000), capabilities };
-        Claim { instance: name.parse().expect("an instance"), generation: Generation(17), presence, attendance }
-    }
-
-    #[test]
-    fn everything_that_is_said_is_read_back_as_it_was_written() {
-        let name: InstanceId = "claude \"1\" é".parse().expect("an instance");
-        let claims = vec![claim("a", Attendance::Connected), claim("b", Attendance::Missed)];
-        let news = [
-            News::Joined(claim("a", Attendance::Connected)),
-            News::Missed(name.clone()),
-            News::Left(name.clone(), Reason::Closed),
-            News::Left(name, Reason::Lost),
-            News::Present { claims, part: Part { first: true, last: false } },
-            News::Present { claims: vec![], part: Part { first: true, last: true } },
-        ];
-        let numbered = (1..).zip(news).map(|(number, news)| Said::News { room: 4, number, news });
-        for said in numbered.chain([Said::Ask(None), Said::Ask(Some(ME))]) {
-            let body = super::said(SPEAKER, &said);
-            assert_eq!(read_said(&body, ME).ok().flatten(), Some((SPEAKER, said)), "{body:?}");
-            assert!(read_said(&body, NODE).is_ok_and(|own| own.is_none()), "one's own words are not news");
-        }
-        for kind in [Beat::Hello, Beat::Alive, Beat::Farewell] {
-            assert_eq!(read_beat(&beat(SPEAKER, kind)).ok().flatten(), Some((SPEAKER, kind)));
-        }
-    }
-
-    #[test]
-    fn what_a_later_version_says_is_ignored_where_it_is_not_understood() {
-        let node = NODE.0;
-        for (text, understood) in [
-            (format!(r#"{{"v":1,"node":"{node}","inc":3,"kind":"ask","more":[1]}}"#), true),
-            (format!(r#"{{"v":1,"node":"{node}","inc":3,"kind":"sang","n":"x"}}"#), false),
-            (format!(r#"{{"v":2,"node":"{node}","inc":3,"kind":"ask"}}"#), false),
-            (format!(r#"{{"v":1,"node":"{node}","inc":3,"kind":"joined","room":1,"n":1}}"#), false),
-        ] {
-            let said = read_said(text.as_bytes(), ME);
-            assert!(said.is_ok_and(|said| said.is_some() == understood), "{text}");
-        }
-    }
-
-    #[test]
-    fn nonsense_is_an_error_and_nothing_else() {
-        let node = NODE.0;
-        let bad_name = format!(
-            r#"{{"v":1,"node":"{node}","inc":3,"kind":"missed","room":1,"n":1,"instance":"{}"}}"#,
-            "x".repeat(129)
-        );
-        let long = format!(r#"{{"v":1,"node":"{node}","inc":3,"kind":"ask","more":"{}"}}"#, "x".repeat(LARGEST));
-        for text in ["", "x", "{}", "[]", r#"{"v":1,"node":"x","inc":3,"kind":"ask"}"#, &bad_name, &long] {
-            assert!(read_said(text.as_bytes(), ME).is_err(), "{:.80}", text);
-        }
-    }
-
-    #[test]
-    fn a_full_part_is_far_smaller_than_what_is_looked_at() {
-        use crate::model::{
-            neighbours::Neighbours,
-            roster::{Arrival, Roster},
-        };
-        let mut roster = Roster::<u32>::new(NODE);
-        for number in 0..600 {
-            // Names that grow when written, as long as they may be.
-            let name = format!("{number:03}{}", "\"".repeat(125)).parse().expect("an instance");
-            let capabilities = vec!["\\".repeat(64).into(); 32];
-            let presence = Presence { connected_at: Timestamp(0), capabilities };
-            roster.join(name, number, presence, Arrival::Fresh);
-        }
-        for news in Neighbours::list(&roster) {
-            let written = said(SPEAKER, &Said::News { room: 1, number: 1, news });
-            assert!(written.len() < LARGEST / 4, "{}", written.len());
-        }
-    }
-}
+mod tests;

@@ -13,12 +13,13 @@ use super::{
     incoming::{ClientMessage, acknowledged, check_text, explain, mismatch},
     operation::Sender,
     record::Publish,
+    signal::{self, is_signal},
     state::StateRequest,
 };
 use crate::model::{EventId, EventType, Timestamp, resume::Since};
 
 /// Types that only the node sends.
-const RESERVED: [&str; 24] = [
+const RESERVED: [&str; 27] = [
     "session_ready",
     "resync",
     "caught_up",
@@ -29,6 +30,9 @@ const RESERVED: [&str; 24] = [
     "error",
     "sync_response",
     "presence_changed",
+    "draining",
+    "instance_joined",
+    "instance_left",
     "subscribed",
     "unsubscribed",
     "system.error",
@@ -150,14 +154,17 @@ fn check_version(version: Option<&RawValue>) -> Result<(), Refusal> {
 
 fn publish(envelope: &Envelope<'_>, kind: &str, sender: Sender<'_>) -> Result<ClientMessage, Refusal> {
     let event_type: EventType = kind.parse().map_err(|error| Refusal::of_name(Code::InvalidType, &error))?;
+    let timestamp = envelope.timestamp.map(timestamp).transpose()?;
+    let data = envelope.data.map_or_else(|| RawValue::from_string("{}".into()).unwrap_or_default(), ToOwned::to_owned);
+    let reference = envelope.id.as_deref().filter(|id| !id.is_empty()).map(Arc::from);
+    if is_signal(kind) {
+        return Ok(ClientMessage::Signal(signal::Sent { event_type, reference, timestamp, data }));
+    }
     let id = match envelope.id.as_deref() {
         None | Some("") => EventId(Uuid::new_v4()),
         // Ids of any form are good: what is stored is a UUID that follows from them and their sender.
         Some(text) => EventId(super::operation::op_id(sender, text).0),
     };
-    let reference = envelope.id.as_deref().filter(|id| !id.is_empty()).map(Arc::from);
-    let timestamp = envelope.timestamp.map(timestamp).transpose()?;
-    let data = envelope.data.map_or_else(|| RawValue::from_string("{}".into()).unwrap_or_default(), ToOwned::to_owned);
     Ok(ClientMessage::Publish(Publish { id, reference, event_type, timestamp, data }))
 }
 

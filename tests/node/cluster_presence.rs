@@ -25,7 +25,7 @@ fn on<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> 
 }
 
 /// Nodes on one server, each of which has heard of all the others.
-async fn nodes<const N: usize>(server: &NatsServer, more: &[(&str, &str)]) -> [Node; N] {
+pub async fn nodes<const N: usize>(server: &NatsServer, more: &[(&str, &str)]) -> [Node; N] {
     let url = server.url();
     let settings = on(&url, more);
     let mut nodes = Vec::new();

@@ -13,27 +13,51 @@ use crate::{
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
 /// Texts that the node makes; every other text of an example is what the node says word for word.
-const GENERATED: &[&str] = &["timestamp", "session_id", "epoch", "cursor", "connected_at"];
+const GENERATED: &[&str] = &["timestamp", "session_id", "epoch", "cursor", "connected_at", "connection_id"];
 
-/// One example: `client` or `server`, its name, its content.
+/// One example: `client` or `server`, on `/ws` or on `/ws/sync`, its name, its content.
 struct Block {
+    path: Path,
     side: &'static str,
     name: &'static str,
     text: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    Sync,
+    Typed,
+}
+
 fn blocks() -> Vec<Block> {
     let block = |part: &'static str| {
         let (head, text) = part.split_once('\n').expect("a block has lines");
+        let (path, head) = head.strip_prefix("ws ").map_or((Path::Sync, head), |head| (Path::Typed, head));
         let (side, name) = head.split_once(' ').unwrap_or_else(|| panic!("a block without side or name: {head:?}"));
-        Block { side, name, text: text.split("```").next().expect("a block ends").trim() }
+        Block { path, side, name, text: text.split("```").next().expect("a block ends").trim() }
     };
     DOCUMENT.split("```json ").skip(1).map(block).collect()
 }
 
 fn client_block(name: &str) -> &'static str {
-    let block = blocks().into_iter().find(|block| block.side == "client" && block.name == name);
-    block.unwrap_or_else(|| panic!("the document has no client block {name}")).text
+    client_block_of(Path::Sync, name)
+}
+
+fn client_block_of(path: Path, name: &str) -> &'static str {
+    let block = blocks().into_iter().find(|block| (block.path, block.side, block.name) == (path, "client", name));
+    block.unwrap_or_else(|| panic!("the document has no client block {name} of {path:?}")).text
+}
+
+/// The blocks of a path that clients send.
+fn client_blocks(path: Path) -> BTreeSet<&'static str> {
+    let blocks = blocks().into_iter().filter(|block| (block.path, block.side) == (path, "client"));
+    blocks.map(|block| block.name).collect()
+}
+
+fn check_all(path: Path, sent: &[Value]) {
+    for block in blocks().iter().filter(|block| (block.path, block.side) == (path, "server")) {
+        check(block, sent);
+    }
 }
 
 /// Where a message differs from its example: other keys, other types, other words. Values of arrays are compared by
@@ -73,8 +97,12 @@ fn differences(example: &Value, sent: &Value, path: &str, found: &mut Vec<String
 
 /// Holds an example against all messages of its name: at least one is as the example says.
 fn check(block: &Block, sent: &[Value]) {
-    let example: Value = serde_json::from_str(block.text).unwrap_or_else(|error| panic!("{}: {error}", block.name));
+    let mut example: Value = serde_json::from_str(block.text).unwrap_or_else(|error| panic!("{}: {error}", block.name));
+    if block.path == Path::Typed {
+        example["id"] = "made by the node".into();
+    }
     let is_meant = |message: &&Value| match block.name {
+        name if block.path == Path::Typed => message["type"] == name,
         "record" => message.get("seq").is_some() && message["event_id"] == example["event_id"],
         name => message["event_type"] == name,
     };
@@ -116,16 +144,62 @@ async fn every_example_in_the_document_is_what_the_node_does() {
     let mut last = node.join("default", "claude-123").await;
     node.ask_to_stop();
     sent.push(last.expect("draining").await);
-    for block in blocks().iter().filter(|block| block.side == "server") {
-        check(block, &sent);
-    }
-    let clients: BTreeSet<_> = blocks().iter().filter(|block| block.side == "client").map(|block| block.name).collect();
+    check_all(Path::Sync, &sent);
+    let clients = client_blocks(Path::Sync);
     assert_eq!(clients, ["ack", "ping", "publish", "sync_request"].into(), "every client block is sent by this test");
     assert!(blocks().iter().all(|block| ["client", "server"].contains(&block.side)), "a block of a third side");
 }
 
+/// What a client of `/ws` got, as it came: ids that the node makes are left out.
+fn as_it_came(client: &Client) -> Vec<Value> {
+    let mut seen = client.seen().to_vec();
+    for message in &mut seen {
+        let fields = message.as_object_mut().expect("an object");
+        // What the test's client has added.
+        fields.remove("event_type");
+        assert!(fields.insert("id".into(), "made by the node".into()).is_some(), "{fields:?}");
+    }
+    seen
+}
+
+#[tokio::test]
+async fn every_example_of_the_second_envelope_is_what_the_node_does() {
+    let node = Node::start(&[]).await;
+    let mut sent_blocks = BTreeSet::new();
+    let mut block = |name: &'static str| {
+        sent_blocks.insert(name);
+        client_block_of(Path::Typed, name)
+    };
+    let mut board = Client::typed(node.address(), "instance_id=board").await;
+    let mut memo = Client::typed(node.address(), "token=TOKEN&user_id=user-2&user_name=Jane%20Smith").await;
+    memo.send_text(block("subscribe")).await;
+    memo.expect("subscribed").await;
+    let john = "token=TOKEN&instance_id=phone&user_id=user-1&user_name=John%20Doe";
+    let mut john = Client::typed(node.address(), john).await;
+    memo.expect("tenant.user_joined").await;
+    john.send_text(block("cursor.move")).await;
+    board.expect("cursor.move").await;
+    for change in ["memory.created", "memory.updated", "memory.deleted"] {
+        john.send_text(block(change)).await;
+        john.expect("update.confirmed").await;
+    }
+    john.send_text(block("memory.embedding_complete")).await;
+    memo.expect("memory.embedding_complete").await;
+    memo.send_text(block("ping")).await;
+    memo.expect("pong").await;
+    memo.send(json!({"id": "7", "type": "subscribe"})).await;
+    memo.expect("error").await;
+    john.close().await;
+    memo.expect("tenant.user_left").await;
+    memo.send_text(block("unsubscribe")).await;
+    memo.expect("unsubscribed").await;
+    check_all(Path::Typed, &[as_it_came(&memo), as_it_came(&board)].concat());
+    assert_eq!(client_blocks(Path::Typed), sent_blocks, "every client block is sent by this test");
+}
+
 async fn other(node: &Node) -> Client {
-    node.join_with("default", "claude-456", "capabilities=memory,learning").await
+    let query = "capabilities=memory,learning&user_id=user-1&user_name=John%20Doe";
+    node.join_with("default", "claude-456", query).await
 }
 
 async fn arrival_and_leaving(node: &Node) -> Vec<Value> {

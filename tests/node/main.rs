@@ -15,11 +15,14 @@ mod load;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 mod over_http;
+mod people;
 mod polling;
+mod puo_memo;
 mod rebuild;
 mod resume;
 mod seed;
 mod sessions;
+mod signals;
 mod stall;
 mod stream;
 mod stream_drills;

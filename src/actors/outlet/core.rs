@@ -1,5 +1,10 @@
 //! An outlet's state and what it does with the room's orders.
 
+mod hearing;
+mod leaving;
+
+pub use self::leaving::{random_unit, retry_after};
+
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
@@ -19,12 +24,12 @@ use super::super::{
 use super::member::{Member, Newcomer, Phase, Wish};
 use crate::{
     model::{
-        Cursor, Epoch, InstanceId, Position, TenantId, channels,
+        Cursor, Epoch, InstanceId, Position, TenantId,
         delivery::{HeldAcks, Reader},
         record::View,
         resume::Since,
     },
-    wire::{Batch, Code, Envelope, Refusal, Variant, frame, outgoing::Voice},
+    wire::{Batch, Code, Refusal, Variant, frame, outgoing::Voice},
 };
 
 /// The members and what is done to them.
@@ -82,6 +87,7 @@ impl Core {
             reader: Reader::default(),
             acks: HeldAcks::default(),
             own: Position::START,
+            held: None,
         });
         self.by_instance.insert(instance, slot);
         Ok(slot)
@@ -142,7 +148,9 @@ impl Core {
                     member.link.send(voice.sync_response(&figures, member.reader.passed));
                     member.reader.told = member.reader.passed;
                 }),
-                Order::Announce { frames, event_type, except } => self.announce(&frames, event_type, except),
+                Order::Announce { what, except } => self.announce(&what, except),
+                Order::Signal(signals) => self.pass_on(&signals),
+                Order::Standing { key, signals } => self.tell_standing(key, &signals),
                 Order::Dismiss { key, refusal, why } => self.with(key, |member, voice, _| {
                     refusal.iter().for_each(|refusal| member.link.send(voice.error(refusal)));
                     member.link.close(why);
@@ -194,12 +202,12 @@ impl Core {
                 member.phase = Phase::Live;
                 member.link.send(voice.caught_up(member.reader.passed));
                 member.reader.told = member.reader.passed;
-                member.link.send(frame::ping(member.reader.passed));
+                member.link.put(&frame::ping(member.reader.passed));
             } else {
                 member.drain_first();
             }
         });
-        self.context.metrics.delivered.inc_by(delivered);
+        self.context.metrics.count_delivered(delivered);
         self.refill(key);
     }
 
@@ -257,7 +265,7 @@ impl Core {
                 member.lag(voice);
             }
         }
-        self.context.metrics.delivered.inc_by(delivered);
+        self.context.metrics.count_delivered(delivered);
         self.context.metrics.deferred.inc_by(deferred);
     }
 
@@ -277,45 +285,15 @@ impl Core {
         self.members.iter().map(key).collect()
     }
 
-    fn announce(&mut self, [sync, typed]: &[Bytes; 2], event_type: &str, except: Option<MemberKey>) {
-        for (slot, member) in &self.members {
-            let excepted = except.is_some_and(|key| key.slot == slot && key.serial == member.serial);
-            if !excepted && member.phase != Phase::Waiting && member.options.hears(event_type) {
-                // Presence is of the moment: a member whose outbox is full learns it from its next session.
-                let _ = member.link.offer(match member.options.variant.envelope {
-                    Envelope::Sync => sync,
-                    Envelope::Typed => typed,
-                });
-            }
-        }
-    }
-
     /// A heartbeat names how far the member has come, and a ping follows: its pong proves that all before it arrived.
     pub(super) fn beat(&mut self, key: MemberKey) {
         self.with(key, |member, voice, context| {
             // A connection with this much waiting has no use for another heartbeat; its deadline goes on all the same.
             if member.phase != Phase::Waiting && member.link.waiting() < context.config.limits.outbox_bytes {
                 member.link.send(voice.heartbeat(member.reader.passed));
-                member.link.send(frame::ping(member.reader.passed));
+                member.link.put(&frame::ping(member.reader.passed));
                 member.reader.told = member.reader.passed;
             }
-        });
-    }
-
-    fn send_home(&mut self) -> Vec<(MemberKey, Duration)> {
-        let spread = self.context.config.drain.spread;
-        let keys = self.keys();
-        for key in &keys {
-            self.with(*key, |member, voice, _| member.link.send(voice.draining(retry_after(spread))));
-        }
-        keys.into_iter().map(|key| (key, spread.mul_f64(random_unit()))).collect()
-    }
-
-    pub(super) fn close_for_restart(&mut self, key: MemberKey) {
-        let spread = self.context.config.drain.spread;
-        self.with(key, |member, _, _| {
-            member.link.send_home(retry_after(spread));
-            member.answered();
         });
     }
 
@@ -356,16 +334,6 @@ impl Core {
         member.wish.is_none().then(|| member.join(key, addr.clone(), (since, requested), JoinKind::Elsewhere))
     }
 
-    pub(super) fn subscribe(&mut self, key: MemberKey, channels: &[String]) -> Result<(), usize> {
-        let mut fits = true;
-        self.with(key, |member, _, _| fits = member.options.channels.get_or_insert_default().add(channels));
-        if fits { Ok(()) } else { Err(channels::MOST) }
-    }
-
-    pub(super) fn unsubscribe(&mut self, key: MemberKey, channels: &[String]) {
-        self.with(key, |member, _, _| member.options.channels.get_or_insert_default().remove(channels));
-    }
-
     /// What the members wait for, in the order in which they published it, behind a token.
     pub(super) fn unsettled_after(&self, token: u64) -> Vec<Publish> {
         let mut publishes = Vec::new();
@@ -404,14 +372,4 @@ fn ask_again(room: &Addr<Room>, fetch: Fetch, refused: &actix::dev::SendError<Fe
         // A closed room is replaced, and its members fetch anew.
         actix_rt::spawn(async move { room.send(fetch).await.unwrap_or_default() });
     }
-}
-
-/// When somebody who is sent home shall come back.
-pub fn retry_after(spread: Duration) -> Duration {
-    Duration::from_millis(500) + spread.mul_f64(random_unit())
-}
-
-/// A number in `0..1`; spreading reconnects needs no better source.
-pub fn random_unit() -> f64 {
-    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }

@@ -1,6 +1,6 @@
 //! One member: its connection, how far it has come, and what of a run of records is for it.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use actix::Addr;
 use bytes::Bytes;
@@ -15,11 +15,12 @@ use super::super::{
 use crate::{
     backbone::{Answer, Appended, Outcome},
     model::{
-        EventId, InstanceId, Position, RecordMeta,
+        EventId, InstanceId, Position, RecordMeta, TenantId,
         channels::Channels,
         delivery::{HeldAcks, Reader, Step},
         entity::Owner,
         filter::TypeFilter,
+        newest::Newest,
         record::View,
         resume::Since,
         roster::Presence,
@@ -28,8 +29,12 @@ use crate::{
         Batch, Close, Refusal, Variant,
         answer::{Form, Told},
         outgoing::{Duplicate, Voice},
+        signal::Signal,
     },
 };
+
+/// Types and senders of which a signal may wait for one member.
+const HELD: usize = 256;
 
 /// What a session asked for when it came.
 #[derive(Clone, Debug)]
@@ -118,6 +123,8 @@ pub(super) struct Member {
     pub(super) acks: HeldAcks<Bytes>,
     /// Position of its own last record in the run being delivered.
     pub(super) own: Position,
+    /// Signals that wait until the outbox is empty.
+    pub(super) held: Option<Box<Newest<Arc<Signal>>>>,
 }
 
 impl Member {
@@ -168,7 +175,7 @@ impl Member {
                 for run in batch.metas()[range].chunk_by(|a, b| view(a) == view(b)) {
                     let to = from + run.len();
                     let view = view(&run[0]).unwrap_or(View::Outside);
-                    link.send(batch.encoded(options.variant, view).slice(from..to));
+                    link.put(&batch.encoded(options.variant, view).slice(from..to));
                     from = to;
                 }
             }
@@ -176,6 +183,38 @@ impl Member {
             Step::Ack(ack) => link.send_soon(ack),
         });
         self.answered();
+        sent
+    }
+
+    /// Sends a signal if it is for this member and nothing else waits, else holds it. Returns how many were sent.
+    pub(super) fn signal(&mut self, signal: &Arc<Signal>, tenant: &TenantId) -> u64 {
+        let is_own = signal.sender == self.instance && self.options.echo == Echo::Off;
+        if is_own || self.phase == Phase::Waiting || !self.options.hears(signal.event_type.as_str()) {
+            return 0;
+        }
+        if self.held.is_none() && self.link.waiting() == 0 {
+            self.link.put(signal.frame(tenant, self.options.variant.envelope));
+            return 1;
+        }
+        self.held.get_or_insert_with(|| Box::new(Newest::new(HELD))).put(signal.pair(), signal.clone());
+        self.link.hold_signals(Wanted::Yes);
+        0
+    }
+
+    /// Sends signals that were held back until one of them has to wait. Returns how many were sent.
+    pub(super) fn release_signals(&mut self, tenant: &TenantId) -> u64 {
+        let Some(held) = &mut self.held else { return 0 };
+        let mut sent = 0;
+        while self.link.waiting() == 0
+            && let Some(signal) = held.take_next()
+        {
+            self.link.put(signal.frame(tenant, self.options.variant.envelope));
+            sent += 1;
+        }
+        if held.is_empty() {
+            self.held = None;
+            self.link.hold_signals(Wanted::No);
+        }
         sent
     }
 

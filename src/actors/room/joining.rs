@@ -208,6 +208,9 @@ impl Room {
             self.cursors.begin(join.instance, after);
         }
         self.ports.post(join.key.outlet, Order::Welcome { key: join.key, greeting, after });
+        if join.kind == JoinKind::Fresh {
+            self.tell_standing(join.key);
+        }
     }
 
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
@@ -236,6 +239,8 @@ impl Room {
                 max_message_bytes: config.limits.max_message_bytes,
                 messages_per_minute: config.limits.messages_per_minute,
                 publishes_in_flight: config.limits.publishes_in_flight,
+                signals_per_minute: config.limits.signals_per_minute,
+                signal_bytes: config.limits.signal_bytes,
             },
             instances: others.take(LISTED).map(|(instance, presence)| Instance::new(instance, presence)).collect(),
             instances_total: self.roster.len(),

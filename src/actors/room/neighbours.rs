@@ -21,7 +21,7 @@ use crate::{
     },
     wire::{
         Close,
-        peer::{self, Speaker},
+        peer::{self, Speaker, Told, Word},
     },
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Talk {
 }
 
 /// What was heard while a room opened.
-pub(super) type Heard = Vec<(Speaker, Said)>;
+pub(super) type Heard = Vec<(Speaker, Word)>;
 
 /// Listens to the tenant's rooms on other nodes and asks them who is there. Waits until all nodes have answered, but not
 /// for long: a node that does not have the room does not answer.
@@ -64,11 +64,11 @@ pub(super) async fn ask_around(context: &NodeContext, tenant: &TenantId) -> Resu
                 SignalItem::Missed => continue,
                 SignalItem::Ended => return,
             };
-            let Ok(Some((from, said))) = peer::read_said(&body, context.nodes.me()) else { continue };
-            if let Said::News { news: News::Present { part: Part { last: true, .. }, .. }, .. } = said {
+            let Ok(Some((from, word))) = peer::read_word(&body, context.nodes.me()) else { continue };
+            if let Word::Said(Said::News { news: News::Present { part: Part { last: true, .. }, .. }, .. }) = word {
                 awaited.remove(&from.node);
             }
-            heard.push((from, said));
+            heard.push((from, word));
         }
     };
     // Whoever has not answered by then is heard later.
@@ -91,8 +91,10 @@ pub async fn roster_elsewhere(
     }
     if context.nodes.any() {
         let mut neighbours = Neighbours::new(context.nodes.me(), most_instances(context));
-        for (from, said) in ask_around(context, tenant).await?.1 {
-            neighbours.hear(&mut roster, from.node, from.incarnation, said);
+        for (from, word) in ask_around(context, tenant).await?.1 {
+            if let Word::Said(said) = word {
+                neighbours.hear(&mut roster, from.node, from.incarnation, said);
+            }
         }
     }
     Ok(roster)
@@ -108,13 +110,20 @@ impl Room {
     /// Takes in what was heard while the room opened, and listens from then on. Nobody is told: those who come in find it in
     /// their greeting, and those who were in the room before this one know.
     pub(super) fn listen_to_neighbours(&mut self, signals: Signals, heard: Heard, ctx: &mut Context<Self>) {
-        for (from, said) in heard {
-            if self.is_listened_to(from) {
-                let effects = self.neighbours.hear(&mut self.roster, from.node, from.incarnation, said);
-                let is_talk = |effect: &Effect<_>| matches!(effect, Effect::Ask(_) | Effect::Answer);
-                self.perform(effects.into_iter().filter(is_talk).collect(), ctx);
+        let mut standing = Vec::new();
+        for (from, word) in heard {
+            match word {
+                _ if !self.is_listened_to(from) => {}
+                Word::Said(said) => {
+                    let effects = self.neighbours.hear(&mut self.roster, from.node, from.incarnation, said);
+                    let is_talk = |effect: &Effect<_>| matches!(effect, Effect::Ask(_) | Effect::Answer);
+                    self.perform(effects.into_iter().filter(is_talk).collect(), ctx);
+                }
+                Word::Signals(_, signals) => standing.extend(signals),
             }
         }
+        // Now that it is known who is here; those who come in find it as it stands.
+        self.hear_signals(Told::Standing, &standing);
         ctx.add_stream(stream::unfold(signals, |mut signals| async move {
             let item = signals.next().await;
             (item != SignalItem::Ended).then_some((item, signals))
@@ -170,20 +179,32 @@ impl Room {
     fn list_soon(&mut self, ctx: &mut Context<Self>) {
         let since = self.context.uptime().saturating_sub(self.talk.listed_at);
         if since >= BREATH && self.opening.is_none() {
-            self.list();
+            self.answer_ask();
         } else if !mem::replace(&mut self.talk.listing, true) {
             ctx.run_later(BREATH, |room, _| {
                 room.talk.listing = false;
-                room.list();
+                room.answer_ask();
             });
         }
     }
 
-    fn hear(&mut self, from: Speaker, said: Said, ctx: &mut Context<Self>) {
-        if self.is_listened_to(from) {
-            let effects = self.neighbours.hear(&mut self.roster, from.node, from.incarnation, said);
-            self.perform(effects, ctx);
-            self.digest_later(ctx);
+    /// Tells whoever asked who is here, and before that how things stand with them: the list ends the answer.
+    fn answer_ask(&mut self) {
+        if self.opening.is_none() && self.context.nodes.any() {
+            self.say_standing();
+        }
+        self.list();
+    }
+
+    fn hear(&mut self, from: Speaker, word: Word, ctx: &mut Context<Self>) {
+        match word {
+            _ if !self.is_listened_to(from) => {}
+            Word::Said(said) => {
+                let effects = self.neighbours.hear(&mut self.roster, from.node, from.incarnation, said);
+                self.perform(effects, ctx);
+                self.digest_later(ctx);
+            }
+            Word::Signals(told, signals) => self.hear_signals(told, &signals),
         }
     }
 
@@ -193,7 +214,7 @@ impl Room {
         for effect in effects {
             match effect {
                 Effect::Joined(instance) => self.announce_joined(&instance, None),
-                Effect::Left(instance, reason) => self.announce_left(&instance, reason),
+                Effect::Left(instance, presence, reason) => self.announce_left(&instance, &presence, reason),
                 Effect::Dismiss(key) => {
                     let why = Close::Replaced;
                     self.ports.post(key.outlet, Order::Dismiss { key, refusal: None, why });
@@ -241,8 +262,8 @@ impl Room {
 impl StreamHandler<SignalItem> for Room {
     fn handle(&mut self, item: SignalItem, ctx: &mut Context<Self>) {
         match item {
-            SignalItem::Signal(body) => match peer::read_said(&body, self.context.nodes.me()) {
-                Ok(Some((from, said))) => self.hear(from, said, ctx),
+            SignalItem::Signal(body) => match peer::read_word(&body, self.context.nodes.me()) {
+                Ok(Some((from, word))) => self.hear(from, word, ctx),
                 Ok(None) => {}
                 Err(error) => tracing::debug!(tenant = %self.tenant, %error, "a signal was ignored"),
             },

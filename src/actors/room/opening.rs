@@ -223,7 +223,8 @@ impl Room {
 
     fn report(&self) -> RoomReport {
         let instances = self.roster.iter().map(|(instance, presence)| Instance::new(instance, presence)).collect();
-        RoomReport { figures: self.figures(), instances, epoch: self.epoch, position: self.head }
+        let connections = self.roster.connections();
+        RoomReport { figures: self.figures(), instances, connections, epoch: self.epoch, position: self.head }
     }
 }
 

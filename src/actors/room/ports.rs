@@ -3,7 +3,7 @@
 //!
 //! Owns: the bound on what gathers: too many record bytes become one [`Order::Gap`].
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{collections::BTreeMap, iter, mem, sync::Arc};
 
 use actix::{Addr, dev::SendError};
 
@@ -12,7 +12,15 @@ use super::super::{
     messages::{Entered, MemberKey, Order, Orders, RoomDied},
     outlet::Outlet,
 };
-use crate::model::{Epoch, InstanceId};
+use crate::{
+    model::{Epoch, InstanceId, newest::Newest},
+    wire::signal::Signal,
+};
+
+/// Types and senders of which a signal may wait for one outlet.
+const SIGNALS: usize = 4096;
+/// Signals in one set of orders: records wait no longer than it takes to pass these on.
+const SIGNALS_AT_ONCE: usize = 64;
 
 #[derive(Debug)]
 struct Port {
@@ -20,6 +28,8 @@ struct Port {
     waiting: Vec<Order>,
     /// Record bytes among them.
     bytes: usize,
+    /// They go behind everything else.
+    signals: Newest<Arc<Signal>>,
     /// Closed while a set of orders is under way.
     gate: Arc<Gate>,
     members: BTreeMap<MemberKey, InstanceId>,
@@ -44,6 +54,7 @@ impl Ports {
             addr: addr.clone(),
             waiting: Vec::new(),
             bytes: 0,
+            signals: Newest::new(SIGNALS),
             gate: Arc::default(),
             members: BTreeMap::new(),
         });
@@ -79,20 +90,32 @@ impl Ports {
         }
     }
 
+    /// Puts a signal for all outlets in the place of the one before it.
+    pub(super) fn post_signal(&mut self, signal: &Arc<Signal>) {
+        for port in self.ports.values_mut() {
+            port.signals.put(signal.pair(), signal.clone());
+        }
+    }
+
     /// Sends what waits to every outlet that can take it; returns the members of those that are gone.
     pub(super) fn flush(&mut self, room: &Arc<Entered>, epoch: Epoch) -> Vec<(InstanceId, MemberKey)> {
         let mut gone = Vec::new();
         for (id, port) in &mut self.ports {
-            if port.waiting.is_empty() || !port.gate.is_open() {
-                continue;
-            }
-            port.bytes = 0;
-            let orders = mem::take(&mut port.waiting);
-            match port.addr.try_send(Orders { room: room.clone(), epoch, gate: port.gate.clone(), orders }) {
-                Ok(()) => port.gate.sent(),
-                // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.
-                Err(SendError::Full(orders)) => port.waiting = orders.orders,
-                Err(SendError::Closed(_)) => gone.push(*id),
+            // Asked again after each set: with more to come, the room is told when the gate opens.
+            while port.has_orders() && port.gate.is_open() {
+                let orders = port.take_orders();
+                match port.addr.try_send(Orders { room: room.clone(), epoch, gate: port.gate.clone(), orders }) {
+                    Ok(()) => port.gate.sent(),
+                    // Its mailbox holds more than one set, so this does not happen; keep the orders all the same.
+                    Err(SendError::Full(orders)) => {
+                        port.waiting = orders.orders;
+                        break;
+                    }
+                    Err(SendError::Closed(_)) => {
+                        gone.push(*id);
+                        break;
+                    }
+                }
             }
         }
         gone.into_iter().filter_map(|id| self.ports.remove(&id)).flat_map(Port::into_members).collect()
@@ -119,6 +142,21 @@ impl Port {
             }
         }
         self.waiting.push(order);
+    }
+
+    fn has_orders(&self) -> bool {
+        !self.waiting.is_empty() || !self.signals.is_empty()
+    }
+
+    /// The next set of orders.
+    fn take_orders(&mut self) -> Vec<Order> {
+        self.bytes = 0;
+        let mut orders = mem::take(&mut self.waiting);
+        let signals: Vec<_> = iter::from_fn(|| self.signals.take_next()).take(SIGNALS_AT_ONCE).collect();
+        if !signals.is_empty() {
+            orders.push(Order::Signal(signals));
+        }
+        orders
     }
 
     fn into_members(self) -> impl Iterator<Item = (InstanceId, MemberKey)> {

@@ -1,5 +1,7 @@
 //! Who is told of whose coming and going: one by one in small rooms, summed up in large ones.
 
+use std::sync::Arc;
+
 use actix::{Context, Handler};
 
 use super::Room;
@@ -8,13 +10,13 @@ use crate::{
     model::{
         InstanceId,
         neighbours::News,
-        roster::{Farewell, Left, Reason, Whose},
+        roster::{Farewell, Left, Presence, Reason, Whose},
     },
-    wire::{Envelope, outgoing::Voice},
+    wire::{
+        Envelope,
+        outgoing::{Announcement, Voice},
+    },
 };
-
-/// In this order an announcement has its frames.
-pub const ENVELOPES: [Envelope; 2] = [Envelope::Sync, Envelope::Typed];
 
 /// What waits to be summed up.
 #[derive(Debug, Default)]
@@ -62,19 +64,24 @@ impl Room {
             return;
         }
         let Some(presence) = self.roster.presence(instance) else { return };
-        let frames = ENVELOPES.map(|envelope| self.voice(instance, envelope).joined(presence));
-        let event_type = "instance_joined";
-        self.ports.post_all(|_| Order::Announce { frames: frames.clone(), event_type, except });
+        let what = self.voice(instance, Envelope::Sync).joined(presence);
+        self.announce(what, except);
     }
 
-    pub(super) fn announce_left(&mut self, instance: &InstanceId, reason: Reason) {
+    fn announce(&mut self, what: Announcement, except: Option<MemberKey>) {
+        let what = Arc::new(what);
+        self.ports.post_all(|_| Order::Announce { what: what.clone(), except });
+    }
+
+    /// Tells the members; the roster does not know the instance any more.
+    pub(super) fn announce_left(&mut self, instance: &InstanceId, presence: &Presence, reason: Reason) {
+        self.passing.forget(instance);
         if self.is_large() {
             self.announcements.left += 1;
             return;
         }
-        let frames = ENVELOPES.map(|envelope| self.voice(instance, envelope).left(reason.word()));
-        let event_type = "instance_left";
-        self.ports.post_all(|_| Order::Announce { frames: frames.clone(), event_type, except: None });
+        let what = self.voice(instance, Envelope::Sync).left(presence, reason);
+        self.announce(what, None);
     }
 
     pub(super) fn member_left(
@@ -88,9 +95,9 @@ impl Room {
         self.forget_early(key);
         let now = self.context.uptime();
         match self.roster.leave(instance, key, how, now + self.context.config.heartbeat.timeout) {
-            Left::Gone => {
+            Left::Gone(presence) => {
                 let reason = if how == Farewell::Silent { Reason::Lost } else { Reason::Closed };
-                self.announce_left(instance, reason);
+                self.announce_left(instance, &presence, reason);
                 self.tell(News::Left(instance.clone(), reason));
             }
             Left::Missed => self.tell(News::Missed(instance.clone())),
@@ -106,8 +113,8 @@ impl Room {
         }
         let gone = self.roster.expire(self.context.uptime());
         self.announce_at_once(gone.len());
-        for (instance, whose) in gone {
-            self.announce_left(&instance, Reason::Lost);
+        for (instance, presence, whose) in gone {
+            self.announce_left(&instance, &presence, Reason::Lost);
             if whose == Whose::Ours {
                 self.tell(News::Left(instance, Reason::Lost));
             }
@@ -122,8 +129,7 @@ impl Room {
         let Announcements { joined, left, .. } = std::mem::take(&mut self.announcements);
         let room = "room".parse().expect("a plain word is an instance id");
         let total = self.roster.len();
-        let frames = ENVELOPES.map(|envelope| self.voice(&room, envelope).presence_changed(total, joined, left));
-        let event_type = "presence_changed";
-        self.ports.post_all(|_| Order::Announce { frames: frames.clone(), event_type, except: None });
+        let what = self.voice(&room, Envelope::Sync).presence_changed(total, joined, left);
+        self.announce(what, None);
     }
 }

@@ -1,12 +1,20 @@
-//! What a session does with messages that change entities or what it hears.
+//! What a session does with messages that change entities or what it hears, and with signals.
 
+use std::sync::Arc;
+
+use actix::{AsyncContext, WrapFuture, dev::SendError};
 use actix_web_actors::ws::WebsocketContext;
 
 use super::{Membership, Session};
 use crate::{
-    actors::messages::{Content, Publication},
+    actors::messages::{Content, PassOn, Publication},
     model::{EventId, resume::Since},
-    wire::{Code, Refusal, changes::Changes},
+    wire::{
+        Code, Refusal,
+        changes::Changes,
+        message::is_gitmind,
+        signal::{Sent, Signal},
+    },
 };
 
 impl Session {
@@ -25,6 +33,24 @@ impl Session {
             }
         }
         self.wait_while_full(ctx);
+    }
+
+    /// Signals something to the others.
+    pub(super) fn signal(&mut self, sent: Sent, ctx: &mut WebsocketContext<Self>) {
+        let (limit, bytes) = (self.context.config.limits.signal_bytes, sent.data.get().len());
+        if bytes > limit {
+            let message = format!("a signal's 'data' may have {limit} bytes; publish what is larger as an event");
+            let mut refusal = Refusal::new(Code::TooLarge, message);
+            refusal.of_gitmind = is_gitmind(sent.event_type.as_str());
+            refusal.reference = sent.reference;
+            return self.refuse(&refusal);
+        }
+        let signal = Arc::new(Signal::new(sent, self.grant.author(), self.context.now()));
+        let Some((room, key)) = self.with_outlet(|outlet, key| (outlet.room(), *key)) else { return };
+        if let Err(SendError::Full(signal)) = room.room.try_send(PassOn { key, signal }) {
+            // Read on when there is room: were it lost, it could be the newest. With a room that has died signals are lost.
+            ctx.wait(async move { room.room.send(signal).await.unwrap_or_default() }.into_actor(self));
+        }
     }
 
     /// Hears these channels too.

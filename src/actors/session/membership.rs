@@ -58,7 +58,14 @@ impl Session {
         let Request { grant, since, requested, options, capabilities } = *request;
         let (tenant, instance) = (grant.tenant().clone(), grant.instance().clone());
         let envelope = options.variant.envelope;
-        let presence = Presence { connected_at: self.context.now(), capabilities };
+        let author = grant.author();
+        let presence = Presence {
+            connected_at: self.context.now(),
+            capabilities,
+            user: author.user.clone(),
+            name: author.name.clone(),
+            connection: Some(self.id),
+        };
         let newcomer = Newcomer {
             serial: self.context.serial(),
             session: self.id,

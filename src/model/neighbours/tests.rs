@@ -56,6 +56,10 @@ fn instance(number: usize) -> InstanceId {
     format!("instance-{}", number % INSTANCES).parse().expect("an instance")
 }
 
+fn presence(at: i64, capabilities: Vec<Box<str>>) -> Presence {
+    Presence { connected_at: Timestamp(at), capabilities, user: None, name: None, connection: None }
+}
+
 fn node_id(number: usize) -> NodeId {
     NodeId(Uuid::from_u128(number as u128 + 1))
 }
@@ -123,7 +127,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Joined(instance) => self.announce_joined(at, instance),
-                Effect::Left(instance, _) => self.announce_left(at, &instance),
+                Effect::Left(instance, ..) => self.announce_left(at, &instance),
                 Effect::Dismiss(connection) => {
                     let node = &mut self.nodes[at];
                     let instance = node.connections.remove(&connection).expect("it is connected");
@@ -140,7 +144,7 @@ impl World {
         self.now += STEP;
         let connection = self.now;
         let node = &mut self.nodes[at];
-        let presence = Presence { connected_at: Timestamp((self.now + node.skew).cast_signed()), capabilities: vec![] };
+        let presence = presence((self.now + node.skew).cast_signed(), vec![]);
         let instance = instance(number);
         let joined = node.roster.join(instance.clone(), connection, presence, Arrival::Fresh);
         node.connections.insert(connection, instance.clone());
@@ -162,7 +166,7 @@ impl World {
         self.nodes[at].connections.remove(&connection);
         let gone_at = Duration::from_millis(self.now) + TIMEOUT;
         match self.nodes[at].roster.leave(&instance, connection, how, gone_at) {
-            Left::Gone => {
+            Left::Gone(_) => {
                 self.announce_left(at, &instance);
                 self.tell(at, News::Left(instance, Reason::Closed));
             }
@@ -173,7 +177,7 @@ impl World {
 
     fn expire(&mut self, at: usize) {
         let now = Duration::from_millis(self.now);
-        for (instance, _) in self.nodes[at].roster.expire(now) {
+        for (instance, ..) in self.nodes[at].roster.expire(now) {
             self.announce_left(at, &instance);
             self.tell(at, News::Left(instance, Reason::Lost));
         }
@@ -239,8 +243,7 @@ impl World {
         self.send(at, &Said::Ask(None));
         for (connection, instance) in self.nodes[at].connections.clone() {
             let node = &mut self.nodes[at];
-            let connected_at = Timestamp((connection + node.skew).cast_signed());
-            let presence = Presence { connected_at, capabilities: vec![] };
+            let presence = presence((connection + node.skew).cast_signed(), vec![]);
             let joined = node.roster.join(instance.clone(), connection, presence, Arrival::Again);
             assert_eq!(joined, Joined::New);
             self.announce_joined(at, instance.clone());
@@ -456,7 +459,7 @@ fn an_older_connection_is_found_again_when_the_newer_ones_end_was_not_heard() {
 fn a_roster_of_thousands_is_listed_in_parts_and_a_lost_part_takes_nobody_away() {
     let mut roster = Roster::<u64>::new(node_id(0));
     for number in 0..5000 {
-        let presence = Presence { connected_at: Timestamp(number), capabilities: vec!["memory".into()] };
+        let presence = presence(number, vec!["memory".into()]);
         let name = format!("instance-{number}").parse().expect("an instance");
         roster.join(name, number.cast_unsigned(), presence, Arrival::Fresh);
     }
@@ -488,7 +491,7 @@ fn others_cannot_make_a_room_hold_more_than_its_bound() {
     let claims = (0..1000).map(|number| Claim {
         instance: format!("instance-{number}").parse().expect("an instance"),
         generation: Generation(number),
-        presence: Presence { connected_at: Timestamp(0), capabilities: vec![] },
+        presence: presence(0, vec![]),
         attendance: Attendance::Connected,
     });
     let news = News::Present { claims: claims.collect(), part: Part { first: true, last: false } };

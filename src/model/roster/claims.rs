@@ -85,24 +85,23 @@ impl<M: Copy + PartialEq> Roster<M> {
         }
     }
 
-    /// Another node says that an instance left. Whether that ends its stay: announce it.
-    pub fn left_there(&mut self, node: NodeId, instance: &InstanceId) -> bool {
-        let ends = self.is_there(node, instance);
-        if ends {
-            self.remove(instance);
-        }
-        ends
+    /// Another node says that an instance left. If that ends its stay, returns what the others saw of it: announce it.
+    pub fn left_there(&mut self, node: NodeId, instance: &InstanceId) -> Option<Presence> {
+        if self.is_there(node, instance) { self.remove(instance) } else { None }
     }
 
     /// Another node named all that it has: whoever else was there is gone. Returns whom to announce.
-    pub fn keep_only(&mut self, node: NodeId, named: &BTreeSet<InstanceId>) -> Vec<InstanceId> {
+    pub fn keep_only(&mut self, node: NodeId, named: &BTreeSet<InstanceId>) -> Vec<(InstanceId, Presence)> {
         let gone: Vec<_> = self.of_node(node).filter(|instance| !named.contains(*instance)).cloned().collect();
-        gone.iter().for_each(|instance| self.remove(instance));
-        gone
+        let taken_out = |instance| {
+            let presence = self.remove(&instance)?;
+            Some((instance, presence))
+        };
+        gone.into_iter().filter_map(taken_out).collect()
     }
 
     /// Another node is gone, and with it all that were there. Returns whom to announce.
-    pub fn node_gone(&mut self, node: NodeId) -> Vec<InstanceId> {
+    pub fn node_gone(&mut self, node: NodeId) -> Vec<(InstanceId, Presence)> {
         self.keep_only(node, &BTreeSet::new())
     }
 

@@ -14,7 +14,8 @@ fn name(text: &str) -> InstanceId {
 }
 
 fn presence(at: i64) -> Presence {
-    Presence { connected_at: Timestamp(at), capabilities: vec![] }
+    let user = Some(format!("user-{at}").into());
+    Presence { connected_at: Timestamp(at), capabilities: vec![], user, name: None, connection: None }
 }
 
 fn join(roster: &mut Roster<u32>, text: &str, member: u32) -> Joined<u32> {
@@ -37,7 +38,9 @@ fn a_newer_connection_fences_the_older_ones_farewell() {
     assert_eq!(join(&mut roster, "a", 2), Joined::Replaces(1));
     assert_eq!(leave(&mut roster, "a", 1, Farewell::Closed), Left::Stale);
     assert_eq!((roster.connected(), roster.len()), (1, 1));
-    assert_eq!(leave(&mut roster, "a", 2, Farewell::Closed), Left::Gone);
+    // The stay began with the first connection and is the last one's user's.
+    let gone = Presence { connected_at: Timestamp(1), ..presence(2) };
+    assert_eq!(leave(&mut roster, "a", 2, Farewell::Closed), Left::Gone(gone));
     assert!(roster.is_empty());
 }
 
@@ -51,7 +54,8 @@ fn a_lost_instance_that_comes_back_in_time_was_never_away() {
     assert_eq!(join(&mut roster, "a", 2), Joined::Back);
     assert_eq!(roster.expire(TIMEOUT + Duration::from_secs(1)), []);
     leave(&mut roster, "a", 2, Farewell::Lost);
-    assert_eq!(roster.expire(TIMEOUT), [(name("a"), Whose::Ours)]);
+    let gone = Presence { connected_at: Timestamp(1), ..presence(2) };
+    assert_eq!(roster.expire(TIMEOUT), [(name("a"), gone, Whose::Ours)]);
     assert_eq!((roster.connected(), roster.len()), (0, 0));
 }
 
@@ -76,7 +80,7 @@ fn an_instance_that_comes_here_from_another_node_was_never_away() {
     assert_eq!(roster.presence(&name("a")).map(|presence| presence.connected_at), Some(Timestamp(70)), "one stay");
     // What is still under way from there changes nothing.
     assert_eq!(roster.claimed(LOWER, claim("a", 70)), Claimed::Older);
-    assert!(!roster.left_there(LOWER, &name("a")));
+    assert_eq!(roster.left_there(LOWER, &name("a")), None);
     assert_eq!(roster.node_gone(LOWER), []);
     assert_eq!((roster.connected(), roster.connected_here()), (1, 1));
 }
@@ -88,7 +92,7 @@ fn an_instance_that_goes_to_another_node_takes_its_connection_here_with_it() {
     assert_eq!(roster.claimed(LOWER, claim("a", 11)), Claimed::Takes(10));
     assert_eq!(leave(&mut roster, "a", 10, Farewell::Closed), Left::Stale);
     assert!(roster.has_nobody_here());
-    assert!(roster.left_there(LOWER, &name("a")));
+    assert_eq!(roster.left_there(LOWER, &name("a")), Some(presence(11)));
     assert!(roster.is_empty());
 }
 
@@ -120,7 +124,7 @@ fn with_a_node_go_all_that_nobody_else_has() {
     }
     roster.claimed(HIGHER, claim("b", 2));
     join(&mut roster, "c", 3);
-    assert_eq!(roster.node_gone(LOWER), [name("a")]);
+    assert_eq!(roster.node_gone(LOWER), [(name("a"), presence(1))]);
     assert_eq!(roster.node_gone(LOWER), []);
     assert_eq!((roster.connected(), roster.len()), (2, 2));
 }
@@ -135,7 +139,7 @@ fn whoever_was_on_a_node_that_said_farewell_may_come_back_elsewhere() {
     assert_eq!((roster.connected(), roster.len()), (0, 3));
     assert_eq!(join(&mut roster, "a", 2), Joined::Back);
     assert_eq!(roster.claimed(HIGHER, claim("b", 2)), Claimed::Known);
-    assert_eq!(roster.expire(TIMEOUT), [(name("c"), Whose::Everyones)]);
+    assert_eq!(roster.expire(TIMEOUT), [(name("c"), presence(1), Whose::Everyones)]);
 }
 
 #[test]
@@ -149,4 +153,20 @@ fn a_member_of_a_rebuilt_room_is_as_new_as_it_was() {
     assert_eq!(again(&mut roster, "stayed", 30), Joined::New);
     assert_eq!(again(&mut roster, "stayed", 29), Joined::Superseded);
     assert_eq!(again(&mut roster, "stayed", 31), Joined::Replaces(30));
+}
+
+#[test]
+fn connections_are_counted_by_user_on_all_nodes_and_the_missed_ones_are_none() {
+    let mut roster = Roster::new(ME);
+    let of = |user: Option<&str>| Presence { user: user.map(Arc::from), ..presence(1) };
+    for (member, (text, user)) in
+        [("a", Some("ann")), ("b", Some("ann")), ("c", None), ("d", Some("bob"))].iter().enumerate()
+    {
+        roster.join(name(text), member as u32, of(*user), Arrival::Fresh);
+    }
+    let there = Claim { presence: of(Some("ann")), ..claim("e", 1) };
+    roster.claimed(LOWER, there);
+    roster.leave(&name("d"), 3, Farewell::Lost, TIMEOUT);
+    let by_user = [(None, 1), (Some("ann".into()), 3)].into();
+    assert_eq!(roster.connections(), Connections { total: 4, elsewhere: 1, by_user });
 }

@@ -192,7 +192,7 @@ impl Client {
     pub async fn settle(&mut self) -> Vec<Value> {
         let from = self.seen.len();
         // Answered by the room, through the same queue as records and announcements.
-        self.send(json!({"event_type": "sync_request"})).await;
+        self.send(json!({"event_type": "sync_request", "type": "sync_request"})).await;
         self.expect("sync_response").await;
         self.seen[from..self.seen.len() - 1].to_vec()
     }
