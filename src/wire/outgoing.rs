@@ -51,6 +51,9 @@ struct Typed<'a, D> {
     id: uuid::Uuid,
     r#type: &'a str,
     timestamp: Time,
+    /// Of Gitmind's protocol, on its types.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
     data: D,
 }
 
@@ -100,7 +103,9 @@ impl Voice<'_> {
             "draining" => "system.reconnect",
             other => other,
         };
-        let message = Typed { id: uuid::Uuid::new_v4(), r#type, timestamp: Time::of(r#type, self.now), data };
+        let (id, timestamp) = (uuid::Uuid::new_v4(), Time::of(r#type, self.now));
+        let version = is_gitmind(r#type).then_some("1.0");
+        let message = Typed { id, r#type, timestamp, version, data };
         // As above.
         frame::text(&serde_json::to_vec(&message).unwrap_or_default())
     }

@@ -13,7 +13,8 @@ use crate::{
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
 /// Texts that the node makes; every other text of an example is what the node says word for word.
-const GENERATED: &[&str] = &["timestamp", "session_id", "epoch", "cursor", "connected_at", "connection_id"];
+const GENERATED: &[&str] =
+    &["timestamp", "session_id", "epoch", "cursor", "connected_at", "connection_id", "conflict_id"];
 
 /// One example: `client` or `server`, on `/ws` or on `/ws/sync`, its name, its content.
 struct Block {
@@ -193,8 +194,52 @@ async fn every_example_of_the_second_envelope_is_what_the_node_does() {
     memo.expect("tenant.user_left").await;
     memo.send_text(block("unsubscribe")).await;
     memo.expect("unsubscribed").await;
-    check_all(Path::Typed, &[as_it_came(&memo), as_it_came(&board)].concat());
+    let [ann, bob] = shared_state(&node, &mut block).await;
+    check_all(Path::Typed, &[as_it_came(&memo), as_it_came(&board), as_it_came(&ann), as_it_came(&bob)].concat());
     assert_eq!(client_blocks(Path::Typed), sent_blocks, "every client block is sent by this test");
+}
+
+/// The examples of shared state, in a room of their own.
+async fn shared_state(node: &Node, block: &mut impl FnMut(&'static str) -> &'static str) -> [Client; 2] {
+    let of = |name: &str| format!("tenant_id=state&instance_id={}&user_id={name}&user_name=Ann", &name[..1]);
+    let mut ann = Client::typed(node.address(), &of("ann")).await;
+    let mut bob = Client::typed(node.address(), &of("bob")).await;
+    let answer = async |client: &mut Client, id: &str| {
+        client.find(|message| message["data"]["updateId"] == id).await["data"].clone()
+    };
+    ann.send_text(block("node.create")).await;
+    let base = answer(&mut ann, "op-1").await["version"].clone();
+    let update = block("node.update").replace("22", &base.to_string());
+    ann.send_text(update).await;
+    answer(&mut ann, "op-2").await;
+    let clash = json!({"node_id": "n1", "patch": {"x": 12}, "base_version": base});
+    bob.send(json!({"id": "op-3", "type": "node.update", "data": clash})).await;
+    answer(&mut bob, "op-3").await;
+    let failing = json!({"node_id": "n1", "ops": [{"op": "test", "path": "/x", "value": 0}]});
+    bob.send(json!({"id": "op-4", "type": "node.update", "data": failing})).await;
+    answer(&mut bob, "op-4").await;
+    let task =
+        json!({"id": "op-5", "entity_type": "task", "entity_id": "t1", "action": "create", "data": {"title": "bread"}});
+    ann.send(json!({"type": "sync_event", "event": task})).await;
+    let seen = answer(&mut ann, "op-5").await["version"].to_string();
+    let task =
+        json!({"id": "op-5b", "entity_type": "task", "entity_id": "t1", "action": "update", "data": {"title": "milk"}});
+    ann.send(json!({"type": "sync_event", "event": task})).await;
+    answer(&mut ann, "op-5b").await;
+    bob.send_text(block("sync_event").replace("\"base_version\":1", &format!("\"base_version\":{seen}"))).await;
+    let pending = answer(&mut bob, "op-6").await;
+    let conflict = pending["conflict_id"].as_str().expect("a conflict");
+    bob.send_text(block("conflict.resolve").replace("2c1f4be0-4f5e-5c86-9d5a-0d8f7b3f6f10", conflict)).await;
+    answer(&mut bob, "op-7").await;
+    ann.send_text(block("context.update")).await;
+    answer(&mut ann, "op-8").await;
+    ann.send_text(block("batch.update")).await;
+    answer(&mut ann, "op-9b").await;
+    ann.send_text(block("graph.sync")).await;
+    ann.expect("graph.sync").await;
+    bob.send_text(block("sync_reconnect").replace("ann", "bob")).await;
+    bob.expect("caught_up").await;
+    [ann, bob]
 }
 
 async fn other(node: &Node) -> Client {
