@@ -46,7 +46,7 @@ pub struct Lane<J> {
 #[derive(Debug)]
 struct Waiting<J> {
     job: J,
-    operation: Operation,
+    operation: Box<Operation>,
     tries: u32,
     base: KnownBase,
     /// Whether the head was read from the log since this operation came.
@@ -113,7 +113,7 @@ impl<J> Lane<J> {
     /// # Errors
     ///
     /// Too many wait already; the job comes back.
-    pub fn push(&mut self, job: J, operation: Operation) -> Result<(), (J, Operation)> {
+    pub fn push(&mut self, job: J, operation: Box<Operation>) -> Result<(), (J, Box<Operation>)> {
         if self.waiting.len() >= WAITING {
             return Err((job, operation));
         }
@@ -349,9 +349,9 @@ fn answer<J>(waiting: Waiting<J>, outcome: Outcome, entity: &Entity, made: Optio
         Outcome::Repeat(remembered) if remembered.version != THIS => remembered.version,
         _ => entity.version,
     };
-    Do::Answer(waiting.job, Box::new(waiting.operation), Said::Decided { outcome, version, made, current })
+    Do::Answer(waiting.job, waiting.operation, Said::Decided { outcome, version, made, current })
 }
 
 fn refuse<J>(waiting: Waiting<J>, said: Said) -> Do<J> {
-    Do::Answer(waiting.job, Box::new(waiting.operation), said)
+    Do::Answer(waiting.job, waiting.operation, said)
 }

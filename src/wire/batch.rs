@@ -36,6 +36,9 @@ impl Encoded {
     }
 }
 
+/// In which form, and from where it is looked at.
+type Form = (Variant, View);
+
 /// A run of records, in order, chained by `prev`; never empty.
 #[derive(Debug)]
 pub struct Batch {
@@ -44,7 +47,7 @@ pub struct Batch {
     body_bytes: usize,
     /// Whether some of them are not for everybody as they are.
     is_private: bool,
-    encoded: Mutex<Vec<((Variant, View), Arc<Encoded>)>>,
+    encoded: Mutex<Vec<(Form, Arc<Encoded>)>>,
 }
 
 impl Batch {
@@ -119,7 +122,7 @@ impl Batch {
         encoded
     }
 
-    fn encode(&self, (variant, view): (Variant, View)) -> Encoded {
+    fn encode(&self, (variant, view): Form) -> Encoded {
         let mut out = BytesMut::with_capacity(self.body_bytes + 64 * self.metas.len());
         let mut ends = Vec::with_capacity(self.metas.len());
         let mut message = BytesMut::new();

@@ -153,7 +153,7 @@ impl Room {
             }
         };
         let Some(busy) = busy else { return };
-        if let Err((job, operation)) = busy.lane.push(job, operation) {
+        if let Err((job, operation)) = busy.lane.push(job, Box::new(operation)) {
             self.tell_waiter(&key, job, &operation, Said::Failed(Failure::Busy));
         }
         self.turn(&key, ctx);

@@ -9,7 +9,6 @@ use crate::model::text::TextOps;
 
 /// What became of an operation.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "there is one per decision, and none is kept")]
 pub enum Outcome {
     /// Done as it was asked. `Seen::Behind`: on top of changes that its sender had not seen (told as `merged`).
     Confirmed(Seen),
@@ -21,7 +20,7 @@ pub enum Outcome {
         overwritten: Vec<Overwritten>,
     },
     /// It waits for a person.
-    Pending(Alternative),
+    Pending(Box<Alternative>),
     /// Nothing was done.
     RolledBack(Rollback),
     /// It was done before.

@@ -85,7 +85,7 @@ impl Case<'_> {
         let mut next = self.next();
         next.state.open.push(alternative.clone());
         let outcome = match alternative.kind {
-            AlternativeKind::Conflict => Outcome::Pending(alternative),
+            AlternativeKind::Conflict => Outcome::Pending(Box::new(alternative)),
             AlternativeKind::Variant => {
                 Outcome::Resolved { how: Settled::Variant(alternative.id), overwritten: Vec::new() }
             }

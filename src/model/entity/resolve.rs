@@ -23,7 +23,7 @@ impl Case<'_> {
         let plan = patch.map(|patch| Plan::merge(patch, &self.head.data)).transpose()?;
         let touched = plan.as_ref().map_or(&[][..], |plan| &plan.touched[..]);
         if self.is_outdated(alternative, touched.iter().chain(nulls)) {
-            return Ok(Decision::Answer(Outcome::Pending(alternative.clone())));
+            return Ok(Decision::Answer(Outcome::Pending(Box::new(alternative.clone()))));
         }
         let mut next = self.next();
         next.state.open.remove(index);

@@ -110,7 +110,7 @@ impl World {
 
     fn send(&mut self, node: usize, number: u64) {
         self.open.insert(number, node);
-        self.nodes[node].lane.push(number, operation(number)).expect("room");
+        self.nodes[node].lane.push(number, Box::new(operation(number))).expect("room");
         self.run(node, Vec::new());
     }
 
@@ -272,7 +272,7 @@ fn what_is_made_is_supposed_not_to_be_there_and_looked_for_only_if_it_is() {
 fn a_rollback_is_said_of_the_log_and_not_of_what_is_remembered() {
     let (mut lane, mut here) = (Lane::<u64>::new(Some(Arc::new(Entity::none()))), operation(1));
     here.action = Action::Update(Change::Merge(json!({"a": 1})));
-    lane.push(1, here).expect("room");
+    lane.push(1, Box::new(here)).expect("room");
     assert!(matches!(lane.step(LIMITS)[..], [Do::Load]), "what is remembered may be old");
     lane.loaded(Ok(Arc::new(Entity::none())));
     let said = lane.step(LIMITS);
