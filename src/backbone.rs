@@ -85,13 +85,14 @@ pub struct Page {
     pub more: bool,
 }
 
-/// Some of a tenant's entities. All pages together with the log behind the last page's `as_of` make the state.
+/// Some of a tenant's entities. All pages together with the log behind the `as_of` of any of them make the state.
 #[derive(Clone, Debug, Default)]
 pub struct EntityPage {
     /// The last record of some entities. One that changes while the pages are read may come twice: the later record
     /// holds. An entity whose last record is a deletion is here too: what a body means is not known at this layer.
     pub entities: Vec<(EntityKey, Stored)>,
-    /// Every record up to here is reflected in the pages up to this one, if this is the last; later ones may be.
+    /// Every record up to here is reflected in the pages from the first to the last; later ones may be. Never behind that
+    /// of the page before.
     pub as_of: Position,
     /// Where the next page begins; `None` on the last page.
     pub next: Option<EntityMark>,

@@ -1,21 +1,29 @@
-//! The HTTP side: publish, history, event streams, roster, figures, probes, and the WebSocket upgrade that hands a
-//! connection to its session.
+//! The HTTP side: publish, history, entities, event streams, roster, figures, probes, and the WebSocket upgrade that hands
+//! a connection to its session.
 //!
 //! Owns: paths, parameters, status codes. Must not know: how rooms work inside.
 
+mod asker;
+mod conflicts;
+mod entities;
 mod events;
 mod figures;
 mod history;
+mod operations;
+mod page;
 mod parameters;
 mod probes;
 mod problem;
 mod reports;
 pub mod server;
+mod settled;
+mod snapshot;
 mod socket;
 mod status;
 mod stream;
 mod tail;
 mod upgrade;
+mod versions;
 
 pub use figures::{JournalFigures, LogFigures};
 pub use probes::ProcessFigures;

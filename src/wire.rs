@@ -16,6 +16,8 @@ pub mod outgoing;
 pub mod peer;
 pub mod preview;
 pub mod record;
+pub mod request;
+pub mod shown;
 pub mod signal;
 pub mod sse;
 pub mod state;

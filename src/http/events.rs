@@ -87,7 +87,7 @@ async fn publish_all(
     Ok((results.into_iter().flatten().collect(), shape))
 }
 
-async fn read_body(shared: &Shared, payload: Payload) -> Result<Bytes, Refusal> {
+pub(super) async fn read_body(shared: &Shared, payload: Payload) -> Result<Bytes, Refusal> {
     let limit = shared.context.config.limits.http_body_bytes;
     match payload.to_bytes_limited(limit).await {
         Ok(Ok(body)) => Ok(body),

@@ -127,7 +127,7 @@ enum Kept {
     No,
 }
 
-fn named(parameters: &Parameters<'_>, name: &str) -> Result<Option<Arc<str>>, Refusal> {
+pub(super) fn named(parameters: &Parameters<'_>, name: &str) -> Result<Option<Arc<str>>, Refusal> {
     match parameters.get(name) {
         None | Some("") => Ok(None),
         Some(text) if text.len() > NAME_BYTES || text.chars().any(char::is_control) => {

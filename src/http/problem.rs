@@ -44,6 +44,22 @@ pub(super) fn document(refusal: &Refusal) -> Vec<u8> {
     serde_json::to_vec(&problem).unwrap_or_default()
 }
 
+/// The first fields of a problem document that goes on with others.
+pub(super) fn head(status: u16, code: &str, detail: &str) -> String {
+    let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
+    let detail = serde_json::Value::from(detail);
+    format!(r#""type":"urn:continuum:error:{code}","title":"{title}","status":{status},"detail":{detail}"#)
+}
+
+/// The answer to a refused request, with more fields: the inside of a JSON object.
+pub(super) fn respond_with(refusal: &Refusal, more: &str) -> HttpResponse {
+    let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut body = document(refusal);
+    body.pop();
+    body.extend_from_slice(format!(",{more}}}").as_bytes());
+    HttpResponse::build(status).content_type("application/problem+json").body(body)
+}
+
 /// Seconds for `Retry-After`, rounded up.
 pub(super) fn retry_after_seconds(refusal: &Refusal) -> Option<u64> {
     refusal.retry_after.map(|wait| wait.as_millis().div_ceil(1000) as u64)

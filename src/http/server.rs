@@ -19,12 +19,16 @@ use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
 
 use super::{
-    events, history, probes, probes::ProcessFigures, problem, reports, socket::Socket, status, stream, upgrade,
+    conflicts, entities, events, history, operations, probes, probes::ProcessFigures, problem, reports, snapshot,
+    socket::Socket, status, stream, upgrade, versions,
 };
 use crate::{
     actors::{context::NodeContext, session::Addresses},
     wire::{Code, Refusal},
 };
+
+/// Where an entity is. Its parts are read from the path as it came: see `asker::address`.
+const ENTITY: &str = "/v1/tenants/{tenant}/entities/{type}/{id}";
 
 /// What request handlers share.
 #[derive(Debug)]
@@ -128,6 +132,19 @@ fn app(
         )
         .service(resource("/v1/tenants/{tenant}/stream").route(web::get().to(stream::open)))
         .service(resource("/api/v4/ws/status").route(web::get().to(status::status)))
+        .service(resource("/v1/tenants/{tenant}/operations").route(web::post().to(operations::apply)))
+        .service(resource("/v1/tenants/{tenant}/snapshot").route(web::get().to(snapshot::get)))
+        .service(resource("/v1/tenants/{tenant}/conflicts").route(web::get().to(conflicts::list)))
+        .service(
+            resource(ENTITY)
+                .route(web::get().to(entities::get))
+                .route(web::put().to(entities::put))
+                .route(web::patch().to(entities::patch))
+                .route(web::delete().to(entities::delete)),
+        )
+        .service(resource(&format!("{ENTITY}/versions")).route(web::get().to(versions::get)))
+        .service(resource(&format!("{ENTITY}/conflicts")).route(web::get().to(conflicts::of_entity)))
+        .service(resource(&format!("{ENTITY}/conflicts/{{conflict}}")).route(web::post().to(entities::settle)))
         .service(resource("/ws").route(web::get().to(upgrade_required)))
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))

@@ -33,7 +33,8 @@ pub use self::{
     decide::decide,
     delta::{Delta, DeltaError, TextDelta},
     operation::{
-        Action, Author, Change, Choice, OpId, Operation, ReplicaId, Resolve, Stamp, Strategy, TextChange, TextEdit,
+        Action, Author, Change, Choice, OpId, Operation, Precondition, ReplicaId, Resolve, Stamp, Strategy, TextChange,
+        TextEdit,
     },
     outcome::{Base, Decision, Fate, Limits, Outcome, Overwritten, Remembered, Rollback, Seen, Settled},
     recent::Recent,

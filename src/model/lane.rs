@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use self::words::{Company, Do, Draft, Failure, Made, Refused, Said};
 use super::{
     Position,
-    entity::{Action, Base, Decision, Entity, Limits, Operation, Outcome, THIS},
+    entity::{Action, Base, Decision, Entity, Limits, Operation, Outcome, Rollback, THIS},
 };
 
 /// How often a record is tried on a head that has moved, before its operations are given back.
@@ -53,6 +53,8 @@ struct Waiting<J> {
     fresh: bool,
     /// Whether it was tried on the guess that there is nothing.
     guessed: bool,
+    /// Whether it makes the entity, as far as it is decided.
+    is_new: bool,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +126,7 @@ impl<J> Lane<J> {
             base: KnownBase::NotAsked,
             fresh: false,
             guessed: false,
+            is_new: false,
         });
         Ok(())
     }
@@ -177,7 +180,8 @@ impl<J> Lane<J> {
         let company = if decided.len() > 1 { Company::Several } else { Company::Alone };
         let answers = decided.into_iter().map(|(waiting, mut outcome)| {
             settle(&mut outcome, position);
-            answer(waiting, outcome, &next, Some(Made { base, company }))
+            let made = Made { base, company, is_new: waiting.is_new };
+            answer(waiting, outcome, &next, Some(made))
         });
         let mut answers: Vec<_> = answers.collect();
         self.seen(Arc::new(next));
@@ -270,17 +274,21 @@ impl<J> Lane<J> {
         let mut decided: Vec<(Waiting<J>, Outcome)> = Vec::new();
         let most = if self.alone { 1 } else { TOGETHER };
         while draft.parts.len() < most
-            && let Some(waiting) = self.waiting.pop_front()
+            && let Some(mut waiting) = self.waiting.pop_front()
         {
             match super::entity::decide(&draft.next, &waiting.operation, waiting.base.as_base(), limits) {
                 Decision::Append { next, outcome, texts } => {
+                    waiting.is_new = next.is_there() && !draft.next.is_there();
                     draft.next = Arc::new(*next);
                     draft.texts.extend(texts);
                     draft.parts.push((waiting.operation.id, waiting.operation.stamp.clone()));
                     decided.push((waiting, outcome));
                 }
                 // What rests on a record that is not written yet is not told before it is.
-                Decision::Answer(outcome) if !draft.parts.is_empty() => decided.push((waiting, outcome)),
+                Decision::Answer(outcome) if !draft.parts.is_empty() => {
+                    waiting.is_new = false;
+                    decided.push((waiting, outcome));
+                }
                 // A head that is remembered may be old; nothing but a condition of the log's would show that.
                 Decision::Answer(Outcome::RolledBack(_)) if !waiting.fresh => {
                     self.waiting.push_front(waiting);
@@ -344,8 +352,11 @@ fn settle(outcome: &mut Outcome, position: Position) {
 
 fn answer<J>(waiting: Waiting<J>, outcome: Outcome, entity: &Entity, made: Option<Made>) -> Do<J> {
     let wants_current = matches!(outcome, Outcome::Pending(_) | Outcome::RolledBack(_));
-    let current = (wants_current && entity.is_there()).then(|| entity.data.clone());
+    let is_seen = entity.is_there() && !entity.is_hidden_from(Some(&waiting.operation.stamp.by.owner()));
+    let current = (wants_current && is_seen).then(|| entity.data.clone());
     let version = match &outcome {
+        // Of something hidden nothing is told.
+        Outcome::RolledBack(Rollback::NotFound) => Position::START,
         Outcome::Repeat(remembered) if remembered.version != THIS => remembered.version,
         _ => entity.version,
     };

@@ -232,6 +232,7 @@ pub fn rollback_code(why: &Rollback) -> &'static str {
         Rollback::TooManyOpen(_) => "too_many_open",
         Rollback::TooLarge(_) => "too_large",
         Rollback::NoSuchConflict => "no_such_conflict",
+        Rollback::PreconditionFailed => "precondition_failed",
     }
 }
 

@@ -55,6 +55,14 @@ pub enum Code {
     Draining,
     /// No such path.
     NotFound,
+    /// The entity was deleted.
+    Deleted,
+    /// The log does not hold that version.
+    VersionGone,
+    /// The page is of another log.
+    PageGone,
+    /// The request's content is of a type that is not read here.
+    UnsupportedMediaType,
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// A WebSocket path was asked without an upgrade, or the upgrade was malformed.
@@ -90,6 +98,10 @@ impl Code {
         Self::Unavailable,
         Self::Draining,
         Self::NotFound,
+        Self::Deleted,
+        Self::VersionGone,
+        Self::PageGone,
+        Self::UnsupportedMediaType,
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
         Self::Internal,
@@ -131,6 +143,10 @@ impl Code {
             Self::Unavailable => ("unavailable", 503),
             Self::Draining => ("draining", 503),
             Self::NotFound => ("not_found", 404),
+            Self::Deleted => ("deleted", 410),
+            Self::VersionGone => ("version_gone", 404),
+            Self::PageGone => ("page_gone", 410),
+            Self::UnsupportedMediaType => ("unsupported_media_type", 415),
             Self::MethodNotAllowed => ("method_not_allowed", 405),
             Self::UpgradeRequired => ("upgrade_required", 426),
             Self::Internal => ("internal", 500),

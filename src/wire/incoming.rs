@@ -241,7 +241,7 @@ pub(super) fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json:
     }
 }
 
-fn invalid_json(error: &serde_json::Error) -> Refusal {
+pub(super) fn invalid_json(error: &serde_json::Error) -> Refusal {
     let message = format!("not JSON at line {}, column {}", error.line(), error.column());
     Refusal::new(Code::InvalidJson, message)
 }

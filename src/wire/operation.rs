@@ -11,7 +11,8 @@ use super::codes::{Code, Refusal};
 use crate::model::{
     EntityKey, Position, TenantId, Timestamp,
     entity::{
-        Action, Author, Change, Choice, OpId, Operation, ReplicaId, Resolve, Stamp, Strategy, TextChange, TextEdit,
+        Action, Author, Change, Choice, OpId, Operation, Precondition, ReplicaId, Resolve, Stamp, Strategy, TextChange,
+        TextEdit,
     },
     text::TextOps,
 };
@@ -49,7 +50,7 @@ pub struct Sender<'a> {
 pub(super) struct Fields {
     pub op_id: Option<String>,
     pub id: Option<String>,
-    replica_id: Option<String>,
+    pub replica_id: Option<String>,
     device_id: Option<String>,
     op_number: Option<u64>,
     #[serde(alias = "entityType")]
@@ -59,11 +60,11 @@ pub(super) struct Fields {
     pub action: Option<String>,
     #[serde(alias = "baseVersion")]
     pub base_version: Option<u64>,
-    strategy: Option<String>,
+    pub strategy: Option<String>,
     user_id: Option<String>,
     #[serde(alias = "changes")]
     pub patch: Option<Value>,
-    ops: Option<Value>,
+    pub ops: Option<Value>,
     text: Option<Value>,
     pub data: Option<Value>,
     #[serde(alias = "conflictId")]
@@ -125,6 +126,7 @@ impl Fields {
             number: self.op_number,
             base: self.base_version.map(Position),
             strategy: strategy(self.strategy.as_deref())?,
+            only: Precondition::Any,
             stamp: Stamp { by: author, at: sender.now },
             action: self.into_action(&key)?,
         };

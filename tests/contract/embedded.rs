@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use continuum::{
     backbone::{
-        AppendError, Backbone, Expect, Outcome, Reply, SharedBackbone, append_one,
+        AppendError, Backbone, EntityMark, Expect, Outcome, ReadBudget, Reply, SharedBackbone, append_one,
         embedded::{EmbeddedConfig, EmbeddedLog, OpenError, RECORD_OVERHEAD},
     },
     model::{Position, Timestamp},
@@ -285,4 +285,24 @@ async fn the_figures_count_commits_records_and_repeats() {
     assert_eq!((stats.commits, stats.records, stats.duplicates), (1, 1, 1));
     assert_eq!((stats.end, stats.held_bytes), (Position(1), 100 + RECORD_OVERHEAD as u64));
     assert!(stats.flush_seconds > 0.0 && stats.disk_bytes > 0);
+}
+
+#[tokio::test]
+async fn a_mark_that_leads_into_another_room_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = EmbeddedLog::open(config(dir.path())).expect("opens");
+    let (acme, other) = (tenant("acme"), tenant("other"));
+    for tenant in [&acme, &other] {
+        for name in ["a", "b", "c"] {
+            append_one(&log, change(tenant, &entity(name), Expect::Anything, "x")).await.expect("appended");
+        }
+    }
+    let two = ReadBudget { records: 2, bytes: 1_000 };
+    let theirs = log.entities(&other, None, two).await.expect("read").next.expect("more");
+    assert_eq!(log.entities(&other, Some(theirs.clone()), two).await.expect("read").entities.len(), 1);
+    let mut cut = theirs.clone();
+    cut.0.truncate(12);
+    for mark in [theirs, cut, EntityMark(vec![0; 8].into()), EntityMark(vec![0xff; 30].into())] {
+        assert!(log.entities(&acme, Some(mark), two).await.is_err());
+    }
 }

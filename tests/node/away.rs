@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    support::{Client, InProcess, new_id, within},
+    support::{Client, InProcess, http, new_id, within},
     switch::{Says, Switch, Way},
 };
 
@@ -148,6 +148,34 @@ async fn over_http_a_publish_is_202_and_a_list_whose_items_differ_is_207() {
     away.come_back();
     away.node.until_metric("continuum_journal_bytes", |bytes| bytes == 0.0).await;
     assert_eq!(away.numbers("t").await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn over_http_entities_wait_for_the_log_and_say_so() {
+    let away = Away::start(&[]).await;
+    let address = away.node.address();
+    let entity = "/v1/tenants/t/entities/note/n";
+    let json = [("Content-Type", "application/json")];
+    let put = async |target: &str| http::send(address, "PUT", target, &json, b"{\"n\":1}").await;
+    assert_eq!(put(entity).await.status, 201);
+    away.go();
+    for target in [entity, "/v1/tenants/t/entities/note/other"] {
+        put(target).await.problem(503, "unavailable");
+        away.node.get(target).await.problem(503, "unavailable");
+    }
+    let operation =
+        json!({"instance_id": "a", "op_id": "mine", "entity_type": "note", "entity_id": "x", "action": "create"});
+    let answer = away.node.post("/v1/tenants/t/operations", &operation).await;
+    assert!(answer.problem(503, "unavailable")["retry_after_ms"].is_u64());
+    let answer = away.node.post("/v1/tenants/t/operations", &json!([operation, {}])).await;
+    let results = answer.json()["results"].clone();
+    assert_eq!((answer.status, &results[0]["status"], &results[0]["code"]), (207, &json!(503), &json!("unavailable")));
+    for listing in ["snapshot", "conflicts", "entities/note/n/versions", "entities/note/n/conflicts"] {
+        away.node.get(&format!("/v1/tenants/t/{listing}")).await.problem(503, "unavailable");
+    }
+    away.come_back();
+    assert_eq!(away.node.post("/v1/tenants/t/operations", &operation).await.status, 201);
+    assert_eq!(away.node.get(entity).await.json()["data"], json!({"n": 1}));
 }
 
 #[tokio::test]

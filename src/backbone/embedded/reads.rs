@@ -180,6 +180,8 @@ pub fn entities(
     let Some(room) = view.room else { return Ok(page) };
     let prefix = room.room.to_be_bytes();
     let low = match after {
+        // Marks travel through clients: one that leads into another room is not ours.
+        Some(row) if !row.starts_with(&prefix) || rows::entity_in(row).is_err() => return Err(Damaged("mark").into()),
         Some(row) => Bound::Excluded(row.to_vec()),
         None => Bound::Included(prefix.to_vec()),
     };

@@ -207,7 +207,7 @@ impl Shared {
         let shard = self.shard_of(tenant);
         let subjects = self.shape.names.entities_of(tenant);
         let (mut next, mut as_of) = match &from {
-            None => (1, Position::START),
+            None => (1, self.settled_to(shard, &subjects).await?),
             Some(EntityMark(mark)) => read_mark(mark).ok_or_else(|| BackboneError::Store("a foreign mark".into()))?,
         };
         let mut page = EntityPage::default();
@@ -224,6 +224,7 @@ impl Shared {
                 let full = page.entities.len() >= budget.records || bytes.saturating_add(size) > budget.bytes;
                 if full && !page.entities.is_empty() {
                     page.next = Some(mark(next, as_of));
+                    page.as_of = as_of;
                     return Ok(page);
                 }
                 next = message.seq + 1;
@@ -237,6 +238,13 @@ impl Shared {
         }
         page.as_of = self.quiet_since(shard, &subjects, as_of).await?;
         Ok(page)
+    }
+
+    /// Where STATE stands: its leader has the last record of every entity up to here.
+    async fn settled_to(&self, shard: &Shard, subjects: &str) -> Result<Position, BackboneError> {
+        let last = Message::get(&self.line, &shard.state, Which::Last(subjects)).await?;
+        let at = last.and_then(|last| last.source_position()).unwrap_or_default();
+        self.quiet_since(shard, subjects, at).await
     }
 
     /// How far the log goes behind a position without an entity of the tenant: a snapshot speaks for that too.

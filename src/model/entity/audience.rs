@@ -56,4 +56,9 @@ impl Entity {
             _ => Audience::Everyone,
         }
     }
+
+    /// Whether somebody may not know of it; `None` is nobody's. A tombstone of something private stays its owner's.
+    pub fn is_hidden_from(&self, viewer: Option<&Owner>) -> bool {
+        matches!(self.audience(), Audience::Only(owner) if viewer != Some(&owner))
+    }
 }

@@ -15,9 +15,17 @@ use crate::model::text::TextOps;
 /// `head` may be the state that another operation's decision is about to append: several then share one record. `base` is
 /// what stood at the operation's base; [`Base::NotAsked`] does, until the answer is [`Decision::NeedsBase`].
 pub fn decide(head: &Entity, operation: &Operation, base: Base<'_>, limits: Limits) -> Decision {
-    // Before anything else: a repeat is one whatever happened since.
-    if let Some(remembered) = repeats(head, operation) {
+    let is_hidden = head.is_hidden_from(Some(&operation.stamp.by.owner()));
+    // Before anything else: a repeat is one whatever happened since. But a number can be guessed, and would tell of
+    // something hidden that it is there.
+    if let Some(remembered) = repeats(head, operation).filter(|_| !is_hidden || operation.number.is_none()) {
         return Decision::Answer(Outcome::Repeat(remembered));
+    }
+    if is_hidden {
+        return Decision::Answer(Outcome::RolledBack(Rollback::NotFound));
+    }
+    if !operation.only.holds(head) {
+        return Decision::Answer(Outcome::RolledBack(Rollback::PreconditionFailed));
     }
     if operation.base.is_some_and(|base| base > head.stands_at()) {
         return Decision::Ahead;

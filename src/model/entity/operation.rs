@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::{Entity, THIS};
 use crate::model::{InstanceId, Position, Timestamp, text::TextOps};
 
 /// An operation's id: the same id is applied once.
@@ -125,6 +126,33 @@ pub enum Choice {
     Merged(Value),
 }
 
+/// How the entity has to stand for an operation to be done at all: for senders that want no merging.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// However it stands.
+    #[default]
+    Any,
+    /// It is there, at this version.
+    At(Position),
+    /// It is there.
+    Present,
+    /// It is not there.
+    Absent,
+}
+
+impl Precondition {
+    /// Whether an entity stands as it has to.
+    pub fn holds(self, entity: &Entity) -> bool {
+        match self {
+            Self::Any => true,
+            // What others did in the same record nobody can have seen.
+            Self::At(version) => entity.is_there() && entity.version == version && version != THIS,
+            Self::Present => entity.is_there(),
+            Self::Absent => !entity.is_there(),
+        }
+    }
+}
+
 /// Something that somebody wants done to an entity, checked for form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
@@ -140,6 +168,8 @@ pub struct Operation {
     pub base: Option<Position>,
     /// How a clash is settled.
     pub strategy: Strategy,
+    /// How the entity has to stand.
+    pub only: Precondition,
     /// Who sends it, and when it arrived.
     pub stamp: Stamp,
 }

@@ -97,6 +97,9 @@ pub enum Rollback {
     /// No conflict or variant of this id is open.
     #[error("no conflict or variant of this id is open")]
     NoSuchConflict,
+    /// It does not stand as its sender demands.
+    #[error("the entity does not stand as the request demands")]
+    PreconditionFailed,
 }
 
 /// What is remembered of an operation that was applied.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::model::{
     Timestamp,
-    entity::{Action, Author, Change, OpId, ReplicaId, Stamp, Strategy as Settling},
+    entity::{Action, Author, Change, OpId, Precondition, ReplicaId, Stamp, Strategy as Settling},
 };
 
 const LIMITS: Limits = Limits { data_bytes: 1 << 20, open: 16 };
@@ -76,6 +76,7 @@ fn operation(number: u64) -> Operation {
         },
         base: None,
         strategy: Settling::Merge,
+        only: Precondition::Any,
         stamp: Stamp { by: Author { instance, user: None, name: None }, at: Timestamp(0) },
     }
 }
@@ -294,4 +295,66 @@ fn a_record_that_is_too_large_together_is_written_one_by_one() {
     assert_eq!(draft.parts.len(), 1);
     world.settle();
     assert_eq!(world.told.len(), 3);
+}
+
+/// What was answered, by number: the outcome, the version, and what was told of the record.
+fn answers(todo: Vec<Do<u64>>) -> BTreeMap<u64, (Outcome, Position, Option<Made>, Option<Value>)> {
+    let answer = |one| match one {
+        Do::Answer(number, _, Said::Decided { outcome, version, made, current }) => {
+            (number, (outcome, version, made, current))
+        }
+        other => panic!("{other:?}"),
+    };
+    todo.into_iter().map(answer).collect()
+}
+
+fn made_at(position: Position, content: Value) -> Arc<Entity> {
+    let make = Operation { action: Action::Create(Change::Replace(content)), ..operation(90) };
+    let Decision::Append { mut next, .. } =
+        crate::model::entity::decide(&Entity::none(), &make, Base::NotAsked, LIMITS)
+    else {
+        panic!("it is made")
+    };
+    next.settle(position);
+    Arc::new(*next)
+}
+
+#[test]
+fn of_several_that_share_a_record_one_has_made_the_entity() {
+    let mut lane = Lane::new(Some(Arc::new(Entity::none())));
+    for number in 0..3 {
+        lane.push(number, Box::new(operation(number))).expect("room");
+    }
+    assert!(matches!(&lane.step(LIMITS)[..], [Do::Append(_)]));
+    let told = answers(lane.appended(Position(10)));
+    let is_new: Vec<_> = told.values().map(|(_, _, made, _)| made.expect("it was appended").is_new).collect();
+    assert_eq!(is_new, [true, false, false]);
+}
+
+#[test]
+fn a_precondition_is_not_judged_by_a_head_that_may_be_old() {
+    let mut lane = Lane::new(Some(made_at(Position(10), json!({"a": 1}))));
+    let demand = Operation { only: Precondition::At(Position(20)), ..operation(1) };
+    lane.push(1, Box::new(demand)).expect("room");
+    assert!(matches!(&lane.step(LIMITS)[..], [Do::Load]));
+    lane.loaded(Ok(made_at(Position(20), json!({"a": 2}))));
+    assert!(matches!(&lane.step(LIMITS)[..], [Do::Append(_)]));
+    assert!(matches!(answers(lane.appended(Position(30)))[&1], (Outcome::Confirmed(_), Position(30), Some(_), None)));
+    lane.push(2, Box::new(Operation { only: Precondition::Absent, ..operation(2) })).expect("room");
+    assert!(matches!(&lane.step(LIMITS)[..], [Do::Load]));
+    lane.loaded(Ok(made_at(Position(30), json!({"a": 2, "k1": 1}))));
+    let told = answers(lane.step(LIMITS));
+    let failed = Outcome::RolledBack(Rollback::PreconditionFailed);
+    assert_eq!(told[&2], (failed, Position(30), None, Some(json!({"a": 2, "k1": 1}))));
+}
+
+#[test]
+fn of_what_is_hidden_nothing_is_told() {
+    let head = made_at(Position(10), json!({"visibility": "private"}));
+    let mut lane = Lane::default();
+    lane.push(1, Box::new(Operation { base: Some(Position(99)), ..operation(1) })).expect("room");
+    assert!(matches!(&lane.step(LIMITS)[..], [Do::Load]));
+    lane.loaded(Ok(head));
+    let told = answers(lane.step(LIMITS));
+    assert_eq!(told[&1], (Outcome::RolledBack(Rollback::NotFound), Position::START, None, None));
 }

@@ -70,6 +70,8 @@ pub struct Made {
     pub base: Position,
     /// Whether other operations are part of it too.
     pub company: Company,
+    /// Whether it was this operation that made the entity, which was not there before it.
+    pub is_new: bool,
 }
 
 /// Whether a record holds one operation or several.

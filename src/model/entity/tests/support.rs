@@ -102,10 +102,18 @@ pub struct Ask {
     strategy: Strategy,
     id: Uuid,
     number: Option<u64>,
+    only: Precondition,
 }
 
 pub fn by(replica: &str) -> Ask {
-    Ask { replica: replica.to_owned(), base: None, strategy: Strategy::Merge, id: Uuid::new_v4(), number: None }
+    Ask {
+        replica: replica.to_owned(),
+        base: None,
+        strategy: Strategy::Merge,
+        id: Uuid::new_v4(),
+        number: None,
+        only: Precondition::Any,
+    }
 }
 
 pub fn stamp(replica: &str) -> Stamp {
@@ -130,6 +138,10 @@ impl Ask {
         Self { number: Some(number), ..self }
     }
 
+    pub fn only(self, only: Precondition) -> Self {
+        Self { only, ..self }
+    }
+
     pub fn act(self, action: Action) -> Operation {
         Operation {
             id: OpId(self.id),
@@ -139,6 +151,7 @@ impl Ask {
             action,
             base: self.base.map(Position),
             strategy: self.strategy,
+            only: self.only,
         }
     }
 

@@ -233,7 +233,7 @@ fn several_operations_in_one_record_see_each_other_as_later() {
 fn what_is_private_is_its_creators() {
     let mut log = made(json!({ "visibility": "private" }));
     assert_eq!(log.head().audience(), Audience::Only(Owner::Instance("maker".parse().expect("an instance"))));
-    log.run(by("b").merge(json!({ "visibility": "team" })));
+    log.run(by("maker").merge(json!({ "visibility": "team" })));
     assert_eq!(log.head().audience(), Audience::Everyone);
     let mut operation = by("c").create(json!({ "visibility": "private" }));
     operation.stamp.by.user = Some("ada".into());
@@ -243,4 +243,68 @@ fn what_is_private_is_its_creators() {
     assert_eq!(audience, Audience::Only(Owner::User("ada".into())));
     let (other, own) = ("d".parse().expect("an instance"), "c".parse().expect("an instance"));
     assert!(audience.includes(&other, Some("ada")) && !audience.includes(&own, None));
+}
+
+#[test]
+fn what_is_somebody_elses_is_not_there_for_anybody_else() {
+    let mut log = made(json!({ "visibility": "private" }));
+    let shut = ["rollback notfound"; 4];
+    row("update", &log, |ask| ask.merge(json!({ "a": 1 })), shut);
+    row("update with a version", &log, |ask| ask.on(99).merge(json!({ "a": 1 })), shut);
+    row("create", &log, |ask| ask.create(json!({ "a": 1 })), shut);
+    row("put", &log, |ask| ask.act(Action::Put(Change::Replace(json!({})))), shut);
+    row("delete", &log, Ask::delete, shut);
+    row("settle", &log, |ask| ask.resolve(1, Choice::Current), shut);
+    row("precondition", &log, |ask| ask.only(Precondition::At(Position(3))).delete(), shut);
+    assert_eq!(word(&log.run(by("maker").delete())), "confirmed");
+    row("tombstone", &log, |ask| ask.create(json!({ "a": 1 })), shut);
+    row("restore", &log, Ask::restore, shut);
+    assert_eq!(word(&log.run(by("maker").restore())), "confirmed");
+    // Whoever made it private from outside still hears of that.
+    let mut log = made(note());
+    let turn = by("b").id(7).merge(json!({ "visibility": "private" }));
+    assert_eq!(word(&log.run(turn.clone())), "confirmed");
+    assert_eq!(word(&log.run(turn)), "repeat");
+    assert_eq!(word(&log.run(by("b").merge(json!({ "visibility": "team" })))), "rollback notfound");
+    let mut log = made(json!({ "visibility": "private" }));
+    log.run(by("maker").number(1).merge(json!({ "a": 1 })));
+    let guess = Operation { stamp: stamp("b"), ..by("maker").number(1).merge(json!({})) };
+    assert_eq!(word(&log.run(guess)), "rollback notfound", "a number can be guessed");
+}
+
+#[test]
+fn a_precondition_is_judged_before_everything_but_a_repeat() {
+    let at = |version: u64| Precondition::At(Position(version));
+    let failed = ["rollback preconditionfailed"; 4];
+    for (log, holds, fails) in [
+        (Log::default(), &[Precondition::Absent][..], &[at(0), at(3), Precondition::Present][..]),
+        (edited(), &[at(6), Precondition::Present], &[at(3), at(9), at(u64::MAX), Precondition::Absent]),
+        (deleted(), &[Precondition::Absent], &[at(3), at(6), Precondition::Present]),
+    ] {
+        let put = |ask: Ask| ask.act(Action::Put(Change::Replace(json!({ "title": "new" }))));
+        for only in holds {
+            row("holds", &log, |ask| put(ask.only(*only)), ["confirmed"; 4]);
+        }
+        for only in fails {
+            row("fails", &log, |ask| put(ask.only(*only)), failed);
+            // Before versions that lie beyond it, and before what is done already.
+            row("fails", &log, |ask| put(ask.only(*only).on(99)), failed);
+            row("fails", &log, |ask| ask.only(*only).delete(), failed);
+        }
+    }
+    let mut log = edited();
+    let once = by("a").only(at(6)).merge(json!({ "title": "three" }));
+    assert_eq!(word(&log.run(once.clone())), "confirmed");
+    assert_eq!(word(&log.run(once)), "repeat");
+}
+
+#[test]
+fn of_several_in_one_record_that_demand_the_same_version_one_is_done() {
+    let log = edited();
+    let only = |replica: &str| by(replica).only(Precondition::At(Position(6))).merge(json!({ "title": replica }));
+    let Decision::Append { next, .. } = log.decide(&log.head(), &only("a")) else { panic!("the first is done") };
+    let failed = Decision::Answer(Outcome::RolledBack(Rollback::PreconditionFailed));
+    assert_eq!(log.decide(&next, &only("b")), failed);
+    let later = by("b").only(Precondition::At(THIS)).merge(json!({}));
+    assert_eq!(log.decide(&next, &later), failed, "nobody has seen what is being made");
 }

@@ -1,0 +1,87 @@
+//! Operations on entities without a socket: one, or a list of them, each answered on its own.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Payload},
+};
+
+use super::{
+    asker,
+    events::read_body,
+    problem,
+    server::Shared,
+    settled::{self, Settled},
+};
+use crate::{
+    model::TenantId,
+    wire::{
+        Code, Refusal,
+        incoming::{self, Shape},
+        operation::Wanted,
+        request, shown,
+    },
+};
+
+/// `POST /v1/tenants/{tenant}/operations`
+pub(super) async fn apply(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let _counted = shared.context.requests.hold();
+    match apply_all(&shared, &request, payload).await {
+        Ok((settled, Shape::One)) => match settled.into_iter().next() {
+            Some(settled) => settled.respond(),
+            None => problem::respond(&Refusal::new(Code::InvalidJson, "the body is empty")),
+        },
+        Ok((settled, Shape::List)) => answer_list(settled),
+        Err(refusal) => problem::respond(&refusal),
+    }
+}
+
+async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> Result<(Vec<Settled>, Shape), Refusal> {
+    let tenant = asker::tenant(request)?;
+    let body = read_body(shared, payload).await?;
+    let text = std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "the body is not UTF-8"))?;
+    let limits = &shared.context.config.limits;
+    let (items, shape) = incoming::split_publishes(text, limits.json_depth)?;
+    if items.len() > limits.events_per_request {
+        let message = format!("at most {} operations in one request", limits.events_per_request);
+        return Err(Refusal::new(Code::TooLarge, message));
+    }
+    let (mut settled, mut places, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items {
+        match read_item(shared, &tenant, item.get()) {
+            Ok(one) => {
+                places.push(settled.len());
+                wanted.push(one);
+                settled.push(None);
+            }
+            Err(refusal) => settled.push(Some(Settled::refused(&refusal))),
+        }
+    }
+    for (place, one) in places.into_iter().zip(settled::operate(shared, &tenant, wanted).await?) {
+        settled[place] = Some(one);
+    }
+    Ok((settled.into_iter().flatten().collect(), shape))
+}
+
+fn read_item(shared: &Shared, tenant: &TenantId, text: &str) -> Result<Wanted, Refusal> {
+    let limits = &shared.context.config.limits;
+    check_size(shared, text)?;
+    request::read_item(text, tenant, shared.context.now(), limits.json_depth)
+}
+
+/// Holds what changes one entity to the bound on messages.
+pub(super) fn check_size(shared: &Shared, text: &str) -> Result<(), Refusal> {
+    let limit = shared.context.config.limits.max_message_bytes;
+    if text.len() > limit {
+        return Err(Refusal::new(Code::TooLarge, format!("what is sent for one entity is larger than {limit} bytes")));
+    }
+    Ok(())
+}
+
+fn answer_list(settled: Vec<Settled>) -> HttpResponse {
+    let first = settled.first().map_or(200, |one| one.status);
+    let status = if settled.iter().all(|one| one.status == first) { first } else { 207 };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = format!("{{\"results\":{}}}", shown::list(settled.into_iter().map(|one| one.body)));
+    HttpResponse::build(status).content_type("application/json").body(body)
+}

@@ -1,0 +1,198 @@
+//! Entities, their versions and what lies open with them, as they are shown over HTTP.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{entity::About, message::Fields, record::DamagedRecord};
+use crate::model::{
+    EntityKey, Position, TenantId,
+    entity::{Alternative, AlternativeKind, Entity, Stamp},
+    record::{Happened, Private, View},
+};
+
+/// An entity with all that belongs to it: one JSON object.
+pub fn entity(key: &EntityKey, entity: &Entity, cursor: &str) -> String {
+    let mut fields = head(key, entity);
+    fields.value("data", &entity.data);
+    for (name, stamp) in [("created", &entity.state.created), ("changed", &entity.state.changed)] {
+        stamp.iter().for_each(|stamp| fields.raw(name, &stamped(stamp)));
+    }
+    put_open(&mut fields, entity);
+    fields.text("cursor", cursor);
+    fields.end()
+}
+
+/// An entity as far as a copy of the state needs it.
+pub fn in_snapshot(key: &EntityKey, entity: &Entity) -> String {
+    let mut fields = head(key, entity);
+    fields.value("data", &entity.data);
+    fields.end()
+}
+
+/// What lies open with an entity.
+pub fn open(key: &EntityKey, entity: &Entity) -> String {
+    let mut fields = head(key, entity);
+    fields.value("current", &entity.is_there().then_some(&entity.data));
+    put_open(&mut fields, entity);
+    fields.end()
+}
+
+/// What lies open with an entity, each with what it is about.
+pub fn open_items<'a>(key: &'a EntityKey, entity: &'a Entity) -> impl Iterator<Item = String> + 'a {
+    entity.state.open.iter().map(|open| {
+        let mut fields = head(key, entity);
+        fields.text("kind", word(open.kind));
+        put_alternative(&mut fields, open);
+        fields.end()
+    })
+}
+
+fn head(key: &EntityKey, entity: &Entity) -> Fields {
+    let mut fields = Fields::default();
+    fields.text("entity_type", &key.kind);
+    fields.text("entity_id", &key.id);
+    fields.number("version", entity.version.0);
+    fields
+}
+
+fn put_open(fields: &mut Fields, entity: &Entity) {
+    for (name, kind) in [("conflicts", AlternativeKind::Conflict), ("variants", AlternativeKind::Variant)] {
+        let items = entity.state.open.iter().filter(|open| open.kind == kind).map(|open| {
+            let mut fields = Fields::default();
+            put_alternative(&mut fields, open);
+            fields.end()
+        });
+        fields.raw(name, &list(items));
+    }
+}
+
+fn put_alternative(fields: &mut Fields, open: &Alternative) {
+    fields.value("conflict_id", &open.id);
+    fields.number("base_version", open.base.0);
+    fields.value("base", &open.was);
+    fields.value("proposed", &open.proposed);
+    if !open.nulls.is_empty() {
+        fields.value("nulls", &open.nulls);
+    }
+    fields.value("paths", &open.paths);
+    fields.value("by", &open.stamp.by);
+    fields.text("at", &open.stamp.at.to_string());
+}
+
+fn word(kind: AlternativeKind) -> &'static str {
+    match kind {
+        AlternativeKind::Conflict => "conflict",
+        AlternativeKind::Variant => "variant",
+    }
+}
+
+fn stamped(stamp: &Stamp) -> String {
+    let mut fields = Fields::default();
+    fields.value("by", &stamp.by);
+    fields.text("at", &stamp.at.to_string());
+    fields.end()
+}
+
+/// A JSON list of values that are JSON.
+pub fn list(items: impl IntoIterator<Item = String>) -> String {
+    let mut out = String::from("[");
+    for item in items {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(&item);
+    }
+    out.push(']');
+    out
+}
+
+/// One version of an entity, as its record tells of it.
+#[derive(Debug, Deserialize)]
+pub struct Version<'a> {
+    #[serde(borrow)]
+    tenant_id: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    entity: About<'a>,
+    state: Standing,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Standing {
+    deleted: bool,
+}
+
+impl<'a> Version<'a> {
+    /// Reads an entity's record.
+    ///
+    /// # Errors
+    ///
+    /// It is not the stored form of this tenant's entity.
+    pub fn read(tenant: &TenantId, key: &EntityKey, body: &'a [u8]) -> Result<Self, DamagedRecord> {
+        let version: Self =
+            serde_json::from_slice(body).map_err(|error| DamagedRecord::Malformed(error.to_string()))?;
+        if version.tenant_id != tenant.as_str() || version.entity.kind != *key.kind || version.entity.id != *key.id {
+            return Err(DamagedRecord::Foreign);
+        }
+        Ok(version)
+    }
+
+    /// The version before it, [`Position::START`] for the first.
+    pub fn base(&self) -> Position {
+        Position(self.entity.base)
+    }
+
+    /// Set if not everybody may see it as it is.
+    pub fn private(&self) -> Option<&Private> {
+        self.entity.private.as_ref()
+    }
+
+    /// One JSON object.
+    pub fn json(&self, position: Position, view: View) -> String {
+        let about = &self.entity;
+        let outside = about.private.as_ref().and_then(|private| private.outside);
+        let happened = match (view, outside) {
+            (View::Outside, Some(outside)) => outside,
+            _ => about.happened,
+        };
+        let mut fields = Fields::default();
+        fields.number("version", position.0);
+        fields.text("action", action(happened));
+        if let Some(last) = about.parts.last() {
+            fields.value("by", &last.by);
+            fields.text("at", &last.at.to_string());
+        }
+        if about.parts.len() > 1 {
+            let parts = about.parts.iter().map(|part| {
+                let mut fields = Fields::default();
+                fields.value("op_id", &part.op);
+                fields.value("by", &part.by);
+                fields.text("at", &part.at.to_string());
+                fields.end()
+            });
+            fields.raw("parts", &list(parts));
+        }
+        match view {
+            View::Inside => fields.splice(about.delta.get()),
+            // What changed is known to those alone who saw what was there before.
+            View::Outside if happened == Happened::Created => fields.raw("changes", self.data.get()),
+            View::Outside => {}
+        }
+        let is_gone = self.state.deleted || happened == Happened::Deleted;
+        fields.raw("deleted", if is_gone { "true" } else { "false" });
+        fields.end()
+    }
+}
+
+fn action(happened: Happened) -> &'static str {
+    match happened {
+        Happened::Created => "create",
+        Happened::Updated => "update",
+        Happened::Deleted => "delete",
+        Happened::ConflictOpened => "conflict_pending",
+        Happened::VariantKept => "variant",
+        Happened::ConflictSettled => "conflict_resolved",
+    }
+}
