@@ -74,7 +74,11 @@ pub struct EntityBody {
 pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp) -> EntityBody {
     let (before, next) = (&draft.before, &draft.next);
     let happened = happened(before, next);
-    let delta = Delta::between(before.is_there().then_some(&before.data), &next.data, &draft.texts);
+    let delta = match happened {
+        // Whoever is told of something new is told the whole of it.
+        Happened::Created => Delta::default(),
+        _ => Delta::between(before.is_there().then_some(&before.data), &next.data, &draft.texts),
+    };
     let delta: Arc<RawValue> = raw(&DeltaFields::of(&delta)).into();
     let id = match &draft.parts[..] {
         [(op, _)] => EventId(op.0),
@@ -210,9 +214,4 @@ pub fn read(tenant: &TenantId, key: &EntityKey, position: Position, body: &[u8])
     let mut entity = Entity { version: position, data, state };
     entity.settle(position);
     Ok(entity)
-}
-
-/// The type of a record's event, as a name.
-pub fn event_name(kind: &str, happened: Happened) -> EventType {
-    event_type(kind, happened).parse().expect("the names above are event types")
 }

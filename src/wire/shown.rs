@@ -175,9 +175,10 @@ impl<'a> Version<'a> {
             fields.raw("parts", &list(parts));
         }
         match view {
+            // Nothing led to what was not there: all of it is new.
+            _ if happened == Happened::Created => fields.raw("changes", self.data.get()),
             View::Inside => fields.splice(about.delta.get()),
             // What changed is known to those alone who saw what was there before.
-            View::Outside if happened == Happened::Created => fields.raw("changes", self.data.get()),
             View::Outside => {}
         }
         let is_gone = self.state.deleted || happened == Happened::Deleted;
