@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::record::{DamagedRecord, put_json_string};
 use crate::model::{
-    EntityKey, EventId, EventType, InstanceId, Position, TenantId, Timestamp,
+    EntityKey, EventId, InstanceId, Position, TenantId, Timestamp,
     entity::{AlternativeKind, Audience, Author, Delta, Entity, OpId, Stamp, State, TextDelta},
     lane::Draft,
     record::{Happened, Private},
