@@ -6,6 +6,7 @@ pub mod answer;
 pub mod batch;
 pub mod changes;
 pub mod codes;
+pub mod encoding;
 pub mod entity;
 pub mod frame;
 pub mod guard;
@@ -23,4 +24,5 @@ pub mod typed;
 
 pub use batch::Batch;
 pub use codes::{Close, Code, Refusal};
+pub use encoding::Encoding;
 pub use message::{Deltas, Envelope, Variant};
