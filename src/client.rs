@@ -27,6 +27,6 @@ pub use backoff::Backoff;
 pub use connection::{Connection, Ended, JoinError};
 pub use handshake::Refusal;
 pub use incoming::{Envelope, Frame, Incoming};
-pub use options::{BaseUrl, ClientOptions, Echo, Since};
+pub use options::{BaseUrl, ClientOptions, Echo, Encoding, Since};
 pub use outstanding::{Outstanding, Publish};
 pub use reconnecting::{Happening, Reconnecting};

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod batch;
 pub mod changes;
 pub mod codes;
+pub mod encoding;
 pub mod entity;
 pub mod frame;
 pub mod guard;
@@ -25,4 +26,5 @@ pub mod typed;
 
 pub use batch::Batch;
 pub use codes::{Close, Code, Refusal};
+pub use encoding::Encoding;
 pub use message::{Deltas, Envelope, Variant};

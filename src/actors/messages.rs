@@ -19,7 +19,7 @@ use crate::{
         roster::{Connections, Farewell, Presence},
     },
     wire::{
-        Envelope, Refusal,
+        Refusal, Variant,
         answer::{Form, Told},
         operation::Wanted,
         outgoing::{Instance, RoomFigures},
@@ -113,8 +113,8 @@ pub struct Join {
     pub since: Since,
     /// The request as it was written, for the resync message.
     pub requested: String,
-    /// In which envelope it is greeted.
-    pub envelope: Envelope,
+    /// In which form it is spoken to.
+    pub variant: Variant,
     /// First join of the connection, or a return to a rebuilt room.
     pub kind: JoinKind,
 }

@@ -4,6 +4,7 @@
 
 mod changing;
 mod membership;
+mod reading;
 mod snapshot;
 
 use std::{
@@ -11,15 +12,17 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
-use actix_http::ws::{Item, Message as Frame, ProtocolError};
+use actix_http::ws::{Message as Frame, ProtocolError};
 use actix_web_actors::ws::WebsocketContext;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use uuid::Uuid;
 
 pub use self::membership::{Membership, SharedMembership};
+use self::reading::{Fragments, Paid};
 use super::{
     context::NodeContext,
     directory::Directory,
@@ -32,11 +35,12 @@ use super::{
 use crate::{
     auth::Grant,
     model::{
+        EventId,
         rate::{RateBudget, Verdict},
         resume::Since,
     },
     wire::{
-        Close, Code, Envelope, Refusal, frame,
+        Close, Code, Envelope, Refusal, Variant, frame,
         incoming::{self, ClientMessage},
         operation::Sender,
         outgoing::Voice,
@@ -72,7 +76,7 @@ pub struct Addresses {
 pub struct Session {
     id: Uuid,
     grant: Grant,
-    envelope: Envelope,
+    variant: Variant,
     /// What it asked for, until it has joined.
     request: Option<Box<Request>>,
     link: Rc<Link>,
@@ -88,7 +92,7 @@ pub struct Session {
     signals_refused_in_a_row: u32,
     /// Invalid messages since the last valid one.
     invalid_in_a_row: u32,
-    fragments: Option<Box<BytesMut>>,
+    fragments: Option<Box<Fragments>>,
     /// Alive while the room's state is being sent.
     sends_state: Weak<()>,
 }
@@ -109,7 +113,7 @@ impl Session {
             controls: RateBudget::new(limits.control_per_minute, now),
             signals: RateBudget::new(limits.signals_per_minute, now),
             grant: request.grant.clone(),
-            envelope: request.options.variant.envelope,
+            variant: request.options.variant,
             request: Some(Box::new(request)),
             link,
             membership,
@@ -129,7 +133,8 @@ impl Session {
             instance: self.grant.instance(),
             now: self.context.now(),
             epoch: self.context.backbone.epoch(self.grant.tenant()),
-            envelope: self.envelope,
+            envelope: self.variant.envelope,
+            encoding: self.variant.encoding,
         }
     }
 
@@ -139,12 +144,12 @@ impl Session {
     }
 
     /// Reads one whole message.
-    fn read(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
+    fn read(&mut self, text: &str, paid: Paid, ctx: &mut WebsocketContext<Self>) {
         self.context.metrics.received.inc();
         let (tenant, author) = (self.grant.tenant(), self.grant.author());
         let sender = Sender { tenant, author, now: self.context.now() };
         let depth = self.context.config.limits.json_depth;
-        let read = match self.envelope {
+        let read = match self.variant.envelope {
             Envelope::Sync => incoming::read(text, sender, depth),
             Envelope::Typed => typed::read(text, sender, depth),
         };
@@ -153,7 +158,7 @@ impl Session {
             Err(refusal) => return self.refuse_invalid(&refusal, ctx),
         };
         self.invalid_in_a_row = 0;
-        if !self.within_budget(&message, ctx) {
+        if !self.within_budget(&message, paid, ctx) {
             return;
         }
         match message {
@@ -182,14 +187,14 @@ impl Session {
         }
     }
 
-    fn within_budget(&mut self, message: &ClientMessage, ctx: &mut WebsocketContext<Self>) -> bool {
+    fn within_budget(&mut self, message: &ClientMessage, paid: Paid, ctx: &mut WebsocketContext<Self>) -> bool {
         let now = self.context.uptime();
         let (verdict, publish) = match message {
-            ClientMessage::Publish(publish) => (self.messages.take(now), Some(publish.id)),
+            ClientMessage::Publish(publish) => (self.take_message(paid), Some(publish.id)),
             ClientMessage::SyncRequest
             | ClientMessage::Change(_)
             | ClientMessage::State(_)
-            | ClientMessage::Reconnect { .. } => (self.messages.take(now), None),
+            | ClientMessage::Reconnect { .. } => (self.take_message(paid), None),
             ClientMessage::Signal(_) => (self.signals.take(now), None),
             ClientMessage::Ping
             | ClientMessage::Ack(_)
@@ -208,14 +213,24 @@ impl Session {
             return true;
         };
         *in_a_row += 1;
-        let is_over = *in_a_row >= self.context.config.limits.refusals_before_close;
+        let in_a_row = *in_a_row;
+        self.refuse_for_rate(publish, retry_after, in_a_row, ctx);
+        false
+    }
+
+    fn refuse_for_rate(
+        &mut self,
+        publish: Option<EventId>,
+        retry_after: Duration,
+        in_a_row: u32,
+        ctx: &mut WebsocketContext<Self>,
+    ) {
         let mut refusal = Refusal::new(Code::RateLimited, "too many messages; nothing was done with this one");
         refusal.event_id = publish;
         self.refuse(&refusal.after(retry_after));
-        if is_over {
+        if in_a_row >= self.context.config.limits.refusals_before_close {
             self.end(Close::RateLimited, ctx);
         }
-        false
     }
 
     fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {
@@ -248,7 +263,7 @@ impl Session {
             Err(actix::dev::SendError::Full(publish)) => {
                 self.link.settle(publish.publication.token);
                 let refusal = Refusal::new(Code::Busy, "too much is waiting to be stored; repeat with the same id");
-                self.refuse(&named(refusal, &publish.publication).after(std::time::Duration::from_millis(100)));
+                self.refuse(&named(refusal, &publish.publication).after(Duration::from_millis(100)));
             }
             // A dead room: its outlet repeats what waits to the new one.
             Err(actix::dev::SendError::Closed(_)) => {}
@@ -277,7 +292,7 @@ impl Session {
             && let Err(actix::dev::SendError::Full(_)) = outlet.room().room.try_send(message(*key))
         {
             let refusal = Refusal::new(Code::Busy, "the room is busy; ask again");
-            self.refuse(&refusal.after(std::time::Duration::from_millis(100)));
+            self.refuse(&refusal.after(Duration::from_millis(100)));
         }
     }
 
@@ -285,33 +300,6 @@ impl Session {
         self.link.close(close);
         // Stop reading what is already here. The driver ends the connection.
         ctx.stop();
-    }
-
-    fn read_bytes(&mut self, bytes: &[u8], ctx: &mut WebsocketContext<Self>) {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.read(text, ctx),
-            Err(_) => self.end(Close::NotUtf8, ctx),
-        }
-    }
-
-    fn read_fragment(&mut self, item: Item, ctx: &mut WebsocketContext<Self>) {
-        // The guard has bounded the sum and checked the order before these bytes came here.
-        match item {
-            Item::FirstText(bytes) | Item::FirstBinary(bytes) => {
-                self.fragments = Some(Box::new(BytesMut::from(&bytes[..])));
-            }
-            Item::Continue(bytes) => {
-                if let Some(message) = &mut self.fragments {
-                    message.extend_from_slice(&bytes);
-                }
-            }
-            Item::Last(bytes) => {
-                if let Some(mut message) = self.fragments.take() {
-                    message.extend_from_slice(&bytes);
-                    self.read_bytes(&message, ctx);
-                }
-            }
-        }
     }
 
     fn answer_ping(&mut self, payload: &Bytes) {
@@ -351,8 +339,8 @@ impl StreamHandler<Result<Frame, ProtocolError>> for Session {
             return;
         }
         match frame {
-            Ok(Frame::Text(text)) => self.read(&text, ctx),
-            Ok(Frame::Binary(bytes)) => self.read_bytes(&bytes, ctx),
+            Ok(Frame::Text(text)) => self.read(&text, Paid::No, ctx),
+            Ok(Frame::Binary(bytes)) => self.read_binary(&bytes, ctx),
             Ok(Frame::Continuation(item)) => self.read_fragment(item, ctx),
             Ok(Frame::Ping(payload)) => self.answer_ping(&payload),
             Ok(Frame::Pong(payload)) => {

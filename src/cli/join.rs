@@ -20,7 +20,8 @@ use tokio::{
 
 use crate::{
     client::{
-        Backoff, BaseUrl, ClientOptions, Echo, Happening, Incoming, Publish, Reconnecting, Since, reconnecting::Fatal,
+        Backoff, BaseUrl, ClientOptions, Echo, Encoding, Happening, Incoming, Publish, Reconnecting, Since,
+        reconnecting::Fatal,
     },
     model::{EventType, InstanceId, TenantId},
 };
@@ -57,6 +58,9 @@ pub struct Args {
     /// Cut strings in the data to this many characters.
     #[arg(long, value_name = "N")]
     preview: Option<u32>,
+    /// How large messages come over the line: 'text', or 'deflate-raw' to have them compressed.
+    #[arg(long, default_value = "text", value_name = "NAME")]
+    encoding: Encoding,
     /// Print the node's messages as they are, one a line.
     #[arg(long)]
     json: bool,
@@ -112,6 +116,7 @@ impl Window {
         options.capabilities = args.capabilities;
         options.echo = if args.echo { Echo::Records } else { Echo::AckOnly };
         options.preview = args.preview;
+        options.encoding = args.encoding;
         let demo = args.demo.then(|| {
             let mut every = interval(Duration::from_secs(1));
             every.set_missed_tick_behavior(MissedTickBehavior::Delay);

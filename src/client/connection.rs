@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::TcpStream,
@@ -18,14 +19,17 @@ use tokio_tungstenite::{
 use super::{
     handshake::{self, HandshakeError, Refusal},
     incoming::{Frame, Incoming, Malformed, Ready},
-    options::{ClientOptions, Since},
+    options::{ClientOptions, Encoding, Since},
     track::{Gap, Novelty, Tracker},
 };
+use crate::wire::encoding::inflate;
 
 /// Longest time for connection, upgrade and first message together.
 const JOIN_TIME: Duration = Duration::from_secs(20);
 /// Longest time for the node to take what we send.
 const SEND_TIME: Duration = Duration::from_secs(30);
+/// The largest message: as large as one may come uncompressed.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// Longest time for the node to answer our close.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
@@ -108,6 +112,7 @@ pub struct Connection {
     socket: WebSocketStream<TcpStream>,
     tracker: Tracker,
     ready: Ready,
+    encoding: Encoding,
     heard: Instant,
 }
 
@@ -143,7 +148,7 @@ impl Connection {
         };
         let ready = Ready::clone(ready);
         tracker.see(&frame.message).map_err(Ended::from)?;
-        Ok((Self { socket, tracker, ready, heard: Instant::now() }, frame))
+        Ok((Self { socket, tracker, ready, encoding: options.encoding, heard: Instant::now() }, frame))
     }
 
     /// What the node said of itself.
@@ -164,7 +169,7 @@ impl Connection {
             let next = timeout_at(self.heard + silence, next_message(&mut self.socket)).await;
             let text = match next.map_err(|_| Ended::Silent(silence))?? {
                 Message::Text(text) => text,
-                Message::Binary(bytes) => Utf8Bytes::try_from(bytes).map_err(|e| Ended::Broken(e.to_string()))?,
+                Message::Binary(bytes) => text_of(bytes, self.encoding)?,
                 // The library answers pings; both show that the node lives.
                 _ => {
                     self.heard = Instant::now();
@@ -208,6 +213,18 @@ impl Connection {
         // A node that does not answer our close is left behind all the same.
         let _ = timeout(CLOSE_TIME, farewell).await;
     }
+}
+
+/// What a binary message says.
+fn text_of(bytes: Bytes, encoding: Encoding) -> Result<Utf8Bytes, Ended> {
+    let bytes = match encoding {
+        Encoding::Text => bytes,
+        Encoding::DeflateRaw => {
+            let inflated = inflate(&bytes, MOST_BYTES);
+            inflated.map_err(|error| Ended::Broken(format!("a message cannot be inflated: {error}")))?.into()
+        }
+    };
+    Utf8Bytes::try_from(bytes).map_err(|error| Ended::Broken(error.to_string()))
 }
 
 async fn read_text(socket: &mut WebSocketStream<TcpStream>) -> Result<Utf8Bytes, Ended> {

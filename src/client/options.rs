@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::model::{Cursor, IdError, InstanceId, TenantId, Timestamp};
+use crate::{
+    model::{Cursor, IdError, InstanceId, TenantId, Timestamp},
+    wire::encoding::DEFLATE_RAW,
+};
 
 /// Why a base URL was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +140,27 @@ pub enum Echo {
     Records,
 }
 
+/// In which frames the node's messages come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Text.
+    #[default]
+    Text,
+    /// Large ones deflated.
+    DeflateRaw,
+}
+
+impl FromStr for Encoding {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match text {
+            "text" => Ok(Self::Text),
+            DEFLATE_RAW => Ok(Self::DeflateRaw),
+            _ => Err(IdError::Malformed { what: "encoding", form: "'text' or 'deflate-raw'" }),
+        }
+    }
+}
+
 /// What a connection asks for.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -156,6 +180,8 @@ pub struct ClientOptions {
     pub preview: Option<u32>,
     /// Words shown to others in the roster.
     pub capabilities: Vec<String>,
+    /// Whether large messages may come deflated.
+    pub encoding: Encoding,
 }
 
 impl ClientOptions {
@@ -170,6 +196,7 @@ impl ClientOptions {
             echo: Echo::default(),
             preview: None,
             capabilities: Vec::new(),
+            encoding: Encoding::default(),
         }
     }
 
@@ -191,6 +218,9 @@ impl ClientOptions {
         }
         if !self.capabilities.is_empty() {
             query.append_pair("capabilities", &self.capabilities.join(","));
+        }
+        if self.encoding == Encoding::DeflateRaw {
+            query.append_pair("encoding", DEFLATE_RAW);
         }
         format!("{}?{}", self.url.path("/ws/sync"), query.finish())
     }
@@ -235,9 +265,10 @@ mod tests {
         options.types = vec!["memory.*".to_owned(), "note".to_owned()];
         options.echo = Echo::Records;
         options.preview = Some(80);
+        options.encoding = Encoding::DeflateRaw;
         assert_eq!(
             options.target(Some(Since::Earliest)),
-            "/ws/sync?tenant_id=default&instance_id=a+b%26c%3D%C3%A9&since=earliest&types=memory.*%2Cnote&echo=1&preview=80"
+            "/ws/sync?tenant_id=default&instance_id=a+b%26c%3D%C3%A9&since=earliest&types=memory.*%2Cnote&echo=1&preview=80&encoding=deflate-raw"
         );
     }
 

@@ -35,6 +35,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("rooms.entity_bytes", 1, 64 * GIB),
     ("rooms.variants", 1, 1024),
     ("limits.max_message_bytes", 1, GIB),
+    ("limits.compress_bytes", 1, GIB),
     // Readers of JSON on the other side, serde_json among them, stop at 128.
     ("limits.json_depth", 1, 120),
     ("limits.messages_per_minute", 0, 1000 * MILLION),

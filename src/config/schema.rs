@@ -194,7 +194,7 @@ pub struct Rooms {
     pub page_bytes: usize,
     /// Bytes of entities remembered for their next change, per room; at least 1.
     pub entity_bytes: usize,
-    /// Distinct `preview` values per room; at least 1.
+    /// Distinct forms of records per room and thread; at least 1.
     pub variants: usize,
 }
 
@@ -204,6 +204,8 @@ pub struct Rooms {
 pub struct Limits {
     /// Largest message in bytes; at least 1.
     pub max_message_bytes: usize,
+    /// Smallest message that is compressed for a connection that asked for it, in bytes; at least 1.
+    pub compress_bytes: usize,
     /// Deepest nesting of JSON; 1 to 120.
     pub json_depth: usize,
     /// Publishes per minute and instance; 0 is unlimited.

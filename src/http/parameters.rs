@@ -11,7 +11,7 @@ use crate::{
     },
     auth::Grant,
     model::{IdError, TenantId, entity::Owner, filter::TypeFilter, resume::Since},
-    wire::{Code, Deltas, Envelope, Refusal, Variant},
+    wire::{Code, Deltas, Encoding, Envelope, Refusal, Variant, encoding::DEFLATE_RAW},
 };
 
 /// Greatest number of capabilities, and of bytes in each.
@@ -68,6 +68,15 @@ impl<'a> Parameters<'a> {
     pub(super) fn variant(&self) -> Result<Variant, Refusal> {
         let preview = self.number("preview", 1, 1_000_000)?.map(|limit| limit as u32);
         Ok(Variant { preview, ..Variant::whole(Envelope::Sync) })
+    }
+
+    /// In which frames messages are wanted.
+    fn encoding(&self, compress_bytes: usize) -> Result<Encoding, Refusal> {
+        match self.get("encoding") {
+            None | Some("") => Ok(Encoding::Text),
+            Some(DEFLATE_RAW) => Ok(Encoding::Deflate { from: compress_bytes }),
+            Some(_) => Err(wrong(format!("'encoding' must be '{DEFLATE_RAW}' or left out"))),
+        }
     }
 
     /// How long an answer may wait until there is something to say.
@@ -138,12 +147,14 @@ pub(super) fn named(parameters: &Parameters<'_>, name: &str) -> Result<Option<Ar
 }
 
 /// What a WebSocket handshake asks for.
-pub(super) fn session_request(query: &str, envelope: Envelope) -> Result<Request, Refusal> {
+/// `compress_bytes` is from which size on messages are compressed for whoever asks for that.
+pub(super) fn session_request(query: &str, envelope: Envelope, compress_bytes: usize) -> Result<Request, Refusal> {
     let parameters = Parameters::read(query);
     let (grant, kept) = grant(&parameters, envelope)?;
     let echo = if parameters.switch("echo")? { Echo::On } else { Echo::Off };
     let deltas = if parameters.switch("deltas")? { Deltas::On } else { Deltas::Off };
-    let variant = Variant { envelope, deltas, ..parameters.variant()? };
+    let encoding = parameters.encoding(compress_bytes)?;
+    let variant = Variant { envelope, deltas, encoding, ..parameters.variant()? };
     let options = Options { filter: parameters.types()?, echo, variant, channels: None };
     let since = match (parameters.since("since")?, kept) {
         (Since::Instance, Kept::No) => Since::Latest,

@@ -76,7 +76,8 @@ fn check(request: &Request, context: &Arc<NodeContext>) -> Result<session::Reque
         let wait = context.config.drain.spread.max(Duration::from_secs(1));
         return Err(Refusal::new(Code::Draining, "the node is going away; come back later").after(wait));
     }
-    let session = parameters::session_request(request.uri().query().unwrap_or_default(), envelope)?;
+    let query = request.uri().query().unwrap_or_default();
+    let session = parameters::session_request(query, envelope, context.config.limits.compress_bytes)?;
     if !context.connections.take(context.config.limits.connections_per_node as u64) {
         let refusal = Refusal::new(Code::LimitReached, "this node has all the connections it may have");
         return Err(refusal.after(Duration::from_secs(5)));

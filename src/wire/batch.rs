@@ -4,7 +4,7 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -39,6 +39,9 @@ impl Encoded {
 /// In which form, and from where it is looked at.
 type Form = (Variant, View);
 
+/// What of it is made, or being made.
+type Made = Arc<OnceLock<Arc<Encoded>>>;
+
 /// A run of records, in order, chained by `prev`; never empty.
 #[derive(Debug)]
 pub struct Batch {
@@ -47,7 +50,7 @@ pub struct Batch {
     body_bytes: usize,
     /// Whether some of them are not for everybody as they are.
     is_private: bool,
-    encoded: Mutex<Vec<(Form, Arc<Encoded>)>>,
+    encoded: Mutex<Vec<(Form, Made)>>,
 }
 
 impl Batch {
@@ -112,14 +115,19 @@ impl Batch {
     /// The frames in a variant; made now if nobody needed them before.
     pub fn encoded(&self, variant: Variant, view: View) -> Arc<Encoded> {
         let form = (variant, if self.is_private { view } else { View::Inside });
-        // Held while encoding: whoever needs the same frames at the same moment waits instead of making them too.
-        let mut made = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, encoded)) = made.iter().find(|(known, _)| *known == form) {
-            return encoded.clone();
+        // Whoever needs the same frames at the same moment waits instead of making them too; nobody waits for another
+        // form's, which may have to be deflated.
+        self.made(form).get_or_init(|| Arc::new(self.encode(form))).clone()
+    }
+
+    fn made(&self, form: Form) -> Made {
+        let mut all = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, made)) = all.iter().find(|(known, _)| *known == form) {
+            return made.clone();
         }
-        let encoded = Arc::new(self.encode(form));
-        made.push((form, encoded.clone()));
-        encoded
+        let made = Made::default();
+        all.push((form, made.clone()));
+        made
     }
 
     fn encode(&self, (variant, view): Form) -> Encoded {
@@ -127,7 +135,9 @@ impl Batch {
         let mut ends = Vec::with_capacity(self.metas.len());
         let mut message = BytesMut::new();
         for (meta, body) in self.metas.iter().zip(&self.bodies) {
-            if let Some(head) = message::splice(meta, variant) {
+            if let Some(head) = message::splice(meta, variant)
+                && variant.encoding.leaves(head.len() + body.len() - 1)
+            {
                 let payload = head.len() + body.len() - 1;
                 out.reserve(header_len(payload) + payload);
                 put_text_header(&mut out, payload);
@@ -138,9 +148,7 @@ impl Batch {
             }
             message.clear();
             message::put(&mut message, meta, body, variant, view);
-            out.reserve(header_len(message.len()) + message.len());
-            put_text_header(&mut out, message.len());
-            out.extend_from_slice(&message);
+            variant.encoding.put(&mut out, &message);
             ends.push(out.len() as u32);
         }
         Encoded { bytes: out.freeze(), ends }
@@ -154,7 +162,10 @@ mod tests {
     use super::*;
     use crate::{
         model::{EventId, TenantId, Timestamp},
-        wire::record::Publish,
+        wire::{
+            encoding::{Encoding, inflate},
+            record::Publish,
+        },
     };
 
     fn record(position: u64, data: &str) -> Record {
@@ -203,6 +214,28 @@ mod tests {
         assert_eq!(frames[0]["data"]["text"], "abc");
         assert_eq!(frames[0]["truncated"], serde_json::json!(["/text"]));
         assert_eq!(frames[1].get("truncated"), None);
+    }
+
+    #[test]
+    fn large_records_are_deflated_once_for_all_and_small_ones_stay() {
+        let long = format!("\"{}\"", "abc ".repeat(500));
+        let batch = Batch::new(vec![record(4, &long), record(5, "1")]).expect("batch");
+        let plain = batch.encoded(Variant::whole(Envelope::Sync), View::Inside);
+        for preview in [None, Some(1_900)] {
+            let encoding = Encoding::Deflate { from: 1_024 };
+            let variant = Variant { preview, encoding, ..Variant::whole(Envelope::Sync) };
+            let encoded = batch.encoded(variant, View::Inside);
+            let (large, small) = (encoded.slice(0..1), encoded.slice(1..2));
+            assert_eq!(large[..2], [0x82, 126], "a binary frame of more than 125 bytes");
+            let json = inflate(&large[4..], 10_000).expect("deflate");
+            let sent = serde_json::from_slice::<Value>(&json).expect("json");
+            assert_eq!(sent["data"].as_str().map(str::len), Some(preview.unwrap_or(2_000) as usize));
+            if preview.is_none() {
+                assert_eq!(json, plain.slice(0..1)[4..], "the same JSON");
+            }
+            assert_eq!(small, plain.slice(1..2));
+            assert!(Arc::ptr_eq(&encoded, &batch.encoded(variant, View::Inside)), "encoded once");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use crate::model::{EventId, IdError};
 /// An error's stable code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
+    /// Not what the connection's encoding says.
+    InvalidEncoding,
     /// Not one JSON object in UTF-8.
     InvalidJson,
     /// Nested too deeply.
@@ -74,6 +76,7 @@ pub enum Code {
 impl Code {
     /// Every code, as the document lists them.
     pub const ALL: &[Self] = &[
+        Self::InvalidEncoding,
         Self::InvalidJson,
         Self::TooDeep,
         Self::InvalidMessage,
@@ -119,6 +122,7 @@ impl Code {
 
     fn row(self) -> (&'static str, u16) {
         match self {
+            Self::InvalidEncoding => ("invalid_encoding", 400),
             Self::InvalidJson => ("invalid_json", 400),
             Self::TooDeep => ("too_deep", 400),
             Self::InvalidMessage => ("invalid_message", 400),

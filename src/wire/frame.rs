@@ -7,6 +7,7 @@ use crate::model::Position;
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
@@ -38,6 +39,11 @@ fn put_header(out: &mut BytesMut, opcode: u8, payload: usize) {
 /// Writes the header of a text frame; exactly `payload` bytes of UTF-8 must follow.
 pub fn put_text_header(out: &mut BytesMut, payload: usize) {
     put_header(out, TEXT, payload);
+}
+
+/// Writes the header of a binary frame; exactly `payload` bytes must follow.
+pub fn put_binary_header(out: &mut BytesMut, payload: usize) {
+    put_header(out, BINARY, payload);
 }
 
 /// A text frame.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
+    encoding::Encoding,
     entity::{About, event_type},
     preview,
     record::put_json_string,
@@ -45,12 +46,14 @@ pub struct Variant {
     pub deltas: Deltas,
     /// Greatest length of strings in `data`, in characters; `None` for the whole.
     pub preview: Option<u32>,
+    /// In which frames.
+    pub encoding: Encoding,
 }
 
 impl Variant {
     /// Everything as it is, in an envelope.
     pub const fn whole(envelope: Envelope) -> Self {
-        Self { envelope, deltas: Deltas::Off, preview: None }
+        Self { envelope, deltas: Deltas::Off, preview: None, encoding: Encoding::Text }
     }
 }
 

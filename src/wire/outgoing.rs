@@ -14,7 +14,7 @@ pub use self::{
 use super::{
     answer::{Form, Words},
     codes::Refusal,
-    frame,
+    encoding::Encoding,
     message::{Envelope, is_gitmind},
     state::{Page, Progress},
 };
@@ -43,6 +43,8 @@ pub struct Voice<'a> {
     pub epoch: Epoch,
     /// In which envelope.
     pub envelope: Envelope,
+    /// In which frames.
+    pub encoding: Encoding,
 }
 
 /// The envelope of a session message on `/ws`.
@@ -94,7 +96,7 @@ impl Voice<'_> {
             data,
         };
         // None of these types can fail to serialize: no maps with odd keys, no fallible Serialize.
-        frame::text(&serde_json::to_vec(&message).unwrap_or_default())
+        self.encoding.frame(&serde_json::to_vec(&message).unwrap_or_default())
     }
 
     fn say_typed<D: Serialize>(&self, event_type: &str, data: D) -> Bytes {
@@ -107,7 +109,7 @@ impl Voice<'_> {
         let version = is_gitmind(r#type).then_some("1.0");
         let message = Typed { id, r#type, timestamp, version, data };
         // As above.
-        frame::text(&serde_json::to_vec(&message).unwrap_or_default())
+        self.encoding.frame(&serde_json::to_vec(&message).unwrap_or_default())
     }
 
     /// What became of an operation.
@@ -144,7 +146,7 @@ impl Voice<'_> {
             data,
         };
         // As above.
-        frame::text(&serde_json::to_vec(&message).unwrap_or_default())
+        self.encoding.frame(&serde_json::to_vec(&message).unwrap_or_default())
     }
 
     /// `session_ready`.

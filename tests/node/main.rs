@@ -4,6 +4,7 @@ mod away;
 mod bad_input;
 mod changes;
 mod cluster_presence;
+mod compressed;
 mod crash;
 mod document;
 mod drain;

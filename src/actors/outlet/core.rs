@@ -70,7 +70,8 @@ impl Core {
         let Newcomer { serial, session, link, instance, owner, presence, options, since, requested } = newcomer;
         let limit = self.context.config.rooms.variants;
         if self.variants.len() >= limit && !self.variants.contains_key(&options.variant) {
-            let message = format!("this room has its {limit} different values of 'preview'; use one of them or none");
+            let message =
+                format!("this room has its {limit} different forms ('preview', 'deltas', 'encoding'); use one of them");
             return Err(Refusal::new(Code::LimitReached, message));
         }
         *self.variants.entry(options.variant).or_default() += 1;
@@ -172,6 +173,7 @@ impl Core {
                 now: self.context.now(),
                 epoch: self.epoch,
                 envelope: member.options.variant.envelope,
+                encoding: member.options.variant.encoding,
             };
             act(member, voice, &self.context);
         }
@@ -256,8 +258,8 @@ impl Core {
                 continue;
             }
             let instance = &member.instance.clone();
-            let envelope = member.options.variant.envelope;
-            let voice = Voice { tenant: &self.tenant, instance, now, epoch, envelope };
+            let Variant { envelope, encoding, .. } = member.options.variant;
+            let voice = Voice { tenant: &self.tenant, instance, now, epoch, envelope, encoding };
             if member.link.has_room(frames.len()) {
                 delivered += run.iter().map(|batch| member.pass(batch, voice)).sum::<u64>();
             } else {

@@ -144,7 +144,7 @@ impl Member {
             presence: self.presence.clone(),
             since,
             requested,
-            envelope: self.options.variant.envelope,
+            variant: self.options.variant,
             kind,
         }
     }

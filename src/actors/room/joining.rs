@@ -214,10 +214,12 @@ impl Room {
     }
 
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
-        let (epoch, voice) = (self.epoch, self.voice(&join.instance, join.envelope));
+        let (epoch, voice) = (self.epoch, self.voice(&join.instance, join.variant.envelope));
         let config = &self.context.config;
         let FoundStart { start, missed, exact } = found;
         let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
+        // The greeting itself is text: it is what tells the client which frames follow.
+        let (encoding, compress_bytes) = join.variant.encoding.negotiated().unzip();
         let ready = SessionReady {
             session_id: join.session,
             protocol: 1,
@@ -235,12 +237,14 @@ impl Room {
                 interval_ms: config.heartbeat.interval.as_millis() as u64,
                 timeout_ms: config.heartbeat.timeout.as_millis() as u64,
             },
+            encoding,
             limits: LimitsReport {
                 max_message_bytes: config.limits.max_message_bytes,
                 messages_per_minute: config.limits.messages_per_minute,
                 publishes_in_flight: config.limits.publishes_in_flight,
                 signals_per_minute: config.limits.signals_per_minute,
                 signal_bytes: config.limits.signal_bytes,
+                compress_bytes,
             },
             instances: others.take(LISTED).map(|(instance, presence)| Instance::new(instance, presence)).collect(),
             instances_total: self.roster.len(),

@@ -39,14 +39,14 @@ pub(super) struct Opening {
 /// What came too early; never more than one join a connection, and what it asked.
 #[derive(Debug)]
 pub(super) enum Early {
-    Join(Join),
+    Join(Box<Join>),
     Fetch(Fetch),
     TellFigures(TellFigures),
 }
 
 impl From<Join> for Early {
     fn from(join: Join) -> Self {
-        Self::Join(join)
+        Self::Join(Box::new(join))
     }
 }
 
@@ -138,7 +138,7 @@ impl Room {
         for early in early {
             match early {
                 // Cannot say that the room is gone: it has just opened.
-                Early::Join(join) => drop(Handler::<Join>::handle(self, join, ctx)),
+                Early::Join(join) => drop(Handler::<Join>::handle(self, *join, ctx)),
                 Early::Fetch(fetch) => Handler::<Fetch>::handle(self, fetch, ctx),
                 Early::TellFigures(tell) => Handler::<TellFigures>::handle(self, tell, ctx),
             }

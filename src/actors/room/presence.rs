@@ -13,7 +13,7 @@ use crate::{
         roster::{Farewell, Left, Presence, Reason, Whose},
     },
     wire::{
-        Envelope,
+        Encoding, Envelope,
         outgoing::{Announcement, Voice},
     },
 };
@@ -45,7 +45,8 @@ impl Handler<Leave> for Room {
 impl Room {
     /// What the room says to or about an instance.
     pub(super) fn voice<'a>(&'a self, instance: &'a InstanceId, envelope: Envelope) -> Voice<'a> {
-        Voice { tenant: &self.tenant, instance, now: self.context.now(), epoch: self.epoch, envelope }
+        let (now, epoch) = (self.context.now(), self.epoch);
+        Voice { tenant: &self.tenant, instance, now, epoch, envelope, encoding: Encoding::Text }
     }
 
     fn is_large(&self) -> bool {

@@ -57,7 +57,7 @@ impl Session {
         let Some(request) = self.request.take() else { return };
         let Request { grant, since, requested, options, capabilities } = *request;
         let (tenant, instance) = (grant.tenant().clone(), grant.instance().clone());
-        let envelope = options.variant.envelope;
+        let variant = options.variant;
         let author = grant.author();
         let presence = Presence {
             connected_at: self.context.now(),
@@ -111,7 +111,7 @@ impl Session {
                     presence: presence.clone(),
                     since: since.clone(),
                     requested: requested.clone(),
-                    envelope,
+                    variant,
                     kind: JoinKind::Fresh,
                 };
                 if let Ok(Ok(())) = entered.room.send(join).await {

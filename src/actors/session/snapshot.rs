@@ -12,7 +12,7 @@ use crate::{
     auth::Grant,
     backbone::{BackboneError, EntityPage, ReadBudget},
     wire::{
-        Code, Refusal,
+        Code, Refusal, Variant,
         outgoing::Voice,
         state::{Page, Progress, StateRequest},
     },
@@ -34,7 +34,7 @@ impl Session {
         let running = Rc::new(());
         self.sends_state = Rc::downgrade(&running);
         let (link, context, grant) = (self.link.clone(), self.context.clone(), self.grant.clone());
-        let envelope = self.envelope;
+        let Variant { envelope, encoding, .. } = self.variant;
         actix_rt::spawn(async move {
             let voice = |context: &NodeContext| Voice {
                 tenant: grant.tenant(),
@@ -42,6 +42,7 @@ impl Session {
                 now: context.now(),
                 epoch: context.backbone.epoch(grant.tenant()),
                 envelope,
+                encoding,
             };
             if let Err(error) = send_pages(&link, &context, &grant, &request, voice).await {
                 tracing::warn!(tenant = %grant.tenant(), %error, "a state could not be read to its end");

@@ -79,6 +79,9 @@ pub struct LimitsReport {
     pub signals_per_minute: u32,
     /// Greatest content of a signal, in bytes.
     pub signal_bytes: usize,
+    /// From which size on messages are compressed, in bytes; only where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compress_bytes: Option<usize>,
 }
 
 /// The first message's content.
@@ -98,6 +101,9 @@ pub struct SessionReady {
     pub resume: ResumeReport,
     /// The heartbeat's rule.
     pub heartbeat: HeartbeatReport,
+    /// How large messages are compressed, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<&'static str>,
     /// Limits in force.
     pub limits: LimitsReport,
     /// The others.

@@ -1,7 +1,8 @@
 //! A well-behaved client: answers pings, checks the chain of every record it gets, remembers everything.
 
-use std::net::SocketAddr;
+use std::{io::Read as _, net::SocketAddr};
 
+use flate2::read::DeflateDecoder;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -21,6 +22,8 @@ pub struct Client {
     name: String,
     ready: Value,
     seen: Vec<Value>,
+    /// Which of them came deflated.
+    deflated: Vec<usize>,
     /// The last position that it was told.
     last: u64,
     cursor: String,
@@ -88,7 +91,8 @@ impl Client {
             client_async(&url, socket).await.unwrap_or_else(|error| panic!("{url}: {error}"))
         })
         .await;
-        Self { socket, name: query.to_owned(), ready: Value::Null, seen: Vec::new(), last: 0, cursor: String::new() }
+        let (name, cursor, seen, deflated) = (query.to_owned(), String::new(), Vec::new(), Vec::new());
+        Self { socket, name, ready: Value::Null, seen, deflated, last: 0, cursor }
     }
 
     /// `session_ready`.
@@ -121,6 +125,11 @@ impl Client {
         self.seen.iter().filter(move |message| message["event_type"] == event_type)
     }
 
+    /// What came so far in binary frames, inflated; only asked for with `encoding=deflate-raw`.
+    pub fn deflated(&self) -> Vec<&Value> {
+        self.deflated.iter().map(|index| &self.seen[*index]).collect()
+    }
+
     /// The records that came so far, in order.
     pub fn records(&self) -> Vec<&Value> {
         self.seen.iter().filter(|message| is_record(message)).collect()
@@ -136,14 +145,18 @@ impl Client {
 
     /// The next message, or the end.
     pub async fn next_event(&mut self) -> Event {
-        let event = match tokio::time::timeout(super::DEADLINE, read(&mut self.socket)).await {
-            Ok(event) => event,
+        let (event, came) = match tokio::time::timeout(super::DEADLINE, read(&mut self.socket)).await {
+            Ok(read) => read,
             Err(_) => panic!("{} waits in vain: {}", self.name, self.story()),
         };
         match event {
             Event::Message(mut message) => {
                 if message.get("event_type").is_none() {
                     message["event_type"] = message["type"].clone();
+                }
+                if came == Came::Deflated {
+                    assert!(self.name.contains("encoding=deflate-raw"), "{} did not ask for this", self.name);
+                    self.deflated.push(self.seen.len());
                 }
                 self.take_in(&message);
                 Event::Message(message)
@@ -335,12 +348,27 @@ fn is_record(message: &Value) -> bool {
     message.get("seq").is_some()
 }
 
-async fn read(socket: &mut WebSocketStream<TcpStream>) -> Event {
+/// In which frame a message came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    AsText,
+    Deflated,
+}
+
+async fn read(socket: &mut WebSocketStream<TcpStream>) -> (Event, Came) {
+    let as_text = |event| (event, Came::AsText);
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => {
                 let message = serde_json::from_str(&text);
-                return Event::Message(message.unwrap_or_else(|error| panic!("not JSON: {error}: {text}")));
+                return as_text(Event::Message(message.unwrap_or_else(|error| panic!("not JSON: {error}: {text}"))));
+            }
+            Some(Ok(Message::Binary(bytes))) => {
+                let mut text = String::new();
+                DeflateDecoder::new(&bytes[..]).read_to_string(&mut text).expect("raw deflate of UTF-8");
+                let message = serde_json::from_str(&text);
+                let message = message.unwrap_or_else(|error| panic!("not JSON: {error}: {text}"));
+                return (Event::Message(message), Came::Deflated);
             }
             Some(Ok(Message::Close(frame))) => {
                 // The answer to it is on its way with the next read.
@@ -349,12 +377,12 @@ async fn read(socket: &mut WebSocketStream<TcpStream>) -> Event {
                     reason: frame.reason.to_string(),
                 });
                 let _ = socket.next().await;
-                return Event::Closed(closed);
+                return as_text(Event::Closed(closed));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(other)) => panic!("the node sends text only: {other:?}"),
+            Some(Ok(other)) => panic!("the node sends no such thing: {other:?}"),
             Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Io(_))) | None => {
-                return Event::Closed(Closed { code: None, reason: String::new() });
+                return as_text(Event::Closed(Closed { code: None, reason: String::new() }));
             }
             Some(Err(error)) => panic!("what the node sends cannot be read: {error}"),
         }
