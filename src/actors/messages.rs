@@ -7,7 +7,11 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{gate::Gate, outlet::Outlet, room::Room};
+use super::{
+    gate::Gate,
+    outlet::Outlet,
+    room::{Room, interests::Notice},
+};
 use crate::{
     backbone::{Answer, Append, AppendError, Appended, BackboneError, Page},
     model::{
@@ -375,6 +379,10 @@ pub enum Order {
         /// The answer.
         figures: RoomFigures,
     },
+    /// News of what members follow.
+    Subscriptions(Vec<Notice>),
+    /// News of what members follow were left out here: they are told everything anew.
+    SubscriptionsLost,
     /// Tell everyone, but for one and for those who filter it out.
     Announce {
         /// The frame, in each envelope: `Sync`, `Typed`.

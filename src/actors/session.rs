@@ -156,8 +156,8 @@ impl Session {
             ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
             ClientMessage::Change(changes) => self.change(changes, ctx),
             ClientMessage::State(request) => self.send_state(request),
-            ClientMessage::Subscribe(channels) => self.subscribe(&channels),
-            ClientMessage::Unsubscribe(channels) => self.unsubscribe(&channels),
+            ClientMessage::Subscribe(wanted) => self.subscribe(wanted),
+            ClientMessage::Unsubscribe(unwanted) => self.unsubscribe(unwanted),
             ClientMessage::Reconnect { since, requested } => self.reconnect(since, requested),
             ClientMessage::Ack(None) => {}
             ClientMessage::Ack(Some(position)) => {

@@ -9,6 +9,7 @@ mod drain;
 mod entities;
 mod flush;
 mod handshake;
+mod interests;
 mod lifecycle;
 mod load;
 #[path = "../nats_support/mod.rs"]

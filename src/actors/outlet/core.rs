@@ -1,5 +1,7 @@
 //! An outlet's state and what it does with the room's orders.
 
+mod following;
+
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
@@ -26,6 +28,8 @@ use crate::{
     },
     wire::{Batch, Code, Envelope, Refusal, Variant, frame, outgoing::Voice},
 };
+pub(super) use following::Following;
+pub use following::TooMany;
 
 /// The members and what is done to them.
 #[derive(Debug)]
@@ -82,6 +86,7 @@ impl Core {
             reader: Reader::default(),
             acks: HeldAcks::default(),
             own: Position::START,
+            following: Following::default(),
         });
         self.by_instance.insert(instance, slot);
         Ok(slot)
@@ -142,6 +147,8 @@ impl Core {
                     member.link.send(voice.sync_response(&figures, member.reader.passed));
                     member.reader.told = member.reader.passed;
                 }),
+                Order::Subscriptions(notices) => self.take_notices(notices),
+                Order::SubscriptionsLost => self.lose_notices(),
                 Order::Announce { frames, event_type, except } => self.announce(&frames, event_type, except),
                 Order::Dismiss { key, refusal, why } => self.with(key, |member, voice, _| {
                     refusal.iter().for_each(|refusal| member.link.send(voice.error(refusal)));
@@ -201,6 +208,9 @@ impl Core {
         });
         self.context.metrics.delivered.inc_by(delivered);
         self.refill(key);
+        if reach == Reach::Head {
+            self.tell_anew(key);
+        }
     }
 
     /// Asks the room for what follows if a member is behind and its outbox has room.

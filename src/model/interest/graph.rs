@@ -153,7 +153,7 @@ impl Graph {
                     }
                 }
             }
-            for edge in &next {
+            if let Some(edge) = &next {
                 let [from, to] = &edge.ends;
                 self.at.entry(from.clone()).or_default().push(id.clone());
                 if from != to {

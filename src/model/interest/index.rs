@@ -43,7 +43,7 @@ struct Follower {
     is_searching: bool,
 }
 
-/// What a change means for one interest.
+/// What a change means for one interest; if it says nothing, the follower is owed something ([`Index::is_owed`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// Which.
@@ -249,6 +249,16 @@ impl Index {
     pub fn put_owed_back(&mut self, id: InterestId, keys: impl DoubleEndedIterator<Item = EntityKey>) {
         if let Some(follower) = self.followers.get_mut(&id) {
             keys.rev().for_each(|key| follower.queue.push_front(key));
+        }
+    }
+
+    /// What a change would have given to a follower comes when it is looked up.
+    pub fn owe_again(&mut self, id: InterestId, key: &EntityKey) {
+        if let Some(follower) = self.followers.get_mut(&id)
+            && let Some(held) = follower.held.get_mut(key)
+        {
+            held.given = Given::Owed;
+            follower.queue.push_back(key.clone());
         }
     }
 

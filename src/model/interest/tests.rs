@@ -88,7 +88,12 @@ impl World {
             _ => None,
         };
         let touched = touched.as_deref().map_or(Touched::All, Touched::Fields);
-        for update in self.index.see(&Self::change(&key, entity, touched)) {
+        let owed: Vec<_> = self.followers.keys().filter(|id| self.index.is_owed(**id)).copied().collect();
+        let updates = self.index.see(&Self::change(&key, entity, touched));
+        for id in self.followers.keys().filter(|id| self.index.is_owed(**id) && !owed.contains(id)) {
+            assert!(updates.iter().any(|update| update.id == *id), "nobody was told that {id:?} is owed something");
+        }
+        for update in updates {
             assert!(!update.is_overgrown);
             let (_, _, has) = self.followers.get_mut(&update.id).expect("a follower");
             for key in &update.left {

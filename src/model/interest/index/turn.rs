@@ -32,12 +32,8 @@ impl Index {
         let mut updates = self.turn_all(concerned, change, &Shift::default());
         // Contents come in order, when the follower can take them.
         for update in &mut updates {
-            if update.turned.take() == Some(Turned::Entered)
-                && let Some(follower) = self.followers.get_mut(&update.id)
-                && let Some(held) = follower.held.get_mut(change.key)
-            {
-                held.given = Given::Owed;
-                follower.queue.push_back(change.key.clone());
+            if update.turned.take().is_some() {
+                self.owe_again(update.id, change.key);
             }
         }
         updates.retain(|update| update.is_overgrown || !update.left.is_empty());
@@ -97,8 +93,9 @@ impl Index {
             let Some(mut follower) = self.followers.remove(&id) else { continue };
             let mut update = Update { id, turned: None, left: Vec::new(), is_overgrown: false };
             let too_large = self.turn(&mut update, &mut follower, change, shift).is_err();
+            let is_owed = !follower.queue.is_empty();
             update.is_overgrown = !self.put_back(id, follower, too_large);
-            if update.turned.is_some() || !update.left.is_empty() || update.is_overgrown {
+            if update.turned.is_some() || !update.left.is_empty() || is_owed || update.is_overgrown {
                 updates.push(update);
             }
         }
