@@ -159,6 +159,7 @@ impl Session {
             ClientMessage::Subscribe(wanted) => self.subscribe(wanted),
             ClientMessage::Unsubscribe(unwanted) => self.unsubscribe(unwanted),
             ClientMessage::Reconnect { since, requested } => self.reconnect(since, requested),
+            ClientMessage::Focus(focus) => self.focus(&focus),
             ClientMessage::Ack(None) => {}
             ClientMessage::Ack(Some(position)) => {
                 let instance = self.grant.instance().clone();
@@ -186,7 +187,8 @@ impl Session {
             ClientMessage::Ping
             | ClientMessage::Ack(_)
             | ClientMessage::Subscribe(_)
-            | ClientMessage::Unsubscribe(_) => (self.controls.take(now), None),
+            | ClientMessage::Unsubscribe(_)
+            | ClientMessage::Focus(_) => (self.controls.take(now), None),
         };
         let Verdict::Refuse { retry_after } = verdict else {
             // A ping in between does not make a flood of publishes better.

@@ -6,6 +6,7 @@
 //! Invariant **result**: after every change an interest's result is what looking at all entities anew would find.
 
 mod area;
+mod focus;
 mod graph;
 mod index;
 mod query;
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     area::Area,
+    focus::{Focus, Glance, Relevance},
     index::{Fetched, Index, Turned, Update},
     query::{Query, Unfit},
 };
@@ -84,7 +86,8 @@ pub enum Touched<'a> {
 }
 
 impl Content<'_> {
-    fn is_seen_by(&self, viewer: &Owner) -> bool {
+    /// Whether somebody may see it.
+    pub fn is_seen_by(&self, viewer: &Owner) -> bool {
         sees(viewer, self.private_to)
     }
 }

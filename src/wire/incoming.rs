@@ -13,7 +13,9 @@ use super::{
     record::Publish,
     state::StateRequest,
 };
-use crate::model::{Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, resume::Since};
+use crate::model::{
+    Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, interest::Focus, resume::Since,
+};
 
 /// Types that only session messages have.
 const RESERVED: [&str; 16] = [
@@ -73,6 +75,8 @@ pub enum ClientMessage {
     Subscribe(Subscribe),
     /// No more of these.
     Unsubscribe(Unsubscribe),
+    /// This is what the client is busy with.
+    Focus(Arc<Focus>),
     /// Go back to here and read on.
     Reconnect {
         /// Where.
@@ -167,6 +171,7 @@ fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, R
         }
         "subscribe" => return Subscribe::read(envelope.data).map(ClientMessage::Subscribe).map_err(about),
         "unsubscribe" => return Unsubscribe::read(envelope.data).map(ClientMessage::Unsubscribe).map_err(about),
+        "gonzai.focus" => return interest::read_focus(envelope.data).map(ClientMessage::Focus).map_err(about),
         "ack" | "heartbeat" => return acknowledged(envelope.data, &event_type).map_err(about),
         _ => {}
     }

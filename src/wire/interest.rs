@@ -1,5 +1,6 @@
 //! Subscriptions to parts of the shared state: what clients ask for, and what they are told.
 
+mod focus;
 mod stored;
 
 use std::{fmt::Display, sync::Arc};
@@ -18,10 +19,14 @@ use crate::model::{
     interest::{Area, Interest, Query, Unfit},
 };
 
-pub use self::stored::Read;
+pub use self::{
+    focus::{discovery, read_focus},
+    stored::Read,
+};
 
 /// What only the node says of subscriptions.
-pub const WORDS: [&str; 8] = [
+pub const WORDS: [&str; 9] = [
+    "gonzai.discover",
     "region.sync",
     "region.update",
     "query.results",

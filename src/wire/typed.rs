@@ -122,6 +122,7 @@ fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, 
         "sync_reconnect" => return reconnect(&envelope),
         "subscribe" => return Subscribe::read(envelope.data).map(ClientMessage::Subscribe),
         "unsubscribe" => return Unsubscribe::read(envelope.data).map(ClientMessage::Unsubscribe),
+        "gonzai.focus" => return interest::read_focus(envelope.data).map(ClientMessage::Focus),
         _ => {}
     }
     if changes::is_change(kind) {

@@ -253,7 +253,7 @@ async fn hops_follow_the_edges_that_come_and_go() {
     for message in bob.seen() {
         two.take(message);
     }
-    assert_eq!(two.names(), ["edge e14", "node n1", "node n4"]);
+    two.until(&mut bob, &["edge e14", "node n1", "node n4"]).await;
 }
 
 #[tokio::test]
@@ -632,4 +632,30 @@ async fn a_graph_that_is_too_large_has_no_regions() {
     let mut again = square();
     again["subscription"] = "t".into();
     assert_eq!(refused(&mut ann, again).await["code"], "limit_reached");
+}
+
+#[tokio::test]
+async fn changes_that_have_much_to_do_with_a_focus_are_told_with_score_and_reason() {
+    let server = Node::start(&ROOMY).await;
+    let (mut ann, mut bob) = (typed(server.address(), "a", "ann").await, typed(server.address(), "b", "bob").await);
+    bob.send(json!({"type": "gonzai.focus", "data": {"nodes": ["n1"], "tags": ["rust", "sync"]}})).await;
+    settle(&mut bob).await;
+    put(&mut ann, "create", "node", "n1", node(1.0, 1.0)).await;
+    put(&mut ann, "create", "node", "n2", json!({"tags": ["Rust", "SYNC"]})).await;
+    put(&mut ann, "create", "node", "n3", json!({"tags": ["rust"]})).await;
+    put(&mut ann, "create", "node", "n4", json!({"tags": ["rust", "sync"], "visibility": "private"})).await;
+    put(&mut bob, "update", "node", "n1", json!({"x": 2})).await;
+    put(&mut ann, "create", "edge", "e1", json!({"from": "n3", "to": "n1"})).await;
+    settle(&mut bob).await;
+    let told: Vec<_> = bob.seen_of("gonzai.discover").map(|message| message["data"].clone()).collect();
+    let scores: Vec<_> = told.iter().map(|data| (&data["event"]["entity_id"], &data["relevance"])).collect();
+    let [n1, n2, e1] = ["n1", "n2", "e1"].map(Value::from);
+    let expected = [(&n1, &json!(1.0)), (&n2, &json!(1.0)), (&e1, &json!(0.9))];
+    assert_eq!(scores, expected, "{told:?}");
+    assert_eq!(told[1]["reason"], "it shares the tags rust, sync");
+    bob.send(json!({"type": "gonzai.focus", "data": {}})).await;
+    settle(&mut bob).await;
+    put(&mut ann, "update", "node", "n1", json!({"x": 3})).await;
+    settle(&mut bob).await;
+    assert_eq!(bob.seen_of("gonzai.discover").count(), 3, "nothing without a focus");
 }

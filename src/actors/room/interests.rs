@@ -6,7 +6,9 @@
 //!
 //! Owns: the bounds (subscriptions and entities of a room, size of the graph, lookups under way).
 
+mod focus;
 mod lookups;
+mod news;
 mod search;
 
 use std::{
@@ -19,19 +21,15 @@ use bytes::Bytes;
 
 use super::Room;
 use crate::{
-    actors::messages::{MemberKey, Order},
+    actors::messages::MemberKey,
     backbone::{Stored, Subject},
     config::Config,
     model::{
-        EntityKey, InstanceId,
+        InstanceId,
         entity::Owner,
-        interest::{Index, Interest, InterestId, Turned, Update},
+        interest::{Focus, Index, Interest, InterestId},
     },
-    wire::{
-        Code, Envelope, Refusal,
-        interest::{News, Part, PartPlace, Read, Subscription},
-        outgoing::Voice,
-    },
+    wire::{Code, Envelope, Refusal, interest::Subscription, outgoing::Voice},
 };
 
 use self::search::Search;
@@ -71,6 +69,15 @@ pub enum Asked {
     GoOn(u64),
     /// Something got lost; send these from their beginning.
     StartOver(Vec<u64>, Envelope),
+    /// The member is busy with this now.
+    Focus {
+        /// Who looks.
+        viewer: Owner,
+        /// In which envelope it is told.
+        envelope: Envelope,
+        /// With what; nothing ends it.
+        focus: Arc<Focus>,
+    },
 }
 
 /// A message about a subscription, for one member.
@@ -84,6 +91,11 @@ pub struct Notice {
     pub frame: Bytes,
     /// What comes behind it.
     pub then: Then,
+}
+
+impl Notice {
+    /// In place of a number: of no subscription, and not told again to those who miss it.
+    pub const OF_THE_MOMENT: u64 = 0;
 }
 
 /// What comes behind a message about a subscription.
@@ -129,6 +141,7 @@ pub(super) struct Interests {
     index: Index,
     served: HashMap<InterestId, Served>,
     members: BTreeMap<MemberKey, Vec<InterestId>>,
+    foci: BTreeMap<MemberKey, (Owner, Envelope, Arc<Focus>)>,
     /// Wait for the next pass over all entities.
     waiting: Vec<InterestId>,
     search: Option<Search>,
@@ -145,6 +158,7 @@ impl Interests {
             index: Index::new(config.limits.subscription_entities),
             served: HashMap::new(),
             members: BTreeMap::new(),
+            foci: BTreeMap::new(),
             waiting: Vec::new(),
             search: None,
             knows_graph: false,
@@ -155,11 +169,11 @@ impl Interests {
 
     /// Of new records, those of entities that somebody follows, or may.
     pub(super) fn pick(&self, records: &[Stored]) -> Vec<Stored> {
-        if self.served.is_empty() {
+        if self.served.is_empty() && self.foci.is_empty() {
             return Vec::new();
         }
         let matters = |stored: &&Stored| match &stored.subject {
-            Subject::Entity(key) => self.search.is_some() || self.index.cares_for(key),
+            Subject::Entity(key) => !self.foci.is_empty() || self.search.is_some() || self.index.cares_for(key),
             Subject::Event(_) => false,
         };
         records.iter().filter(matters).cloned().collect()
@@ -256,6 +270,7 @@ impl Room {
 
     /// A member is gone.
     pub(super) fn forget_interests(&mut self, key: MemberKey) {
+        self.interests.foci.remove(&key);
         for id in self.interests.members.remove(&key).unwrap_or_default() {
             self.interests.forget(id);
         }
@@ -283,90 +298,6 @@ impl Room {
         let message = format!("this has more than {most} entities; the subscription is over, ask for less");
         self.end_subscription(id, &Refusal::new(Code::QueryTooCostly, message));
     }
-
-    // --- Changes ---
-
-    /// Tells followers what new records mean to them.
-    pub(super) fn tell_followers(&mut self, changed: Vec<Stored>, ctx: &mut Context<Self>) {
-        let mut outgoing = Outgoing::default();
-        let mut owed = Vec::new();
-        for Stored { position, subject, body, .. } in changed {
-            let Subject::Entity(key) = subject else { continue };
-            self.note_for_search(&key, position);
-            if !self.interests.index.cares_for(&key) {
-                continue;
-            }
-            let Some(read) = Read::of(&self.tenant, position, &body) else { continue };
-            let updates = self.interests.index.see(&read.change(&key));
-            self.tell_updates(updates, Some((&key, &read)), &mut outgoing, &mut owed);
-        }
-        for (outlet, notices) in outgoing.notices {
-            self.ports.post(outlet, Order::Subscriptions(notices));
-        }
-        self.bound_graph();
-        owed.sort_unstable();
-        owed.dedup();
-        owed.into_iter().for_each(|id| self.fill(id, ctx));
-    }
-
-    fn tell_updates(
-        &mut self,
-        updates: Vec<Update>,
-        entity: Option<(&EntityKey, &Read)>,
-        outgoing: &mut Outgoing,
-        owed: &mut Vec<InterestId>,
-    ) {
-        let mut shown: Option<Arc<str>> = None;
-        for Update { id, turned, left, is_overgrown } in updates {
-            if is_overgrown {
-                self.end_overgrown(id);
-                continue;
-            }
-            let Some(served) = self.interests.served.get(&id) else { continue };
-            let mut news = News { left, ..News::default() };
-            if let (Some(turned), Some((key, read))) = (turned, entity) {
-                if served.parts == 0 {
-                    // Nothing comes before the first part, which begins the result.
-                    self.interests.index.owe_again(id, key);
-                } else {
-                    let shown = shown.get_or_insert_with(|| read.as_entity(key).into()).clone();
-                    match turned {
-                        Turned::Entered => news.entered.push(shown),
-                        Turned::Changed => news.changed.push(shown),
-                    }
-                }
-            }
-            if !(news.entered.is_empty() && news.changed.is_empty() && news.left.is_empty()) {
-                self.announce_news(id, &news, outgoing);
-            }
-            if self.interests.index.is_owed(id) {
-                owed.push(id);
-            }
-        }
-    }
-
-    fn announce_news(&self, id: InterestId, news: &News, outgoing: &mut Outgoing) {
-        let Some(served) = self.interests.served.get(&id) else { return };
-        let (key, envelope) = (served.key, served.envelope);
-        let (word, data) = served.subscription.news(news, self.head);
-        let made = outgoing.made.entry((envelope, format!("{word} {data}")));
-        let frame = made.or_insert_with(|| self.voice_of_room(envelope).of_subscription((word, &data))).clone();
-        let notice = Notice { key, serial: id.0, frame, then: Then::Changes };
-        outgoing.notices.entry(key.outlet).or_default().push(notice);
-    }
-
-    /// Sends a part of a result, and whether it is the last one.
-    fn send_part(&mut self, id: InterestId, part: &Part, done: bool) {
-        let position = self.head;
-        let Some(served) = self.interests.served.get_mut(&id) else { return };
-        served.parts += 1;
-        served.phase = if done { Phase::Live } else { Phase::Filling { taken: false } };
-        let (key, envelope) = (served.key, served.envelope);
-        let (word, data) = served.subscription.part(part, PartPlace { number: served.parts, position, done });
-        let frame = self.voice_of_room(envelope).of_subscription((word, &data));
-        let then = if done { Then::Changes } else { Then::More };
-        self.post_notice(Notice { key, serial: id.0, frame, then });
-    }
 }
 
 impl Handler<Ask> for Room {
@@ -390,6 +321,7 @@ impl Handler<Ask> for Room {
                     self.fill(id, ctx);
                 }
             }
+            Asked::Focus { .. } => self.focus(key, what, ctx),
             Asked::StartOver(serials, envelope) => {
                 serials.into_iter().for_each(|serial| self.start_over(key, (serial, envelope), ctx));
             }

@@ -1,5 +1,7 @@
 //! What a session does with messages that change entities or what it hears.
 
+use std::sync::Arc;
+
 use actix_web_actors::ws::WebsocketContext;
 
 use super::{Membership, Session};
@@ -8,7 +10,7 @@ use crate::{
         messages::{Content, Publication},
         outlet::TooMany,
     },
-    model::{EventId, resume::Since},
+    model::{EventId, interest::Focus, resume::Since},
     wire::{
         Code, Refusal,
         changes::Changes,
@@ -73,6 +75,11 @@ impl Session {
         if self.with_outlet(unsubscribe).is_some() {
             self.link.send(self.voice().subscribed("unsubscribed", channels.as_deref(), &names));
         }
+    }
+
+    /// Is busy with this now.
+    pub(super) fn focus(&self, focus: &Arc<Focus>) {
+        self.with_outlet(|outlet, key| outlet.focus(*key, focus));
     }
 
     /// Goes back and reads on from there.

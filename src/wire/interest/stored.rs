@@ -19,6 +19,8 @@ struct Stored<'a> {
     #[serde(borrow)]
     tenant_id: Cow<'a, str>,
     #[serde(borrow)]
+    instance_id: Cow<'a, str>,
+    #[serde(borrow)]
     entity: About<'a>,
     state: Kept,
     #[serde(borrow)]
@@ -64,6 +66,8 @@ pub struct Read {
     touched: Option<Vec<String>>,
     /// The content as it is stored.
     data: Bytes,
+    /// Who changed it; empty if several did.
+    instance: Box<str>,
 }
 
 impl Read {
@@ -81,8 +85,13 @@ impl Read {
             }
             _ => None,
         };
-        let touched = touched(&stored.entity);
-        Some(Self { version, content, touched, data: body.slice_ref(stored.data.get().as_bytes()) })
+        let (touched, instance) = (touched(&stored.entity), Box::from(&*stored.instance_id));
+        Some(Self { version, content, touched, instance, data: body.slice_ref(stored.data.get().as_bytes()) })
+    }
+
+    /// Whether an instance changed it, and nobody else.
+    pub fn is_by(&self, instance: &str) -> bool {
+        *self.instance == *instance
     }
 
     /// The version.

@@ -18,13 +18,13 @@ use super::{
             },
         },
         Shared,
-        member::Phase,
+        member::{Member, Phase},
         registry,
     },
     Core,
 };
 use crate::{
-    model::{RecordMeta, record::About},
+    model::{RecordMeta, interest::Focus, record::About},
     wire::{
         Envelope,
         interest::{GraphRecords, Subscription},
@@ -42,6 +42,8 @@ pub(in super::super) struct Following {
     subscriptions: BTreeMap<Arc<str>, (u64, Arc<Subscription>)>,
     mutes_graph: bool,
     is_stale: bool,
+    /// What it is busy with.
+    focus: Option<Arc<Focus>>,
 }
 
 impl Following {
@@ -76,6 +78,11 @@ impl Shared {
     /// A member follows this too, under a number that no other subscription of this node has; another one of the same name ends.
     pub fn follow(&self, key: MemberKey, serial: u64, subscription: Arc<Subscription>) -> Result<(), TooMany> {
         self.core.borrow_mut().follow(key, serial, subscription)
+    }
+
+    /// A member is busy with this now.
+    pub fn focus(&self, key: MemberKey, focus: &Arc<Focus>) {
+        self.core.borrow_mut().focus(key, focus);
     }
 
     /// A member follows these no more.
@@ -113,11 +120,21 @@ impl Core {
         }
     }
 
+    fn focus(&mut self, key: MemberKey, focus: &Arc<Focus>) {
+        let mut asked = None;
+        self.with(key, |member, _, _| {
+            member.following.focus = Some(focus.clone());
+            asked = member.focused();
+        });
+        asked.into_iter().for_each(|what| ask(&self.room, Ask { key, what }));
+    }
+
     /// What all members follow, for a room that does not know.
     pub(in super::super) fn follows(&self) -> Vec<Ask> {
         let mut asks = Vec::new();
         for (slot, member) in &self.members {
             let key = MemberKey { outlet: self.id, slot, serial: member.serial };
+            asks.extend(member.focused().map(|what| Ask { key, what }));
             for (serial, subscription) in member.following.subscriptions.values() {
                 let (serial, subscription) = (*serial, subscription.clone());
                 let (viewer, envelope) = (member.owner.clone(), member.options.variant.envelope);
@@ -133,6 +150,13 @@ impl Core {
         for Notice { key, serial, frame, then } in notices {
             let mut is_lost = false;
             self.with(key, |member, _, _| {
+                if serial == Notice::OF_THE_MOMENT {
+                    if member.phase == Phase::Live {
+                        // Of the moment: who has no room for it now does without.
+                        let _ = member.link.offer(&frame);
+                    }
+                    return;
+                }
                 let following = &mut member.following;
                 let known = following.subscriptions.iter().find(|(_, (known, _))| *known == serial);
                 let Some(name) = known.map(|(name, _)| name.clone()) else { return };
@@ -190,6 +214,14 @@ impl Core {
         if !serials.is_empty() {
             ask(&self.room, Ask { key, what: Asked::StartOver(serials, envelope) });
         }
+    }
+}
+
+impl Member {
+    /// What it is busy with, as its room is told.
+    fn focused(&self) -> Option<Asked> {
+        let focus = self.following.focus.clone()?;
+        Some(Asked::Focus { viewer: self.owner.clone(), envelope: self.options.variant.envelope, focus })
     }
 }
 
