@@ -9,6 +9,7 @@ pub mod filter;
 pub mod finding;
 pub mod gather;
 pub mod ids;
+pub mod interest;
 pub mod lane;
 pub mod neighbours;
 pub mod newest;

@@ -11,6 +11,7 @@ pub mod entity;
 pub mod frame;
 pub mod guard;
 pub mod incoming;
+pub mod interest;
 pub mod message;
 pub mod operation;
 pub mod outgoing;

@@ -58,7 +58,7 @@ pub struct Link {
     outbox: RefCell<Outbox>,
     waker: RefCell<Option<Waker>>,
     /// Whoever waits for the outbox to drain.
-    patient: RefCell<Option<Waker>>,
+    patient: RefCell<Vec<Waker>>,
     /// Publishes that wait for their answer, in order, kept so that they can be repeated to a rebuilt room.
     in_flight: RefCell<BTreeMap<u64, Publication>>,
     /// Answers that are there but wait for the records before them.
@@ -184,7 +184,7 @@ impl Link {
         if self.is_low() || self.is_over() {
             return Poll::Ready(());
         }
-        *self.patient.borrow_mut() = Some(cx.waker().clone());
+        self.patient.borrow_mut().push(cx.waker().clone());
         Poll::Pending
     }
 
@@ -254,7 +254,7 @@ impl Link {
     /// Nobody writes any more: whoever waits for the outbox is told.
     pub(super) fn abandon(&self) {
         self.outbox.borrow_mut().broken = true;
-        self.patient.borrow_mut().take().iter().for_each(Waker::wake_by_ref);
+        self.patient.take().iter().for_each(Waker::wake_by_ref);
     }
 
     /// Why the node is ending the connection, if it is.
@@ -317,8 +317,8 @@ impl Link {
             outbox.queue = VecDeque::new(); // an idle connection owns no buffer
         }
         drop(outbox);
-        if self.patient.borrow().is_some() && (self.is_low() || self.is_over()) {
-            self.patient.borrow_mut().take().iter().for_each(Waker::wake_by_ref);
+        if !self.patient.borrow().is_empty() && (self.is_low() || self.is_over()) {
+            self.patient.take().iter().for_each(Waker::wake_by_ref);
         }
     }
 

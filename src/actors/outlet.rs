@@ -17,7 +17,7 @@ use std::{
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
 
 use self::core::Core;
-pub use self::core::{random_unit, retry_after};
+pub use self::core::{TooMany, random_unit, retry_after};
 pub use self::member::{Echo, Newcomer, Options};
 use super::{
     context::NodeContext,
@@ -248,9 +248,13 @@ async fn rejoin(room: &Addr<Room>, joins: Vec<Join>) -> Result<(), Gone> {
     Ok(())
 }
 
-/// Sends a new room what the members wait for. What they publish meanwhile goes behind it, so that the order of each
+/// Sends a new room what the members follow and what they wait for. What they publish meanwhile goes behind it, so that the order of each
 /// connection holds.
 async fn repeat_publishes(shared: &Rc<Shared>, room: &Addr<Room>) -> Result<(), Gone> {
+    let follows = shared.core.borrow().follows();
+    for ask in follows {
+        room.send(ask).await.map_err(|_| Gone)?;
+    }
     let mut repeated = 0;
     loop {
         let publishes = shared.core.borrow().unsettled_after(repeated);

@@ -8,6 +8,7 @@ pub mod appends;
 mod cursors;
 mod history;
 mod housekeeping;
+pub mod interests;
 pub mod joining;
 mod lanes;
 pub mod neighbours;
@@ -28,6 +29,7 @@ use self::{
     appends::Appends,
     cursors::Cursors,
     history::History,
+    interests::Interests,
     joining::Lookups,
     lanes::Lanes,
     neighbours::{Talk, most_instances},
@@ -95,6 +97,7 @@ pub struct Room {
     appends: Appends,
     queued: Queued,
     lanes: Lanes,
+    interests: Interests,
     /// Set while the feed waits until what it could not hold was read from the log.
     feed_pause: watch::Sender<bool>,
     tally: Tally,
@@ -127,6 +130,7 @@ impl Room {
             appends: Appends::new(context.config.log.queue_appends),
             queued: Queued::default(),
             lanes: Lanes::new(context.config.rooms.entity_bytes),
+            interests: Interests::new(&context.config),
             feed_pause: watch::Sender::new(false),
             opening: Some(Opening::default()),
             ports: Ports::new(context.config.rooms.ring_bytes),
@@ -158,10 +162,11 @@ impl Room {
     }
 
     /// Applies records from the log, in order; those already applied are skipped.
-    fn apply(&mut self, records: Vec<Stored>) {
+    fn apply(&mut self, records: Vec<Stored>, ctx: &mut Context<Self>) {
         let head = self.head;
         let fresh: Vec<_> = records.into_iter().skip_while(|record| record.position <= head).collect();
         fresh.iter().for_each(|stored| self.lanes.see(stored));
+        let followed = self.interests.pick(&fresh);
         let damaged = &self.context.metrics.damaged;
         let records = read_records(&self.tenant, self.head, fresh, |_| {
             damaged.inc();
@@ -174,6 +179,9 @@ impl Room {
             self.ring.push(batch.clone());
             self.ports.post_all(|_| Order::Deliver(batch.clone()));
             self.readers.show(self.epoch, self.head);
+        }
+        if !followed.is_empty() {
+            self.tell_followers(followed, ctx);
         }
     }
 
@@ -267,7 +275,7 @@ impl StreamHandler<FeedItem> for Room {
     fn handle(&mut self, item: FeedItem, ctx: &mut Self::Context) {
         match item {
             FeedItem::Records(records) => {
-                self.apply(records);
+                self.apply(records, ctx);
                 // The answers come right behind the records: one set of orders for both.
                 self.take_answers(ctx);
                 self.gather(ctx);

@@ -168,9 +168,10 @@ impl Session {
             ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
             ClientMessage::Change(changes) => self.change(changes, ctx),
             ClientMessage::State(request) => self.send_state(request),
-            ClientMessage::Subscribe(channels) => self.subscribe(&channels),
-            ClientMessage::Unsubscribe(channels) => self.unsubscribe(&channels),
+            ClientMessage::Subscribe(wanted) => self.subscribe(wanted),
+            ClientMessage::Unsubscribe(unwanted) => self.unsubscribe(unwanted),
             ClientMessage::Reconnect { since, requested } => self.reconnect(since, requested),
+            ClientMessage::Focus(focus) => self.focus(&focus),
             ClientMessage::Ack(None) => {}
             ClientMessage::Ack(Some(position)) => {
                 let instance = self.grant.instance().clone();
@@ -199,7 +200,8 @@ impl Session {
             ClientMessage::Ping
             | ClientMessage::Ack(_)
             | ClientMessage::Subscribe(_)
-            | ClientMessage::Unsubscribe(_) => (self.controls.take(now), None),
+            | ClientMessage::Unsubscribe(_)
+            | ClientMessage::Focus(_) => (self.controls.take(now), None),
         };
         let in_a_row = match message {
             ClientMessage::Signal(_) => &mut self.signals_refused_in_a_row,

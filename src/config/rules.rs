@@ -34,6 +34,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("rooms.page_bytes", 1, GIB),
     ("rooms.entity_bytes", 1, 64 * GIB),
     ("rooms.variants", 1, 1024),
+    ("rooms.graph_entities", 1, 100 * MILLION),
     ("limits.max_message_bytes", 1, GIB),
     ("limits.compress_bytes", 1, GIB),
     // Readers of JSON on the other side, serde_json among them, stop at 128.
@@ -50,6 +51,9 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("limits.outbox_bytes", 1, GIB),
     ("limits.http_body_bytes", 1, GIB),
     ("limits.events_per_request", 1, MILLION),
+    ("limits.subscriptions_per_connection", 1, MILLION),
+    ("limits.subscriptions_per_room", 1, MILLION),
+    ("limits.subscription_entities", 1, MILLION),
 ];
 
 /// Durations whose zero has a meaning; every other one lies above zero.

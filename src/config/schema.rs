@@ -196,6 +196,8 @@ pub struct Rooms {
     pub entity_bytes: usize,
     /// Distinct forms of records per room and thread; at least 1.
     pub variants: usize,
+    /// Nodes and edges that a room keeps for regions; at least 1.
+    pub graph_entities: usize,
 }
 
 /// `[limits]`
@@ -235,6 +237,12 @@ pub struct Limits {
     pub http_body_bytes: usize,
     /// Events in one HTTP request; at least 1.
     pub events_per_request: usize,
+    /// Subscriptions to parts of the state, of one connection; at least 1.
+    pub subscriptions_per_connection: usize,
+    /// The same of all members of one room on this node; at least 1.
+    pub subscriptions_per_room: usize,
+    /// Entities in one subscription's result; at least 1.
+    pub subscription_entities: usize,
 }
 
 /// `[drain]`

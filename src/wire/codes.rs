@@ -31,6 +31,10 @@ pub enum Code {
     InvalidEntity,
     /// An operation makes no sense.
     InvalidOperation,
+    /// A query makes no sense.
+    InvalidQuery,
+    /// A query could take too long, or finds too much.
+    QueryTooCostly,
     /// The message claims to be somebody else's.
     IdentityMismatch,
     /// The browser's origin is not allowed.
@@ -88,6 +92,8 @@ impl Code {
         Self::InvalidParameter,
         Self::InvalidEntity,
         Self::InvalidOperation,
+        Self::InvalidQuery,
+        Self::QueryTooCostly,
         Self::IdentityMismatch,
         Self::OriginRefused,
         Self::TooLarge,
@@ -134,6 +140,8 @@ impl Code {
             Self::InvalidParameter => ("invalid_parameter", 400),
             Self::InvalidEntity => ("invalid_entity", 400),
             Self::InvalidOperation => ("invalid_operation", 400),
+            Self::InvalidQuery => ("invalid_query", 400),
+            Self::QueryTooCostly => ("query_too_costly", 422),
             Self::IdentityMismatch => ("identity_mismatch", 403),
             Self::OriginRefused => ("origin_refused", 403),
             Self::TooLarge => ("too_large", 413),

@@ -8,12 +8,15 @@ use serde_json::value::RawValue;
 use super::{
     changes::{self, Changes},
     codes::{Code, Refusal},
+    interest::{self, Subscribe, Unsubscribe},
     operation::Sender,
     record::Publish,
     signal::{self, is_signal},
     state::StateRequest,
 };
-use crate::model::{Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, resume::Since};
+use crate::model::{
+    Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, interest::Focus, resume::Since,
+};
 
 /// Types that only session messages have.
 const RESERVED: [&str; 16] = [
@@ -71,10 +74,12 @@ pub enum ClientMessage {
     Change(Changes),
     /// Send the room's state.
     State(StateRequest),
-    /// Only what comes on these channels, from now on.
-    Subscribe(Vec<String>),
-    /// No more of these channels.
-    Unsubscribe(Vec<String>),
+    /// Follow this, or only what comes on these channels, from now on.
+    Subscribe(Subscribe),
+    /// No more of these.
+    Unsubscribe(Unsubscribe),
+    /// This is what the client is busy with.
+    Focus(Arc<Focus>),
     /// Go back to here and read on.
     Reconnect {
         /// Where.
@@ -111,7 +116,10 @@ pub fn read_publish(text: &str, tenant: &TenantId, depth: usize) -> Result<(Inst
         return Err(Refusal::new(Code::InvalidMessage, "'instance_id' is missing: say who publishes"));
     };
     let instance = instance.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?;
-    let is_asked = matches!(envelope.event_type.as_deref(), Some("ping" | "sync_request" | "ack" | "heartbeat"));
+    let is_asked = matches!(
+        envelope.event_type.as_deref(),
+        Some("ping" | "sync_request" | "ack" | "heartbeat" | "subscribe" | "unsubscribe")
+    );
     // Before their content is looked at: whatever it is, it cannot be published.
     let message = if is_asked { None } else { Some(message(envelope, tenant)?) };
     match message {
@@ -168,10 +176,14 @@ fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, R
             let reference = envelope.event_id.as_deref().map(Arc::from);
             return StateRequest::read(reference, envelope.data).map(ClientMessage::State);
         }
+        "subscribe" => return Subscribe::read(envelope.data).map(ClientMessage::Subscribe).map_err(about),
+        "unsubscribe" => return Unsubscribe::read(envelope.data).map(ClientMessage::Unsubscribe).map_err(about),
+        "gonzai.focus" => return interest::read_focus(envelope.data).map(ClientMessage::Focus).map_err(about),
         "ack" | "heartbeat" => return acknowledged(envelope.data, &event_type).map_err(about),
         _ => {}
     }
-    if RESERVED.contains(&&*event_type) || DERIVED.contains(&&*event_type) {
+    let is_reserved = [&RESERVED[..], &DERIVED, &interest::WORDS].iter().any(|words| words.contains(&&*event_type));
+    if is_reserved {
         let message = format!("'{event_type}' is sent by the node only; choose another event_type");
         return Err(about(Refusal::new(Code::ReservedType, message)));
     }

@@ -84,7 +84,7 @@ pub fn place_of(epoch: Epoch, position: Position, id: EventId) -> String {
 }
 
 impl Voice<'_> {
-    fn say<D: Serialize>(&self, event_type: &str, data: D) -> Bytes {
+    pub(super) fn say<D: Serialize>(&self, event_type: &str, data: D) -> Bytes {
         if self.envelope == Envelope::Typed {
             return self.say_typed(event_type, data);
         }
@@ -267,15 +267,6 @@ impl Voice<'_> {
             Ok(data) => self.say("graph.sync", &*data),
             Err(_) => Bytes::new(), // it is JSON
         }
-    }
-
-    /// `subscribed` or `unsubscribed`.
-    pub fn subscribed(&self, word: &'static str, channels: &[String]) -> Bytes {
-        #[derive(Serialize)]
-        struct Subscribed<'a> {
-            channels: &'a [String],
-        }
-        self.say(word, Subscribed { channels })
     }
 
     /// How a session that went back reads on.

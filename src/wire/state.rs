@@ -100,6 +100,24 @@ pub fn shown<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner) -> Option<Sh
     (!is_private || is_theirs).then_some(Shown { data: stored.data })
 }
 
+/// A node or an edge as Gitmind has it: its own fields beside its id.
+pub(super) fn as_part_of_graph(key: &EntityKey, position: Position, data: &str) -> String {
+    let mut fields = Fields::default();
+    fields.splice(&with_id(&key.id, data));
+    fields.number("version", position.0);
+    fields.end()
+}
+
+/// Any entity.
+pub(super) fn as_entity(key: &EntityKey, position: Position, data: &str) -> String {
+    let mut fields = Fields::default();
+    fields.text("entity_type", &key.kind);
+    fields.text("entity_id", &key.id);
+    fields.number("version", position.0);
+    fields.raw("data", data);
+    fields.end()
+}
+
 /// One page: what Gitmind calls nodes and edges under these names, everything else as entities.
 #[derive(Debug)]
 pub struct Page<'a> {
@@ -121,25 +139,15 @@ impl<'a> Page<'a> {
             return;
         }
         let Some(Shown { data }) = shown(tenant, body, viewer) else { return };
-        let mut fields = Fields::default();
-        match &*key.kind {
-            "node" | "edge" => {
-                fields.splice(&with_id(&key.id, data.get()));
-                fields.number("version", position.0);
-            }
-            kind => {
-                fields.text("entity_type", kind);
-                fields.text("entity_id", &key.id);
-                fields.number("version", position.0);
-                fields.raw("data", data.get());
-            }
-        }
         let list = match &*key.kind {
             "node" => &mut self.nodes,
             "edge" => &mut self.edges,
             _ => &mut self.others,
         };
-        list.push(fields.end());
+        list.push(match &*key.kind {
+            "node" | "edge" => as_part_of_graph(key, position, data.get()),
+            _ => as_entity(key, position, data.get()),
+        });
     }
 
     /// How many entities it holds.

@@ -11,6 +11,7 @@ use super::{
     changes,
     codes::{Code, Refusal},
     incoming::{ClientMessage, acknowledged, check_text, explain, mismatch},
+    interest::{self, Subscribe, Unsubscribe},
     operation::Sender,
     record::Publish,
     signal::{self, is_signal},
@@ -48,10 +49,6 @@ const RESERVED: [&str; 27] = [
     "query.results",
     "context_changed",
 ];
-
-/// Greatest number of channels in one message, and of bytes in a channel's name.
-const CHANNELS: usize = 64;
-const CHANNEL_BYTES: usize = 128;
 
 /// The fields of an envelope as a client may send them; others are ignored.
 #[derive(Debug, Deserialize)]
@@ -127,15 +124,16 @@ fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, 
             return StateRequest::read(reference, envelope.data).map(ClientMessage::State);
         }
         "sync_reconnect" => return reconnect(&envelope),
-        "subscribe" => return Ok(ClientMessage::Subscribe(channels(envelope.data)?)),
-        "unsubscribe" => return Ok(ClientMessage::Unsubscribe(channels(envelope.data)?)),
+        "subscribe" => return Subscribe::read(envelope.data).map(ClientMessage::Subscribe),
+        "unsubscribe" => return Unsubscribe::read(envelope.data).map(ClientMessage::Unsubscribe),
+        "gonzai.focus" => return interest::read_focus(envelope.data).map(ClientMessage::Focus),
         _ => {}
     }
     if changes::is_change(kind) {
         let parts = changes::Message { kind, id: envelope.id.as_deref(), data: envelope.data, event: envelope.event };
         return changes::read(parts, sender).map(ClientMessage::Change);
     }
-    if RESERVED.contains(&kind) {
+    if RESERVED.contains(&kind) || interest::WORDS.contains(&kind) {
         let message = format!("'{kind}' is sent by the node only; choose another type");
         return Err(Refusal::new(Code::ReservedType, message));
     }
@@ -196,22 +194,4 @@ fn reconnect(envelope: &Envelope<'_>) -> Result<ClientMessage, Refusal> {
     let message = "'cursor' or 'last_sync_timestamp' must say where to go on: a cursor, or an RFC 3339 time";
     let since = since.ok_or_else(|| Refusal::new(Code::InvalidMessage, message))?;
     Ok(ClientMessage::Reconnect { since, requested })
-}
-
-fn channels(data: Option<&RawValue>) -> Result<Vec<String>, Refusal> {
-    #[derive(Deserialize)]
-    struct Data {
-        channels: Vec<String>,
-    }
-    let missing = || Refusal::new(Code::InvalidMessage, "'data.channels' must be a list of names");
-    let Data { channels } = serde_json::from_str(data.ok_or_else(missing)?.get()).map_err(|_| missing())?;
-    let fits = |name: &String| {
-        let is_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'*');
-        (1..=CHANNEL_BYTES).contains(&name.len()) && name.bytes().all(is_word)
-    };
-    if channels.len() > CHANNELS || !channels.iter().all(fits) {
-        let message = format!("at most {CHANNELS} channels, each a name of letters, digits, '_', '-', '.' and '*'");
-        return Err(Refusal::new(Code::InvalidMessage, message));
-    }
-    Ok(channels)
 }

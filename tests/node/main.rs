@@ -12,6 +12,7 @@ mod entities;
 mod entities_over_http;
 mod flush;
 mod handshake;
+mod interests;
 mod lifecycle;
 mod load;
 #[path = "../nats_support/mod.rs"]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Entered, MemberKey};
 use crate::{
-    actors::gate::Gate,
+    actors::{gate::Gate, room::interests::Notice},
     backbone::{Answer, Appended},
     model::{Epoch, EventId, Position},
     wire::{
@@ -106,6 +106,10 @@ pub enum Order {
         /// The answer.
         figures: RoomFigures,
     },
+    /// News of what members follow.
+    Subscriptions(Vec<Notice>),
+    /// News of what members follow were left out here: they are told everything anew.
+    SubscriptionsLost,
     /// Tell everyone, but for one and for those who filter it out.
     Announce {
         /// What, in the words of each kind of listener.

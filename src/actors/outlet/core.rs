@@ -1,5 +1,6 @@
 //! An outlet's state and what it does with the room's orders.
 
+mod following;
 mod hearing;
 mod leaving;
 
@@ -31,6 +32,8 @@ use crate::{
     },
     wire::{Batch, Code, Refusal, Variant, frame, outgoing::Voice},
 };
+pub(super) use following::Following;
+pub use following::TooMany;
 
 /// The members and what is done to them.
 #[derive(Debug)]
@@ -89,6 +92,7 @@ impl Core {
             acks: HeldAcks::default(),
             own: Position::START,
             held: None,
+            following: Following::default(),
         });
         self.by_instance.insert(instance, slot);
         Ok(slot)
@@ -149,6 +153,8 @@ impl Core {
                     member.link.send(voice.sync_response(&figures, member.reader.passed));
                     member.reader.told = member.reader.passed;
                 }),
+                Order::Subscriptions(notices) => self.take_notices(notices),
+                Order::SubscriptionsLost => self.lose_notices(),
                 Order::Announce { what, except } => self.announce(&what, except),
                 Order::Signal(signals) => self.pass_on(&signals),
                 Order::Standing { key, signals } => self.tell_standing(key, &signals),
@@ -211,6 +217,9 @@ impl Core {
         });
         self.context.metrics.count_delivered(delivered);
         self.refill(key);
+        if reach == Reach::Head {
+            self.tell_anew(key);
+        }
     }
 
     /// Asks the room for what follows if a member is behind and its outbox has room.

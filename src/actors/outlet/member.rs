@@ -12,6 +12,7 @@ use super::super::{
     outlet::Outlet,
     session::named,
 };
+use super::core::Following;
 use crate::{
     backbone::{Answer, Appended, Outcome},
     model::{
@@ -125,6 +126,8 @@ pub(super) struct Member {
     pub(super) own: Position,
     /// Signals that wait until the outbox is empty.
     pub(super) held: Option<Box<Newest<Arc<Signal>>>>,
+    /// The parts of the state that it follows.
+    pub(super) following: Following,
 }
 
 impl Member {
@@ -153,6 +156,7 @@ impl Member {
     pub(super) fn takes_everything(&self, run: &[RecordMeta]) -> bool {
         self.options.filter.is_open()
             && self.options.channels.is_none()
+            && !self.following.mutes_graph()
             && self.acks.is_empty()
             && (self.own <= self.reader.passed || self.options.echo == Echo::On)
             && self.reader.takes_whole(run)
@@ -161,9 +165,11 @@ impl Member {
     /// Sends what is for this member of a batch; returns the number of records.
     pub(super) fn pass(&mut self, batch: &Batch, voice: Voice<'_>) -> u64 {
         let (link, options, instance, owner) = (&self.link, &self.options, &self.instance, &self.owner);
+        let following = &self.following;
         let view = |meta: &RecordMeta| meta.view(Some(owner));
         let wants = |meta: &RecordMeta| {
             options.hears(meta.event_type.as_str())
+                && !following.mutes(meta)
                 && (options.echo == Echo::On || meta.sender.as_ref() != Some(instance))
                 && view(meta).is_some()
         };

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{
     RETRY, Room,
+    interests::Ask,
     neighbours::{Heard, ask_around},
     read_records,
 };
@@ -42,6 +43,7 @@ pub(super) enum Early {
     Join(Box<Join>),
     Fetch(Fetch),
     TellFigures(TellFigures),
+    Ask(Ask),
 }
 
 impl From<Join> for Early {
@@ -62,12 +64,19 @@ impl From<TellFigures> for Early {
     }
 }
 
+impl From<Ask> for Early {
+    fn from(ask: Ask) -> Self {
+        Self::Ask(ask)
+    }
+}
+
 impl Early {
     fn member(&self) -> MemberKey {
         match self {
             Self::Join(join) => join.key,
             Self::Fetch(fetch) => fetch.key,
             Self::TellFigures(tell) => tell.key,
+            Self::Ask(ask) => ask.key,
         }
     }
 }
@@ -141,6 +150,7 @@ impl Room {
                 Early::Join(join) => drop(Handler::<Join>::handle(self, *join, ctx)),
                 Early::Fetch(fetch) => Handler::<Fetch>::handle(self, fetch, ctx),
                 Early::TellFigures(tell) => Handler::<TellFigures>::handle(self, tell, ctx),
+                Early::Ask(ask) => Handler::<Ask>::handle(self, ask, ctx),
             }
         }
         settled.into_iter().for_each(|(key, order)| self.ports.post(key.outlet, order));
@@ -170,7 +180,7 @@ impl Room {
         ctx.spawn(read.into_actor(self).map(|page, room, ctx| match page {
             Ok(Page { records, more, trimmed_to }) => {
                 room.trimmed_to = room.trimmed_to.max(trimmed_to);
-                room.apply(records);
+                room.apply(records, ctx);
                 room.flush(ctx);
                 if more {
                     room.recover(ctx);

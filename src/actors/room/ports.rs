@@ -1,7 +1,8 @@
 //! The room's ends towards its outlets: one set of orders under way per outlet, the next one gathers meanwhile. So a
 //! busy outlet gets larger batches instead of more of them.
 //!
-//! Owns: the bound on what gathers: too many record bytes become one [`Order::Gap`].
+//! Owns: the bound on what gathers: too many record bytes become one [`Order::Gap`], too much news of subscriptions one
+//! [`Order::SubscriptionsLost`].
 
 use std::{collections::BTreeMap, iter, mem, sync::Arc};
 
@@ -26,7 +27,7 @@ const SIGNALS_AT_ONCE: usize = 64;
 struct Port {
     addr: Addr<Outlet>,
     waiting: Vec<Order>,
-    /// Record bytes among them.
+    /// Bytes of records and of news among them.
     bytes: usize,
     /// They go behind everything else.
     signals: Newest<Arc<Signal>>,
@@ -138,6 +139,16 @@ impl Port {
                 self.waiting.retain(|order| !matches!(order, Order::Deliver(_)));
                 self.waiting.push(Order::Gap);
                 self.bytes = 0;
+                return;
+            }
+        }
+        if let Order::Subscriptions(notices) = &order {
+            self.bytes += notices.iter().map(|notice| notice.frame.len()).sum::<usize>();
+            if self.bytes > capacity {
+                self.waiting.retain(|order| !matches!(order, Order::Subscriptions(_)));
+                self.waiting.push(Order::SubscriptionsLost);
+                let bytes = |order: &Order| if let Order::Deliver(batch) = order { batch.bytes() } else { 0 };
+                self.bytes = self.waiting.iter().map(bytes).sum();
                 return;
             }
         }

@@ -94,6 +94,7 @@ impl Room {
     ) {
         self.ports.leave(key);
         self.forget_early(key);
+        self.forget_interests(key);
         let now = self.context.uptime();
         match self.roster.leave(instance, key, how, now + self.context.config.heartbeat.timeout) {
             Left::Gone(presence) => {

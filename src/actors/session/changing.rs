@@ -7,11 +7,15 @@ use actix_web_actors::ws::WebsocketContext;
 
 use super::{Membership, Session};
 use crate::{
-    actors::messages::{Content, PassOn, Publication},
-    model::{EventId, resume::Since},
+    actors::{
+        messages::{Content, PassOn, Publication},
+        outlet::TooMany,
+    },
+    model::{EventId, interest::Focus, resume::Since},
     wire::{
         Code, Refusal,
         changes::Changes,
+        interest::{Subscribe, Unsubscribe},
         message::is_gitmind,
         signal::{Sent, Signal},
     },
@@ -53,23 +57,50 @@ impl Session {
         }
     }
 
-    /// Hears these channels too.
-    pub(super) fn subscribe(&self, channels: &[String]) {
-        let Some(known) = self.with_outlet(|outlet, key| outlet.subscribe(*key, channels)) else { return };
-        match known {
-            Ok(()) => self.link.send(self.voice().subscribed("subscribed", channels)),
-            Err(most) => {
-                let message = format!("one connection may hear {most} channels; unsubscribe from some first");
-                self.refuse(&Refusal::new(Code::LimitReached, message));
+    /// Hears these channels too, and follows this.
+    pub(super) fn subscribe(&self, Subscribe { channels, subscription }: Subscribe) {
+        if let Some(channels) = &channels {
+            match self.with_outlet(|outlet, key| outlet.subscribe(*key, channels)) {
+                None => return,
+                Some(Ok(())) => {}
+                Some(Err(most)) => {
+                    let message = format!("one connection may hear {most} channels; unsubscribe from some first");
+                    return self.refuse(&Refusal::new(Code::LimitReached, message));
+                }
             }
+        }
+        let name = subscription.as_ref().map(|subscription| subscription.name.clone());
+        if let Some(subscription) = subscription {
+            let (name, most) = (subscription.name.clone(), self.context.config.limits.subscriptions_per_connection);
+            let serial = self.context.serial();
+            match self.with_outlet(|outlet, key| outlet.follow(*key, serial, subscription)) {
+                None => return,
+                Some(Ok(())) => {}
+                Some(Err(TooMany)) => {
+                    let message = format!("one connection may have {most} subscriptions; unsubscribe from some first");
+                    return self.refuse(&Refusal::new(Code::LimitReached, message).concerning(name));
+                }
+            }
+        }
+        let names: Vec<_> = name.into_iter().collect();
+        self.link.send(self.voice().subscribed("subscribed", channels.as_deref(), &names));
+    }
+
+    /// Hears these channels and follows these subscriptions no more.
+    pub(super) fn unsubscribe(&self, Unsubscribe { channels, subscriptions }: Unsubscribe) {
+        let names = subscriptions.unwrap_or_default();
+        let unsubscribe = |outlet: &crate::actors::outlet::Shared, key: &crate::actors::messages::MemberKey| {
+            channels.iter().for_each(|channels| outlet.unsubscribe(*key, channels));
+            outlet.unfollow(*key, &names);
+        };
+        if self.with_outlet(unsubscribe).is_some() {
+            self.link.send(self.voice().subscribed("unsubscribed", channels.as_deref(), &names));
         }
     }
 
-    /// Hears these channels no more.
-    pub(super) fn unsubscribe(&self, channels: &[String]) {
-        if self.with_outlet(|outlet, key| outlet.unsubscribe(*key, channels)).is_some() {
-            self.link.send(self.voice().subscribed("unsubscribed", channels));
-        }
+    /// Is busy with this now.
+    pub(super) fn focus(&self, focus: &Arc<Focus>) {
+        self.with_outlet(|outlet, key| outlet.focus(*key, focus));
     }
 
     /// Goes back and reads on from there.
