@@ -1,5 +1,7 @@
 //! What clients send, turned into types: the only reader of client JSON.
 
+mod reserved;
+
 use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
@@ -17,28 +19,6 @@ use super::{
 use crate::model::{
     Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, interest::Focus, resume::Since,
 };
-
-/// Types that only session messages have.
-const RESERVED: [&str; 16] = [
-    "session_ready",
-    "resync",
-    "caught_up",
-    "advance",
-    "lagging",
-    "ack",
-    "queued",
-    "stored",
-    "error",
-    "heartbeat",
-    "ping",
-    "pong",
-    "sync_request",
-    "sync_response",
-    "draining",
-    "presence_changed",
-];
-/// Reserved as well, but as events about instances rather than messages of a session.
-const DERIVED: [&str; 4] = ["instance_joined", "instance_left", "tenant.user_joined", "tenant.user_left"];
 
 /// The fields of an envelope as a client may send them; others are ignored.
 #[derive(Debug, Deserialize)]
@@ -182,8 +162,7 @@ fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, R
         "ack" | "heartbeat" => return acknowledged(envelope.data, &event_type).map_err(about),
         _ => {}
     }
-    let is_reserved = [&RESERVED[..], &DERIVED, &interest::WORDS].iter().any(|words| words.contains(&&*event_type));
-    if is_reserved {
+    if reserved::is_reserved(&event_type) {
         let message = format!("'{event_type}' is sent by the node only; choose another event_type");
         return Err(about(Refusal::new(Code::ReservedType, message)));
     }
