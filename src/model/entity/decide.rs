@@ -1,6 +1,6 @@
 //! The table: what an operation meets, and what follows.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Action, AlternativeKind, Base, Change, Clock, Decision, Entity, Fate, Limits, Operation, Outcome, Position,
@@ -40,7 +40,13 @@ pub fn decide(head: &Entity, operation: &Operation, base: Base<'_>, limits: Limi
     let decision = match &operation.action {
         Action::Create(Change::Replace(content)) => create(&case, content),
         Action::Create(_) => Err(Rollback::PatchFailed("what is made is given as a whole".to_owned()).into()),
-        Action::Put(Change::Merge(content) | Change::Replace(content)) if !head.is_there() => create(&case, content),
+        Action::Put(Change::Replace(content)) if !head.is_there() => create(&case, content),
+        Action::Put(Change::Merge(patch)) if !head.is_there() => {
+            // What the patch removes is not there.
+            let mut content = Value::Object(Map::new());
+            json_patch::merge(&mut content, patch);
+            create(&case, &content)
+        }
         Action::Update(change) | Action::Put(change) => update(&case, change),
         Action::Delete => delete(&case),
         Action::Restore => restore(&case),

@@ -58,7 +58,7 @@ pub struct Overwritten {
     pub path: String,
     /// What stood there; `None`: nothing.
     pub value: Option<Value>,
-    /// When it had been written; [`THIS`]: in the same record.
+    /// When it had been written; [`THIS`](super::THIS): in the same record.
     pub version: Position,
     /// By whom; `None`: by several.
     pub by: Option<ReplicaId>,
@@ -169,7 +169,7 @@ pub struct Limits {
 pub enum Decision {
     /// Append a record with this state; the outcome holds once that is in the log.
     Append {
-        /// The entity as it will stand; its version is [`THIS`].
+        /// The entity as it will stand; its version is [`THIS`](super::THIS).
         next: Box<Entity>,
         /// What its sender is told.
         outcome: Outcome,

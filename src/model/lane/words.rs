@@ -13,13 +13,13 @@ use crate::model::{
 /// What a lane wants done.
 #[derive(Debug)]
 pub enum Do<J> {
-    /// Read the entity's head where it is certain, then [`Lane::loaded`].
+    /// Read the entity's head where it is certain, then [`Lane::loaded`](super::Lane::loaded).
     Load,
-    /// Read what stood at a version, then [`Lane::base_loaded`].
+    /// Read what stood at a version, then [`Lane::base_loaded`](super::Lane::base_loaded).
     LoadBase(Position),
-    /// Append this on condition that the entity stands at `base`, then [`Lane::appended`] or [`Lane::refused`].
+    /// Append this on condition that the entity stands at `base`, then [`Lane::appended`](super::Lane::appended) or [`Lane::refused`](super::Lane::refused).
     Append(Box<Draft>),
-    /// Wait a little, the longer the higher the number, then [`Lane::rested`].
+    /// Wait a little, the longer the higher the number, then [`Lane::rested`](super::Lane::rested).
     Rest(u32),
     /// Tell somebody what became of an operation.
     Answer(J, Box<Operation>, Said),

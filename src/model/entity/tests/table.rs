@@ -308,3 +308,11 @@ fn of_several_in_one_record_that_demand_the_same_version_one_is_done() {
     let later = by("b").only(Precondition::At(THIS)).merge(json!({}));
     assert_eq!(log.decide(&next, &later), failed, "nobody has seen what is being made");
 }
+
+#[test]
+fn a_patch_that_makes_an_entity_leaves_out_what_it_removes() {
+    let mut log = Log::default();
+    let put = by("a").act(Action::Put(Change::Merge(json!({ "kept": 1, "gone": null, "in": { "gone": null } }))));
+    assert_eq!(word(&log.run(put)), "confirmed");
+    assert_eq!(log.data(), json!({ "kept": 1, "in": {} }));
+}
