@@ -269,5 +269,20 @@ pub trait Backbone: Send + Sync + Debug + 'static {
     fn close(&self) -> BoxFuture<'static, ()>;
 }
 
+/// A tenant's record at a position, if there is one that the log still holds.
+///
+/// # Errors
+///
+/// As [`Backbone::read`].
+pub async fn record_at(
+    backbone: &dyn Backbone,
+    tenant: &TenantId,
+    position: Position,
+) -> Result<Option<Stored>, BackboneError> {
+    let before = Position(position.0.saturating_sub(1));
+    let page = backbone.read(tenant, before, ReadBudget { records: 1, bytes: 1 }).await?;
+    Ok(page.records.into_iter().find(|record| record.position == position))
+}
+
 /// A backbone, shared.
 pub type SharedBackbone = Arc<dyn Backbone>;

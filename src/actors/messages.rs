@@ -22,7 +22,7 @@ use crate::{
         Refusal, Variant,
         answer::{Form, Told},
         operation::Wanted,
-        outgoing::{Instance, RoomFigures},
+        outgoing::{Instance, ResumeReport, RoomFigures},
         signal::Signal,
     },
 };
@@ -283,6 +283,19 @@ pub struct FoundStart {
     pub missed: usize,
     /// Whether the bound was not reached.
     pub exact: bool,
+}
+
+impl FoundStart {
+    /// What somebody is told who asked to go on from `since`.
+    pub fn report(&self, since: &Since) -> ResumeReport {
+        ResumeReport {
+            from: since.word(),
+            outcome: if self.start.resync.is_some() { "resync" } else { "honoured" },
+            after: self.start.after.0,
+            missed: self.missed,
+            missed_exact: self.exact,
+        }
+    }
 }
 
 /// A page of history was read.

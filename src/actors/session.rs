@@ -1,6 +1,6 @@
 //! One connection's actor: reads what the client says, holds it against its budgets, and asks the room.
 //!
-//! Owns: the client's identity, grant and budgets. Must not: touch the backbone, know other sessions.
+//! Owns: the client's identity, grant and budgets. Must not: append to the log, know other sessions. (`snapshot` reads it.)
 
 mod changing;
 mod membership;

@@ -12,7 +12,7 @@ use super::{
     server::Shared,
 };
 use crate::{
-    backbone::{ReadBudget, Stored, Subject},
+    backbone::{self, Stored, Subject},
     model::{
         EntityKey, InstanceId, Position, TenantId,
         entity::{Author, Entity, Owner},
@@ -133,11 +133,7 @@ pub(super) async fn record_at(
     key: &EntityKey,
     version: Position,
 ) -> Result<Option<Stored>, Refusal> {
-    let before = Position(version.0.saturating_sub(1));
-    let page = shared.context.backbone.read(tenant, before, ReadBudget { records: 1, bytes: 1 }).await;
-    let page = page.map_err(|error| problem::log_unavailable(&error))?;
-    let is_meant = |stored: &Stored| {
-        stored.position == version && matches!(&stored.subject, Subject::Entity(found) if found == key)
-    };
-    Ok(page.records.into_iter().find(is_meant))
+    let found = backbone::record_at(shared.context.backbone.as_ref(), tenant, version).await;
+    let found = found.map_err(|error| problem::log_unavailable(&error))?;
+    Ok(found.filter(|stored| matches!(&stored.subject, Subject::Entity(found) if found == key)))
 }

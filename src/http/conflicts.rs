@@ -11,7 +11,7 @@ use super::{
     server::Shared,
     snapshot::Walk,
 };
-use crate::wire::{Refusal, shown};
+use crate::wire::{Refusal, message::json_list, shown};
 
 const LIMIT: u64 = 100;
 const MOST: u64 = 1_000;
@@ -51,7 +51,7 @@ async fn read_list(shared: &Shared, request: &HttpRequest) -> Result<String, Ref
         shown.extend(seen.flat_map(|(key, entity)| shown::open_items(key, entity)));
     }
     let next = Value::from(walk.next(0).map(|next| next.token(&listing, epoch)));
-    Ok(format!(r#"{{"conflicts":{},"next":{next}}}"#, shown::list(shown)))
+    Ok(format!(r#"{{"conflicts":{},"next":{next}}}"#, json_list(shown)))
 }
 
 async fn read_entity(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal> {

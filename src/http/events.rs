@@ -6,6 +6,7 @@ use actix_web::{
     web::{Bytes, Data, Path, Payload},
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::{parameters, problem, server::Shared};
@@ -57,13 +58,7 @@ async fn publish_all(
     payload: Payload,
 ) -> Result<(Vec<ItemResult>, Shape), Refusal> {
     let body = read_body(shared, payload).await?;
-    let text = std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "the body is not UTF-8"))?;
-    let limits = &shared.context.config.limits;
-    let (items, shape) = incoming::split_publishes(text, limits.json_depth)?;
-    if items.len() > limits.events_per_request {
-        let message = format!("at most {} events in one request", limits.events_per_request);
-        return Err(Refusal::new(Code::TooLarge, message));
-    }
+    let (items, shape) = split(shared, &body, "events")?;
     let mut results: Vec<Option<ItemResult>> = Vec::new();
     let (mut appends, mut ids) = (Vec::new(), Vec::new());
     for item in items {
@@ -85,6 +80,18 @@ async fn publish_all(
         });
     }
     Ok((results.into_iter().flatten().collect(), shape))
+}
+
+/// The items of a body, one or a list of them, no more than one request may have; `what` says what they are.
+pub(super) fn split<'a>(shared: &Shared, body: &'a Bytes, what: &str) -> Result<(Vec<&'a RawValue>, Shape), Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| Refusal::new(Code::InvalidJson, "the body is not UTF-8"))?;
+    let limits = &shared.context.config.limits;
+    let (items, shape) = incoming::split_publishes(text, limits.json_depth)?;
+    if items.len() > limits.events_per_request {
+        let message = format!("at most {} {what} in one request", limits.events_per_request);
+        return Err(Refusal::new(Code::TooLarge, message));
+    }
+    Ok((items, shape))
 }
 
 pub(super) async fn read_body(shared: &Shared, payload: Payload) -> Result<Bytes, Refusal> {

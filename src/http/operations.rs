@@ -8,19 +8,14 @@ use actix_web::{
 
 use super::{
     asker,
-    events::read_body,
+    events::{read_body, split},
     problem,
     server::Shared,
     settled::{self, Settled},
 };
 use crate::{
     model::TenantId,
-    wire::{
-        Code, Refusal,
-        incoming::{self, Shape},
-        operation::Wanted,
-        request, shown,
-    },
+    wire::{Code, Refusal, incoming::Shape, message::json_list, operation::Wanted, request},
 };
 
 /// `POST /v1/tenants/{tenant}/operations`
@@ -39,13 +34,7 @@ pub(super) async fn apply(shared: Data<Shared>, request: HttpRequest, payload: P
 async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> Result<(Vec<Settled>, Shape), Refusal> {
     let tenant = asker::tenant(request)?;
     let body = read_body(shared, payload).await?;
-    let text = std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "the body is not UTF-8"))?;
-    let limits = &shared.context.config.limits;
-    let (items, shape) = incoming::split_publishes(text, limits.json_depth)?;
-    if items.len() > limits.events_per_request {
-        let message = format!("at most {} operations in one request", limits.events_per_request);
-        return Err(Refusal::new(Code::TooLarge, message));
-    }
+    let (items, shape) = split(shared, &body, "operations")?;
     let (mut settled, mut places, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
     for item in items {
         match read_item(shared, &tenant, item.get()) {
@@ -82,6 +71,6 @@ fn answer_list(settled: Vec<Settled>) -> HttpResponse {
     let first = settled.first().map_or(200, |one| one.status);
     let status = if settled.iter().all(|one| one.status == first) { first } else { 207 };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = format!("{{\"results\":{}}}", shown::list(settled.into_iter().map(|one| one.body)));
+    let body = format!("{{\"results\":{}}}", json_list(settled.into_iter().map(|one| one.body)));
     HttpResponse::build(status).content_type("application/json").body(body)
 }

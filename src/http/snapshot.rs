@@ -16,7 +16,7 @@ use super::{
 use crate::{
     backbone::{BackboneError, EntityMark, ReadBudget, SharedBackbone},
     model::{EntityKey, Position, TenantId, entity::Entity},
-    wire::{Refusal, outgoing::place, shown},
+    wire::{Refusal, message::json_list, outgoing::place, shown},
 };
 
 const LIMIT: u64 = 100;
@@ -123,7 +123,7 @@ async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal>
     let reached = if next.is_none() { walk.reached.max(position) } else { walk.reached };
     Ok(format!(
         r#"{{"entities":{},"position":{position},"cursor":"{}","next":{},"progress":{{"entities":{shown},"reached":{reached},"of":{position}}}}}"#,
-        shown::list(items),
+        json_list(items),
         place(epoch, position),
         Value::from(next.map(|next| next.token(&listing, epoch))),
     ))

@@ -44,7 +44,7 @@ use crate::{
     },
     wire::{
         Batch, Code, Refusal, Variant,
-        outgoing::{ResumeReport, ResyncReport},
+        outgoing::ResyncReport,
         sse::{HeartbeatRule, Lines, StreamReady},
     },
 };
@@ -143,7 +143,7 @@ struct EventStream {
 
 impl EventStream {
     async fn greeted(mut self, wish: &Wish, found: FoundStart) -> Result<Self, Refusal> {
-        let FoundStart { start, missed, exact } = found;
+        let start = found.start;
         let (place, end) = (self.tail.place(), self.tail.known_end());
         let fingerprint = place.fingerprint.filter(|_| end == place.position);
         let ready = StreamReady {
@@ -152,13 +152,7 @@ impl EventStream {
             epoch: place.epoch.to_string(),
             position: end.0,
             cursor: Cursor { position: end, fingerprint, ..place }.to_string(),
-            resume: ResumeReport {
-                from: wish.since.word(),
-                outcome: if start.resync.is_some() { "resync" } else { "honoured" },
-                after: start.after.0,
-                missed,
-                missed_exact: exact,
-            },
+            resume: found.report(&wish.since),
             heartbeat: HeartbeatRule { interval_ms: self.interval.as_millis() as u64 },
         };
         let mut lines = Lines::default();

@@ -12,10 +12,7 @@ use super::{
 use crate::{
     backbone::Stored,
     model::{EntityKey, Position, TenantId, record::View},
-    wire::{
-        Code, Refusal,
-        shown::{self, Version},
-    },
+    wire::{Code, Refusal, message::json_list, shown::Version},
 };
 
 const LIMIT: u64 = 20;
@@ -65,7 +62,7 @@ async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal>
         r#"{{"entity_type":{},"entity_id":{},"versions":{},"more":{more},"before":{next},"trimmed":{is_trimmed}}}"#,
         Value::from(&*key.kind),
         Value::from(&*key.id),
-        shown::list(shown),
+        json_list(shown),
     ))
 }
 

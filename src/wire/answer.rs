@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     codes::{Code, Refusal},
-    message::Fields,
+    message::{Fields, json_list},
 };
 use crate::model::{
     EntityKey, Position,
@@ -72,12 +72,6 @@ impl Told {
             Said::Ahead { .. } => "ahead",
             Said::Failed(_) => "failed",
         }
-    }
-
-    /// Whether it was applied, now or before.
-    pub fn is_applied(&self) -> bool {
-        let Said::Decided { outcome, .. } = &self.said else { return false };
-        matches!(outcome, Outcome::Confirmed(_) | Outcome::Resolved { .. } | Outcome::Repeat(_))
     }
 
     /// The answer's words.
@@ -216,7 +210,7 @@ fn overwritten_list(overwritten: &[Overwritten]) -> String {
         fields.value("by", &over.by);
         fields.end()
     });
-    format!("[{}]", items.collect::<Vec<_>>().join(","))
+    json_list(items)
 }
 
 /// The stable word for a rollback.

@@ -10,7 +10,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::record::{DamagedRecord, put_json_string};
+use super::{
+    message::put_value,
+    record::{DamagedRecord, put_head},
+};
 use crate::model::{
     EntityKey, EventId, InstanceId, Position, TenantId, Timestamp,
     entity::{AlternativeKind, Audience, Author, Delta, Entity, OpId, Stamp, State, TextDelta},
@@ -46,6 +49,14 @@ pub(super) struct Part {
     pub at: Timestamp,
 }
 
+/// What of a stored entity's state decides who sees it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Standing {
+    pub deleted: bool,
+    pub created: Option<Stamp>,
+}
+
 /// What a stored entity is made of.
 #[derive(Debug, Deserialize)]
 struct StoredEntity<'a> {
@@ -64,8 +75,6 @@ struct StoredEntity<'a> {
 pub struct EntityBody {
     /// The stored form.
     pub body: Bytes,
-    /// The record's id.
-    pub id: EventId,
     /// What the senders of its operations are told of the change: the fields of a delta, as one JSON object.
     pub delta: Arc<RawValue>,
 }
@@ -94,28 +103,17 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
         parts: draft.parts.iter().map(|(op, Stamp { by, at })| Part { op: *op, by: by.clone(), at: *at }).collect(),
         delta: &delta,
     };
-    let data = raw(&next.data);
-    let state = raw(&next.state);
-    let mut out = BytesMut::with_capacity(data.get().len() + state.get().len() + delta.get().len() + 512);
-    out.extend_from_slice(b"{\"event_type\":\"");
-    out.extend_from_slice(event_type(&key.kind, happened).as_bytes());
-    out.extend_from_slice(b"\",\"event_id\":\"");
-    out.extend_from_slice(id.0.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
-    out.extend_from_slice(b"\",\"tenant_id\":\"");
-    out.extend_from_slice(tenant.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"timestamp\":\"");
-    out.extend_from_slice(now.to_string().as_bytes());
-    out.extend_from_slice(b"\",\"instance_id\":");
-    put_json_string(&mut out, sender(&draft.parts).map_or("", InstanceId::as_str));
+    let mut out = BytesMut::with_capacity(1024);
+    let sender = sender(&draft.parts).map_or("", InstanceId::as_str);
+    put_head(&mut out, event_type(&key.kind, happened), id, tenant, now, sender);
     out.extend_from_slice(b",\"entity\":");
-    // Writing JSON into memory cannot fail.
-    let _ = serde_json::to_writer((&mut out).writer(), &about);
+    put_value(&mut out, &about);
     out.extend_from_slice(b",\"state\":");
-    out.extend_from_slice(state.get().as_bytes());
+    put_value(&mut out, &next.state);
     out.extend_from_slice(b",\"data\":");
-    out.extend_from_slice(data.get().as_bytes());
+    put_value(&mut out, &next.data);
     out.put_u8(b'}');
-    EntityBody { body: out.freeze(), id, delta }
+    EntityBody { body: out.freeze(), delta }
 }
 
 /// The delta's fields as they stand in a message.
@@ -185,7 +183,7 @@ pub fn event_type(kind: &str, happened: Happened) -> &'static str {
 /// Who may see what of it: an entity that turns private is withdrawn from the others, one that turns public appears to them.
 fn private(key: &EntityKey, happened: Happened, before: &Entity, next: &Entity) -> Option<Private> {
     let sight = |entity: &Entity| if entity.is_there() { entity.audience() } else { Audience::Everyone };
-    let outside = match (sight(before), sight(next)) {
+    let (owner, outside) = match (sight(before), sight(next)) {
         // A tombstone of something private stays its owner's.
         (Audience::Only(owner), _) if !next.is_there() => (owner, None),
         (Audience::Everyone, Audience::Everyone) => return None,
@@ -193,7 +191,6 @@ fn private(key: &EntityKey, happened: Happened, before: &Entity, next: &Entity) 
         (Audience::Everyone, Audience::Only(owner)) => (owner, before.is_there().then_some(Happened::Deleted)),
         (Audience::Only(owner), Audience::Everyone) => (owner, Some(Happened::Created)),
     };
-    let (owner, outside) = outside;
     debug_assert!(happened != Happened::Deleted || outside.is_none(), "{key:?}");
     Some(Private { owner, outside })
 }

@@ -3,7 +3,7 @@
 mod focus;
 mod stored;
 
-use std::{fmt::Display, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     codes::{Code, Refusal},
-    message::Fields,
+    message::{Fields, json_list},
     outgoing::Voice,
 };
 use crate::model::{
@@ -320,11 +320,6 @@ pub struct News {
     pub left: Vec<EntityKey>,
 }
 
-fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
-    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
-    format!("[{}]", items.join(","))
-}
-
 impl Subscription {
     /// A part of its result: type and content.
     pub fn part(&self, part: &Part, place: PartPlace) -> (&'static str, String) {
@@ -332,13 +327,13 @@ impl Subscription {
         fields.text("subscription", &self.name);
         if let Some(region) = &self.region {
             fields.raw("region", region.get());
-            fields.raw("nodes", &list(&part.nodes));
-            fields.raw("edges", &list(&part.edges));
+            fields.raw("nodes", &json_list(&part.nodes));
+            fields.raw("edges", &json_list(&part.edges));
         } else {
             if let Interest::Matching(_) = self.interest {
                 fields.text("queryId", &self.name);
             }
-            fields.raw("results", &list(&part.others));
+            fields.raw("results", &json_list(&part.others));
         }
         fields.number("part", place.number);
         fields.raw("done", if place.done { "true" } else { "false" });
@@ -356,8 +351,8 @@ impl Subscription {
         let left: Vec<_> = news.left.iter().map(|key| Left { entity_type: &key.kind, entity_id: &key.id }).collect();
         let mut fields = Fields::default();
         fields.text("subscription", &self.name);
-        fields.raw("entered", &list(&news.entered));
-        fields.raw("changed", &list(&news.changed));
+        fields.raw("entered", &json_list(&news.entered));
+        fields.raw("changed", &json_list(&news.changed));
         fields.value("left", &left);
         fields.number("position", position.0);
         (self.update_word(), fields.end())

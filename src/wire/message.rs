@@ -134,7 +134,7 @@ fn put_field(out: &mut BytesMut, name: &str, text: &str) {
     put_json_string(out, text);
 }
 
-fn put_value(out: &mut BytesMut, value: &impl Serialize) {
+pub(super) fn put_value(out: &mut BytesMut, value: &impl Serialize) {
     // Writing JSON into memory cannot fail.
     let _ = serde_json::to_writer(out.writer(), value);
 }
@@ -353,6 +353,19 @@ impl Fields {
         self.0.put_u8(b'}');
         String::from_utf8(self.0.into()).expect("JSON of ours is UTF-8")
     }
+}
+
+/// A JSON list of values that are JSON.
+pub fn json_list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
+    let mut out = String::from("[");
+    for item in items {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(item.as_ref());
+    }
+    out.push(']');
+    out
 }
 
 /// Cuts long strings; says where, as pointers into `data`.

@@ -35,21 +35,34 @@ impl Publish {
     pub fn to_body(&self, tenant: &TenantId, instance: &InstanceId, now: Timestamp) -> Bytes {
         let data = self.data.get();
         let mut out = BytesMut::with_capacity(data.len() + 256);
-        out.extend_from_slice(b"{\"event_type\":\"");
-        out.extend_from_slice(self.event_type.as_str().as_bytes());
-        out.extend_from_slice(b"\",\"event_id\":\"");
-        out.extend_from_slice(self.id.0.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
-        out.extend_from_slice(b"\",\"tenant_id\":\"");
-        out.extend_from_slice(tenant.as_str().as_bytes());
-        out.extend_from_slice(b"\",\"timestamp\":\"");
-        out.extend_from_slice(self.timestamp.unwrap_or(now).to_string().as_bytes());
-        out.extend_from_slice(b"\",\"instance_id\":");
-        put_json_string(&mut out, instance.as_str());
+        let time = self.timestamp.unwrap_or(now);
+        put_head(&mut out, self.event_type.as_str(), self.id, tenant, time, instance.as_str());
         out.extend_from_slice(b",\"data\":");
         out.extend_from_slice(data.as_bytes());
         out.put_u8(b'}');
         out.freeze()
     }
+}
+
+/// Writes the fields that every stored form begins with; more fields and `}` must follow.
+pub(super) fn put_head(
+    out: &mut BytesMut,
+    event_type: &str,
+    id: EventId,
+    tenant: &TenantId,
+    time: Timestamp,
+    instance: &str,
+) {
+    out.extend_from_slice(b"{\"event_type\":\"");
+    out.extend_from_slice(event_type.as_bytes());
+    out.extend_from_slice(b"\",\"event_id\":\"");
+    out.extend_from_slice(id.0.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+    out.extend_from_slice(b"\",\"tenant_id\":\"");
+    out.extend_from_slice(tenant.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"timestamp\":\"");
+    out.extend_from_slice(time.to_string().as_bytes());
+    out.extend_from_slice(b"\",\"instance_id\":");
+    put_json_string(out, instance);
 }
 
 pub(super) fn put_json_string(out: &mut BytesMut, text: &str) {

@@ -3,7 +3,11 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{entity::About, message::Fields, record::DamagedRecord};
+use super::{
+    entity::{About, Standing},
+    message::{Fields, json_list},
+    record::DamagedRecord,
+};
 use crate::model::{
     EntityKey, Position, TenantId,
     entity::{Alternative, AlternativeKind, Entity, Stamp},
@@ -62,7 +66,7 @@ fn put_open(fields: &mut Fields, entity: &Entity) {
             put_alternative(&mut fields, open);
             fields.end()
         });
-        fields.raw(name, &list(items));
+        fields.raw(name, &json_list(items));
     }
 }
 
@@ -93,19 +97,6 @@ fn stamped(stamp: &Stamp) -> String {
     fields.end()
 }
 
-/// A JSON list of values that are JSON.
-pub fn list(items: impl IntoIterator<Item = String>) -> String {
-    let mut out = String::from("[");
-    for item in items {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push_str(&item);
-    }
-    out.push(']');
-    out
-}
-
 /// One version of an entity, as its record tells of it.
 #[derive(Debug, Deserialize)]
 pub struct Version<'a> {
@@ -116,12 +107,6 @@ pub struct Version<'a> {
     state: Standing,
     #[serde(borrow)]
     data: &'a RawValue,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Standing {
-    deleted: bool,
 }
 
 impl<'a> Version<'a> {
@@ -172,7 +157,7 @@ impl<'a> Version<'a> {
                 fields.text("at", &part.at.to_string());
                 fields.end()
             });
-            fields.raw("parts", &list(parts));
+            fields.raw("parts", &json_list(parts));
         }
         match view {
             // Nothing led to what was not there: all of it is new.

@@ -7,12 +7,13 @@ use serde_json::value::RawValue;
 
 use super::{
     codes::Refusal,
-    message::{Fields, with_id},
+    entity::Standing,
+    message::{Fields, json_list, with_id},
     operation::invalid,
 };
 use crate::model::{
     EntityKey, Position, TenantId,
-    entity::{Owner, Stamp},
+    entity::{Audience, Owner},
 };
 
 /// What somebody wants to know.
@@ -63,28 +64,13 @@ impl StateRequest {
 struct Stored<'a> {
     #[serde(borrow)]
     tenant_id: Cow<'a, str>,
-    state: Kept,
+    state: Standing,
     #[serde(borrow)]
     data: &'a RawValue,
 }
 
-#[derive(Deserialize)]
-struct Kept {
-    #[serde(default)]
-    deleted: bool,
-    #[serde(default)]
-    created: Option<Stamp>,
-}
-
-/// An entity as it is shown to one client.
-#[derive(Debug)]
-pub struct Shown<'a> {
-    /// Its content.
-    pub data: &'a RawValue,
-}
-
-/// Reads a stored entity for somebody; `None`: there is nothing to see for them.
-pub fn shown<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner) -> Option<Shown<'a>> {
+/// A stored entity's content for somebody; `None`: there is nothing to see for them.
+fn content_for<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner) -> Option<&'a RawValue> {
     #[derive(Deserialize)]
     struct Visible<'a> {
         #[serde(borrow, default)]
@@ -94,10 +80,9 @@ pub fn shown<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner) -> Option<Sh
     if stored.tenant_id != tenant.as_str() || stored.state.deleted {
         return None;
     }
-    let visible = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok();
-    let is_private = visible.and_then(|visible| visible.visibility).is_some_and(|visibility| visibility == "private");
-    let is_theirs = stored.state.created.is_none_or(|created| created.by.owner() == *viewer);
-    (!is_private || is_theirs).then_some(Shown { data: stored.data })
+    let visibility = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok().and_then(|visible| visible.visibility);
+    let audience = Audience::of(visibility.as_deref(), stored.state.created.as_ref());
+    (!audience.excludes(Some(viewer))).then_some(stored.data)
 }
 
 /// A node or an edge as Gitmind has it: its own fields beside its id.
@@ -138,7 +123,7 @@ impl<'a> Page<'a> {
         if !self.request.types.is_empty() && !self.request.types.iter().any(|kind| **kind == *key.kind) {
             return;
         }
-        let Some(Shown { data }) = shown(tenant, body, viewer) else { return };
+        let Some(data) = content_for(tenant, body, viewer) else { return };
         let list = match &*key.kind {
             "node" => &mut self.nodes,
             "edge" => &mut self.edges,
@@ -167,7 +152,7 @@ impl<'a> Page<'a> {
             fields.text("id", reference);
         }
         for (name, list) in [("nodes", &self.nodes), ("edges", &self.edges), ("entities", &self.others)] {
-            fields.raw(name, &format!("[{}]", list.join(",")));
+            fields.raw(name, &json_list(list));
         }
         fields.value("progress", progress);
         fields.raw("done", if end.is_some() { "true" } else { "false" });

@@ -11,7 +11,7 @@ use crate::{
         context::NodeContext,
         messages::{FoundStart, Gone, Join, JoinKind, Order, StartFound},
     },
-    backbone::{BackboneError, CursorUpdate, ReadBudget},
+    backbone::{BackboneError, CursorUpdate, record_at},
     model::{
         Cursor, Epoch, Fingerprint, InstanceId, Position, TenantId,
         resume::{self, LogView, Since, Start},
@@ -19,7 +19,7 @@ use crate::{
     },
     wire::{
         Close, Code, Refusal,
-        outgoing::{HeartbeatReport, Instance, LimitsReport, ResumeReport, ResyncReport, SessionReady, place},
+        outgoing::{HeartbeatReport, Instance, LimitsReport, ResyncReport, SessionReady, place},
         record::Record,
     },
 };
@@ -216,7 +216,7 @@ impl Room {
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
         let (epoch, voice) = (self.epoch, self.voice(&join.instance, join.variant.envelope));
         let config = &self.context.config;
-        let FoundStart { start, missed, exact } = found;
+        let start = found.start;
         let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
         // The greeting itself is text: it is what tells the client which frames follow.
         let (encoding, compress_bytes) = join.variant.encoding.negotiated().unzip();
@@ -226,13 +226,7 @@ impl Room {
             epoch: epoch.to_string(),
             position: self.head.0,
             cursor: place(epoch, self.head),
-            resume: ResumeReport {
-                from: join.since.word(),
-                outcome: if start.resync.is_some() { "resync" } else { "honoured" },
-                after: start.after.0,
-                missed,
-                missed_exact: exact,
-            },
+            resume: found.report(&join.since),
             heartbeat: HeartbeatReport {
                 interval_ms: config.heartbeat.interval.as_millis() as u64,
                 timeout_ms: config.heartbeat.timeout.as_millis() as u64,
@@ -350,11 +344,11 @@ async fn id_at(
     if cursor.fingerprint.is_none() || cursor.position == Position::START {
         return Ok(None);
     }
-    let before = Position(cursor.position.0 - 1);
-    let page = context.backbone.read(tenant, before, ReadBudget { records: 1, bytes: 1 }).await?;
-    let found = page.records.into_iter().find(|record| record.position == cursor.position);
+    let found = record_at(context.backbone.as_ref(), tenant, cursor.position).await?;
     Ok(found.and_then(|record| {
-        Record::read(tenant, record.position, before, record.body).ok().map(|record| record.meta.id.fingerprint())
+        Record::read(tenant, record.position, Position::START, record.body)
+            .ok()
+            .map(|record| record.meta.id.fingerprint())
     }))
 }
 

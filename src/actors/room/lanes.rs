@@ -3,11 +3,7 @@
 //! Owns: performing what lanes want (`model/lane.rs` decides), the bound on remembered heads. A head that is remembered may
 //! be old: the log's condition finds out, at the cost of one attempt.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
@@ -19,7 +15,7 @@ use uuid::Uuid;
 use super::Room;
 use crate::{
     actors::messages::{Gone, MemberKey, OperateFor, Order},
-    backbone::{Answer, Append, AppendError, Appended, BackboneError, Expect, ReadBudget, Stored, Subject},
+    backbone::{Answer, Append, AppendError, Appended, BackboneError, Expect, Stored, Subject, record_at},
     model::{
         DedupeId, EntityKey, Position, TenantId,
         entity::{Entity, Limits, Operation},
@@ -141,18 +137,10 @@ impl Room {
     pub(super) fn operate(&mut self, waiter: Waiter, wanted: Wanted, ctx: &mut Context<Self>) {
         let Wanted { key, operation, reference } = wanted;
         let job = Job { waiter, reference };
-        let busy = match self.lanes.busy.contains_key(&key) {
-            true => self.lanes.busy.get_mut(&key),
-            false => {
-                let lane = Lane::new(self.lanes.take_head(&self.tenant, &key));
-                let busy = Busy { lane, delta: None, size: 0, latest: None };
-                match self.lanes.busy.entry(key.clone()) {
-                    Entry::Vacant(place) => Some(place.insert(busy)),
-                    Entry::Occupied(place) => Some(place.into_mut()),
-                }
-            }
-        };
-        let Some(busy) = busy else { return };
+        // While somebody is busy with an entity, its head is there and not at rest.
+        let head = self.lanes.take_head(&self.tenant, &key);
+        let begin = || Busy { lane: Lane::new(head), delta: None, size: 0, latest: None };
+        let busy = self.lanes.busy.entry(key.clone()).or_insert_with(begin);
         if let Err((job, operation)) = busy.lane.push(job, Box::new(operation)) {
             self.tell_waiter(&key, job, &operation, Said::Failed(Failure::Busy));
         }
@@ -250,10 +238,8 @@ impl Room {
     fn load_base(&mut self, key: EntityKey, version: Position, ctx: &mut Context<Self>) {
         let (backbone, tenant, name) = (self.context.backbone.clone(), self.tenant.clone(), key.clone());
         let loading = async move {
-            let before = Position(version.0.saturating_sub(1));
-            let page = backbone.read(&tenant, before, ReadBudget { records: 1, bytes: 1 }).await;
-            let page = page.map_err(|error| failure_of_read(&error))?;
-            let stored = page.records.into_iter().find(|stored| stored.position == version);
+            let stored =
+                record_at(backbone.as_ref(), &tenant, version).await.map_err(|error| failure_of_read(&error))?;
             let entity = stored.and_then(|stored| record::read(&tenant, &name, version, &stored.body).ok());
             Ok(entity.map(|entity| entity.data))
         };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Author, Entity};
+use super::{Author, Entity, Stamp};
 use crate::model::InstanceId;
 
 /// Who may see an entity.
@@ -47,18 +48,30 @@ impl Author {
     }
 }
 
-impl Entity {
-    /// Who may see it: with `"visibility": "private"` only whose it is, its creator.
-    pub fn audience(&self) -> Audience {
-        let is_private = self.data.get("visibility").is_some_and(|visibility| visibility == "private");
-        match &self.state.created {
-            Some(created) if is_private => Audience::Only(created.by.owner()),
-            _ => Audience::Everyone,
+impl Audience {
+    /// Who may see an entity whose content has this `visibility`: with `private` only whose it is, its creator.
+    pub fn of(visibility: Option<&str>, created: Option<&Stamp>) -> Self {
+        match (visibility, created) {
+            (Some("private"), Some(created)) => Self::Only(created.by.owner()),
+            _ => Self::Everyone,
         }
+    }
+
+    /// Whether somebody may not know of it; `None` is nobody's.
+    pub fn excludes(&self, viewer: Option<&Owner>) -> bool {
+        matches!(self, Self::Only(owner) if viewer != Some(owner))
+    }
+}
+
+impl Entity {
+    /// Who may see it.
+    pub fn audience(&self) -> Audience {
+        let visibility = self.data.get("visibility").and_then(Value::as_str);
+        Audience::of(visibility, self.state.created.as_ref())
     }
 
     /// Whether somebody may not know of it; `None` is nobody's. A tombstone of something private stays its owner's.
     pub fn is_hidden_from(&self, viewer: Option<&Owner>) -> bool {
-        matches!(self.audience(), Audience::Only(owner) if viewer != Some(&owner))
+        self.audience().excludes(viewer)
     }
 }

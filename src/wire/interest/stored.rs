@@ -6,10 +6,13 @@ use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::super::state::{as_entity, as_part_of_graph};
+use super::super::{
+    entity::Standing,
+    state::{as_entity, as_part_of_graph},
+};
 use crate::model::{
     EntityKey, Position, TenantId,
-    entity::{Owner, Stamp},
+    entity::{Audience, Owner},
     interest::{Change, Content, Touched},
     record::Happened,
 };
@@ -22,7 +25,7 @@ struct Stored<'a> {
     instance_id: Cow<'a, str>,
     #[serde(borrow)]
     entity: About<'a>,
-    state: Kept,
+    state: Standing,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -34,14 +37,6 @@ struct About<'a> {
     private: Option<IgnoredAny>,
     #[serde(borrow)]
     delta: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Kept {
-    #[serde(default)]
-    deleted: bool,
-    #[serde(default)]
-    created: Option<Stamp>,
 }
 
 #[derive(Default, Deserialize)]
@@ -79,8 +74,11 @@ impl Read {
         }
         let content = match serde_json::from_str(stored.data.get()) {
             Ok(Value::Object(fields)) if !stored.state.deleted => {
-                let is_private = fields.get("visibility").is_some_and(|visibility| visibility == "private");
-                let owner = stored.state.created.filter(|_| is_private).map(|created| created.by.owner());
+                let visibility = fields.get("visibility").and_then(Value::as_str);
+                let owner = match Audience::of(visibility, stored.state.created.as_ref()) {
+                    Audience::Everyone => None,
+                    Audience::Only(owner) => Some(owner),
+                };
                 Some((fields, owner))
             }
             _ => None,
