@@ -22,12 +22,14 @@ struct Held {
     given: Given,
 }
 
-/// Whether the follower has an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether the follower has an entity; the later, the further it is from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Given {
     Yes,
     /// It is in the queue, or being looked up.
     Owed,
+    /// It was gone when it was looked up: the change that took it away is on its way.
+    Missing,
 }
 
 /// One interest with its result.
@@ -269,10 +271,20 @@ impl Index {
 
     /// An entity that was owed was looked up.
     pub fn fetched(&mut self, id: InterestId, key: &EntityKey, found: Option<(Position, Content<'_>)>) -> Fetched {
+        let ends = self.followers.get(&id).map_or(Given::Yes, |follower| self.ends_given(follower, key));
         let Some(follower) = self.followers.get_mut(&id) else { return Fetched::Pass };
         let Some(held) = follower.held.get_mut(key).filter(|held| held.given == Given::Owed) else {
             return Fetched::Pass; // it left, or the follower got a later version meanwhile
         };
+        match ends {
+            Given::Yes => {}
+            Given::Owed => {
+                follower.queue.push_back(key.clone());
+                return Fetched::Pass;
+            }
+            // The edge leaves with it.
+            Given::Missing => return Fetched::Pass,
+        }
         let seen = found.filter(|(_, content)| content.is_seen_by(&follower.viewer));
         match seen {
             Some((version, _)) if version >= held.version => {
@@ -284,11 +296,13 @@ impl Index {
                 Fetched::Pass
             }
             None => {
-                // A list names what need not be there. Of anything else the change that took it away is on its way.
                 if matches!(follower.interest, Interest::Ids(_)) {
+                    // A list names what need not be there.
                     follower.held.remove(key);
                     self.total -= 1;
                     take_out(&mut self.holders, key, id);
+                } else {
+                    held.given = Given::Missing;
                 }
                 Fetched::Pass
             }

@@ -305,6 +305,28 @@ fn an_edge_without_one_of_its_ends_stays_out_until_the_end_is_restored() {
 }
 
 #[test]
+fn an_edge_whose_end_is_gone_when_it_is_looked_up_is_not_given_before_the_end_is_there_again() {
+    let object = |value: Value| Some((value.as_object().expect("an object").clone(), None));
+    let mut world = World::new(0);
+    world.follow("ann", Interest::Around { node: "rim".into(), hops: 1 });
+    for id in ["hub", "rim"] {
+        world.put(key("node", id), object(json!({"x": 0, "y": 0})));
+    }
+    world.put(key("edge", "e"), object(json!({"from": "hub", "to": "rim"})));
+    // The log is ahead of what the index was shown.
+    let hub = world.entities.insert(key("node", "hub"), (4, None)).expect("it was there");
+    world.serve(InterestId(1), usize::MAX);
+    let has = |world: &World| world.followers[&InterestId(1)].2.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(has(&world), [key("node", "rim")]);
+    assert!(!world.index.is_owed(InterestId(1)), "it would be looked up for ever");
+    world.put(key("node", "hub"), None);
+    world.check();
+    world.put(key("node", "hub"), hub.1);
+    world.check_clients();
+    assert_eq!(has(&world), [key("edge", "e"), key("node", "hub"), key("node", "rim")]);
+}
+
+#[test]
 fn a_result_that_grows_too_large_ends() {
     let mut index = Index::new(3);
     index.add(InterestId(1), user("ann"), query("task", ""));

@@ -230,7 +230,7 @@ impl Index {
         match (was_held, is_held) {
             (false, false) => {}
             (true, false) => self.take(update, follower, change.key.clone()),
-            (false, true) if self.waits_for_ends(follower, change.key) => {
+            (false, true) if self.ends_given(follower, change.key) != Given::Yes => {
                 self.owe(update.id, follower, change.key.clone(), change.version);
             }
             (false, true) => {
@@ -238,9 +238,9 @@ impl Index {
                 update.turned = Some(Turned::Entered);
             }
             (true, true) => {
-                let waits = self.waits_for_ends(follower, change.key);
+                let waits = self.ends_given(follower, change.key) != Given::Yes;
                 let Some(held) = follower.held.get_mut(change.key) else { return };
-                let is_new = held.given == Given::Owed || held.version < change.version;
+                let is_new = held.given != Given::Yes || held.version < change.version;
                 match held.given {
                     // It was looked up, and the look went further than this change.
                     Given::Yes if !is_new => {}
@@ -248,8 +248,8 @@ impl Index {
                         held.version = change.version;
                         update.turned = Some(Turned::Changed);
                     }
-                    Given::Owed if waits => held.version = held.version.max(change.version),
-                    Given::Owed => {
+                    _ if waits => held.version = held.version.max(change.version),
+                    Given::Owed | Given::Missing => {
                         *held = Held { version: change.version, given: Given::Yes };
                         update.turned = Some(Turned::Entered);
                     }
@@ -258,15 +258,14 @@ impl Index {
         }
     }
 
-    /// Whether an edge of a region has to wait until its follower has the nodes that it joins.
-    fn waits_for_ends(&self, follower: &Follower, key: &EntityKey) -> bool {
+    /// Whether the follower of a region has the nodes that an edge joins; of two the one that is further from it.
+    pub(super) fn ends_given(&self, follower: &Follower, key: &EntityKey) -> Given {
         if !follower.interest.is_region() || *key.kind != *"edge" {
-            return false;
+            return Given::Yes;
         }
-        let Some(edge) = self.graph.as_ref().and_then(|graph| graph.edge(&key.id)) else { return false };
-        let is_owed =
-            |end: &Arc<str>| follower.held.get(&key_of("node", end)).is_none_or(|held| held.given == Given::Owed);
-        edge.ends.iter().any(is_owed)
+        let Some(edge) = self.graph.as_ref().and_then(|graph| graph.edge(&key.id)) else { return Given::Yes };
+        let given = |end: &Arc<str>| follower.held.get(&key_of("node", end)).map_or(Given::Missing, |held| held.given);
+        edge.ends.iter().map(given).max().unwrap_or(Given::Yes)
     }
 
     fn hold(&mut self, id: InterestId, follower: &mut Follower, key: EntityKey, held: Held) {
