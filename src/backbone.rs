@@ -16,7 +16,9 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{Cursor, EntityKey, Epoch, EventType, InstanceId, Position, TenantId, Timestamp};
 
-pub use append::{Answer, Append, AppendError, Appended, Expect, Keeper, Outcome, Reply, append_one};
+pub use append::{
+    Answer, Append, AppendError, Appended, Expect, Keeper, MOST_TOGETHER, Outcome, Reply, append_one, check_together,
+};
 pub use feed::{Feed, FeedItem, FeedSender, feed};
 pub use signals::{Channel, Hub, SignalItem, Signals};
 
@@ -165,6 +167,9 @@ pub enum Health {
 /// **Conditions.** Of several appends that expect the same version of an entity at most one goes through; the others get
 /// [`AppendError::Conflict`] with the version that stands.
 ///
+/// **Together.** The records of one [`Backbone::append_all`] stand in the log one right behind the other, in their order;
+/// or none of them is there, whatever fails when. They go through only if all their conditions hold at once.
+///
 /// **Uncertainty.** [`AppendError::Unknown`] is the only answer after which the record may or may not be there.
 ///
 /// **Retention.** Trimming takes the oldest records first, only by the configured age and size, never an entity's
@@ -202,6 +207,11 @@ pub trait Backbone: Send + Sync + Debug + 'static {
 
     /// Appends one record; the answer goes to `reply`. Returns at once. Appends of one caller keep their order.
     fn append(&self, append: Append, reply: Reply);
+
+    /// Appends several records of one tenant, all or none: at most [`MOST_TOGETHER`], each with a condition
+    /// ([`Expect::Version`]) on an entity of its own and a fresh dedupe id, which is not looked for. Slower than
+    /// [`Backbone::append`]. Answers in the order of `appends`.
+    fn append_all(&self, appends: Vec<Append>) -> BoxFuture<'static, Result<Vec<Appended>, AppendError>>;
 
     /// Follows a tenant's new records: all with a position after [`Feed::after`], and no other, come through the feed.
     fn follow(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Feed, BackboneError>>;

@@ -1,6 +1,6 @@
 //! An append, what may become of it, and how its asker hears.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -141,6 +141,30 @@ impl Reply {
             None => self.send(Err(error)),
         }
     }
+}
+
+/// Most records that one [`Backbone::append_all`] takes: JetStream's own bound on an atomic batch.
+pub const MOST_TOGETHER: usize = 1_000;
+
+/// Whether records can be appended together: of one tenant, each with a condition on an entity of its own, none a repeat.
+///
+/// # Errors
+///
+/// [`AppendError::Refused`]: they cannot.
+pub fn check_together(appends: &[Append]) -> Result<(), AppendError> {
+    let Some(first) = appends.first() else { return Ok(()) };
+    let mut subjects = HashSet::new();
+    let is_fit = |append: &Append| {
+        append.tenant == first.tenant
+            && matches!(append.expect, Expect::Version(_))
+            && matches!(append.subject, Subject::Entity(_))
+            && append.first_tried.is_none()
+    };
+    if appends.len() > MOST_TOGETHER || !appends.iter().all(|append| is_fit(append) && subjects.insert(&append.subject))
+    {
+        return Err(AppendError::Refused("these records cannot be appended together".into()));
+    }
+    Ok(())
 }
 
 /// Appends one record and waits for the answer.

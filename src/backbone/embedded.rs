@@ -40,8 +40,8 @@ use self::{
     store::{DirLock, Store},
 };
 use super::{
-    Append, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Extent, Feed, Figure, FigureValue,
-    Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
+    Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Extent,
+    Feed, Figure, FigureValue, Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
@@ -290,6 +290,10 @@ impl Backbone for EmbeddedLog {
 
     fn append(&self, append: Append, reply: Reply) {
         self.shared.queue.append(append, reply);
+    }
+
+    fn append_all(&self, appends: Vec<Append>) -> BoxFuture<'static, Result<Vec<Appended>, AppendError>> {
+        self.shared.queue.append_all(appends).boxed()
     }
 
     fn follow(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Feed, BackboneError>> {

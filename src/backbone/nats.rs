@@ -20,6 +20,7 @@ mod setup;
 mod shard;
 mod shared;
 mod tail;
+mod together;
 
 use std::{
     fmt,
@@ -45,8 +46,8 @@ use self::{
     shared::{Shared, Standing},
 };
 use super::{
-    Append, AppendError, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Expect, Extent, Feed,
-    Figure, FigureValue, Health, Page, ReadBudget, Reply, Signals, Stored,
+    Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Expect,
+    Extent, Feed, Figure, FigureValue, Health, Page, ReadBudget, Reply, Signals, Stored,
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
@@ -282,6 +283,10 @@ impl Backbone for NatsLog {
         if let Err(refused) = queue.try_send(job) {
             refused.into_inner().reply.send(Err(AppendError::Busy));
         }
+    }
+
+    fn append_all(&self, appends: Vec<Append>) -> BoxFuture<'static, Result<Vec<Appended>, AppendError>> {
+        together::append_all(self.shared.clone(), appends).boxed()
     }
 
     fn follow(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Feed, BackboneError>> {

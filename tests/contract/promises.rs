@@ -2,6 +2,8 @@
 
 #[path = "promises/state.rs"]
 mod state;
+#[path = "promises/together.rs"]
+mod together;
 
 use bytes::Bytes;
 use continuum::{
@@ -12,7 +14,7 @@ use continuum::{
 };
 use tokio::sync::mpsc;
 
-pub use self::state::*;
+pub use self::{state::*, together::*};
 use crate::support::*;
 
 /// A log and one tenant to write to.

@@ -202,6 +202,13 @@ impl Backbone for Switch {
         });
     }
 
+    fn append_all(&self, appends: Vec<Append>) -> BoxFuture<'static, Result<Vec<Appended>, AppendError>> {
+        if self.way.lock().expect("sound").0 == Way::CutBefore {
+            return Box::pin(async { Err(AppendError::Unavailable("cut off".into())) });
+        }
+        self.log.append_all(appends)
+    }
+
     fn follow(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Feed, BackboneError>> {
         self.ask(self.log.follow(tenant))
     }

@@ -355,7 +355,12 @@ pub fn load(store: &Store) -> Result<(Rooms, Tail), Fault> {
 }
 
 fn check(group: &mut Group<'_>, work: &Work) -> Result<Answers, Fault> {
-    let answers = work.appends.iter().map(|(append, _)| group.append(append)).collect::<Result<_, _>>()?;
+    let mut answers = Vec::with_capacity(work.appends.len());
+    for together in &work.together {
+        append_each(group, &work.appends[answers.len()..together.start], &mut answers)?;
+        group.append_all(&work.appends[together.clone()], &mut answers)?;
+    }
+    append_each(group, &work.appends[answers.len()..], &mut answers)?;
     for update in work.cursors.iter().flat_map(|(updates, _)| updates) {
         group.cursor(update)?;
     }
@@ -363,6 +368,13 @@ fn check(group: &mut Group<'_>, work: &Work) -> Result<Answers, Fault> {
         group.tally(tenant, tally)?;
     }
     Ok(answers)
+}
+
+fn append_each(group: &mut Group<'_>, appends: &[(Append, Reply)], answers: &mut Answers) -> Result<(), Fault> {
+    for (append, _) in appends {
+        answers.push(group.append(append)?);
+    }
+    Ok(())
 }
 
 fn refuse(work: &Work, cause: &str) -> Answers {

@@ -15,7 +15,7 @@ use super::{
     store::{Fault, Store},
 };
 use crate::{
-    backbone::{Append, AppendError, Appended, CursorUpdate, Expect, Outcome, Subject},
+    backbone::{Append, AppendError, Appended, CursorUpdate, Expect, Outcome, Reply, Subject},
     model::{DedupeId, EntityKey, Position, TenantId, Timestamp},
 };
 
@@ -67,10 +67,7 @@ impl<'a> Group<'a> {
         if let Some(position) = self.find(room, append.dedupe)? {
             return Ok(Ok(Appended { position, outcome: Outcome::Duplicate }));
         }
-        let entity = match &append.subject {
-            Subject::Entity(key) => Some(rows::entity_key(room, key)),
-            Subject::Event(_) => None,
-        };
+        let entity = entity_of(&append.subject).map(|key| rows::entity_key(room, key));
         if let Expect::Version(expected) = append.expect {
             let current = self.version(entity.as_deref())?;
             if current != expected {
@@ -79,6 +76,32 @@ impl<'a> Group<'a> {
         }
         let position = self.add(room, append, entity);
         Ok(Ok(Appended { position, outcome: Outcome::Stored }))
+    }
+
+    /// Checks appends that belong together and adds their rows if all conditions hold; each is answered for itself, and
+    /// none of them is there if one of the answers says so. They are of one tenant, about an entity each.
+    pub fn append_all(
+        &mut self,
+        appends: &[(Append, Reply)],
+        answers: &mut Vec<Result<Appended, AppendError>>,
+    ) -> Result<(), Fault> {
+        let mut wanted = Vec::with_capacity(appends.len());
+        let mut all_hold = true;
+        for (append, _) in appends {
+            let room = self.rooms.number(&append.tenant)?;
+            let entity = entity_of(&append.subject).map(|key| rows::entity_key(room, key));
+            let current = self.version(entity.as_deref())?;
+            all_hold &= append.expect == Expect::Version(current);
+            wanted.push((room, append, entity, current));
+        }
+        for (room, append, entity, current) in wanted {
+            answers.push(if all_hold {
+                Ok(Appended { position: self.add(room, append, entity), outcome: Outcome::Stored })
+            } else {
+                Err(AppendError::Conflict { current })
+            });
+        }
+        Ok(())
     }
 
     fn find(&self, room: u32, id: DedupeId) -> Result<Option<Position>, Fault> {

@@ -4,15 +4,16 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    backbone::{Append, AppendError, BackboneError, CursorUpdate, Reply},
+    backbone::{Answer, Append, AppendError, Appended, BackboneError, CursorUpdate, Reply, check_together},
     model::{Position, TenantId},
 };
 
@@ -24,6 +25,8 @@ pub type Done = oneshot::Sender<Result<(), BackboneError>>;
 pub enum Task {
     /// Append a record.
     Append(Append, Reply),
+    /// Append all of these records, or none.
+    Together(Vec<(Append, Reply)>),
     /// Keep cursors, flushed.
     Cursors(Vec<CursorUpdate>, Done),
     /// Keep a tally.
@@ -48,6 +51,8 @@ pub enum Trim {
 pub struct Work {
     /// Appends, in the order they came.
     pub appends: Vec<(Append, Reply)>,
+    /// Which of them go through together or not at all.
+    pub together: Vec<Range<usize>>,
     /// Cursors.
     pub cursors: Vec<(Vec<CursorUpdate>, Done)>,
     /// Tallies.
@@ -96,6 +101,33 @@ impl Queue {
 
     /// Puts an append at the end, or answers it.
     pub fn append(&self, append: Append, reply: Reply) {
+        self.append_as(Task::Append(append, reply));
+    }
+
+    /// Puts appends that belong together at the end, and waits for their answers.
+    pub fn append_all(&self, appends: Vec<Append>) -> impl Future<Output = Result<Vec<Appended>, AppendError>> + use<> {
+        let (count, fit) = (appends.len(), check_together(&appends));
+        let (to, mut answers) = mpsc::channel(count.max(1));
+        if fit.is_ok() {
+            let replies = (0..).map(|token| Reply { token, to: to.clone(), keeper: None });
+            self.append_as(Task::Together(appends.into_iter().zip(replies).collect()));
+        }
+        drop(to);
+        async move {
+            fit?;
+            let mut appended = Vec::with_capacity(count);
+            // They come in their order, or not at all.
+            while let Some((_, answer)) = answers.recv().await {
+                if let Answer::Appended(one) = answer? {
+                    appended.push(one);
+                }
+            }
+            let went_away = || AppendError::Unknown("the log went away before it answered".into());
+            if appended.len() == count { Ok(appended) } else { Err(went_away()) }
+        }
+    }
+
+    fn append_as(&self, task: Task) {
         let refusal = {
             let mut state = self.state();
             if state.closing {
@@ -104,7 +136,7 @@ impl Queue {
                 AppendError::Busy
             } else {
                 let was_empty = state.waiting.is_empty();
-                state.waiting.push_back(Task::Append(append, reply));
+                state.waiting.push_back(task);
                 drop(state);
                 // The committer sleeps only on an empty queue.
                 if was_empty {
@@ -113,7 +145,7 @@ impl Queue {
                 return;
             }
         };
-        reply.send(Err(refusal));
+        refuse(task, &refusal);
     }
 
     /// Puts anything else at the end; a task that was not taken in is dropped, and its asker told so by the result.
@@ -156,6 +188,10 @@ impl Queue {
             tasks += 1;
             match state.waiting.pop_front() {
                 Some(Task::Append(append, reply)) => work.appends.push((append, reply)),
+                Some(Task::Together(appends)) => {
+                    work.together.push(work.appends.len()..work.appends.len() + appends.len());
+                    work.appends.extend(appends);
+                }
                 Some(Task::Cursors(updates, done)) => work.cursors.push((updates, done)),
                 Some(Task::Tally(tenant, tally, done)) => work.tallies.push((tenant, tally, done)),
                 Some(Task::Trim(trim, done)) => work.trims.push((trim, done)),
@@ -175,17 +211,24 @@ impl Queue {
             std::mem::take(&mut state.waiting)
         };
         for task in waiting {
-            // The other tasks' askers learn it from the dropped answer.
-            if let Task::Append(_, reply) = task {
-                reply.send(Err(AppendError::Closed));
-            }
+            refuse(task, &AppendError::Closed);
         }
+    }
+}
+
+/// Answers appends that are not begun. Other tasks' askers learn it from the dropped answer.
+fn refuse(task: Task, error: &AppendError) {
+    match task {
+        Task::Append(_, reply) => reply.send(Err(error.clone())),
+        Task::Together(appends) => appends.into_iter().for_each(|(_, reply)| reply.send(Err(error.clone()))),
+        Task::Cursors(..) | Task::Tally(..) | Task::Trim(..) | Task::Remove(..) => {}
     }
 }
 
 fn body_bytes(task: &Task) -> usize {
     match task {
         Task::Append(append, _) => append.body.len(),
+        Task::Together(appends) => appends.iter().map(|(append, _)| append.body.len()).sum(),
         Task::Tally(_, tally, _) => tally.len(),
         Task::Cursors(..) | Task::Trim(..) | Task::Remove(..) => 0,
     }

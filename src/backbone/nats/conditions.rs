@@ -14,10 +14,11 @@ use super::{
     line::AskError,
     names,
     publisher::{Job, PATIENCE},
+    shard::Shard,
 };
 use crate::{
     backbone::{AppendError, Expect},
-    model::Position,
+    model::{DedupeId, Position},
 };
 
 /// Pause between two looks at a log that cannot be asked now.
@@ -26,8 +27,19 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 /// Times that one append is tried.
 const TRIES: u32 = 16;
 
+/// A conditional append, as far as it takes to find out what became of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Condition<'a> {
+    pub(super) shard: &'a Shard,
+    pub(super) subject: &'a str,
+    /// The version that it expects.
+    pub(super) version: Position,
+    pub(super) dedupe: DedupeId,
+}
+
 /// What has to be done with a conditional append.
-enum Verdict {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verdict {
     /// It is in the log.
     Stored(u64),
     /// Another record follows the expected version, or it was never there.
@@ -45,8 +57,11 @@ pub(super) fn settle(shared: Arc<Shared>, mut job: Job) {
         // What is looked for may have been waiting since before; from here on it has its own patience.
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let verdict = judge(&shared, &job).await;
-            match verdict {
+            let Expect::Version(version) = job.append.expect else {
+                return job.give_up("only what has a condition can be settled".into());
+            };
+            let condition = Condition { shard: &job.shard, subject: &job.subject, version, dedupe: job.append.dedupe };
+            match judge(&shared, condition).await {
                 Ok(Verdict::Stored(seq)) => return job.appended(seq, true),
                 Ok(Verdict::Lost(current)) => return job.reply.send(Err(AppendError::Conflict { current })),
                 Ok(Verdict::Try(expected)) if Instant::now() < deadline && job.tries < TRIES => {
@@ -68,35 +83,35 @@ pub(super) fn settle(shared: Arc<Shared>, mut job: Job) {
     runtime.spawn(settling);
 }
 
-async fn judge(shared: &Shared, job: &Job) -> Result<Verdict, AskError> {
-    let Expect::Version(version) = job.append.expect else { return Ok(Verdict::NotYet) };
-    let (line, log) = (&shared.line, &job.shard.log);
-    let next = Message::get(line, log, Which::Next(version.0 + 1, &job.subject)).await?;
+/// Asks the stream's leader what became of a conditional append, or whether its condition can be tried.
+pub(super) async fn judge(shared: &Shared, wanted: Condition<'_>) -> Result<Verdict, AskError> {
+    let (line, log, version, subject) = (&shared.line, &wanted.shard.log, wanted.version, wanted.subject);
+    let next = Message::get(line, log, Which::Next(version.0 + 1, subject)).await?;
     if let Some(next) = next {
-        if next.dedupe() == Some(job.append.dedupe) {
+        if next.dedupe() == Some(wanted.dedupe) {
             return Ok(Verdict::Stored(next.seq));
         }
-        let head = Message::get(line, log, Which::Last(&job.subject)).await?;
+        let head = Message::get(line, log, Which::Last(subject)).await?;
         return Ok(Verdict::Lost(Position(head.map_or(next.seq, |head| head.seq))));
     }
-    if let Some(head) = Message::get(line, log, Which::Last(&job.subject)).await? {
+    if let Some(head) = Message::get(line, log, Which::Last(subject)).await? {
         let stands = Position(head.seq) == version;
         return Ok(if stands { Verdict::Try(head.seq) } else { Verdict::Lost(Position(head.seq)) });
     }
-    forgotten(shared, job, version).await
+    forgotten(shared, wanted).await
 }
 
 /// LOG has nothing on the subject: STATE may know the version, if it has come so far that it would.
-async fn forgotten(shared: &Shared, job: &Job, version: Position) -> Result<Verdict, AskError> {
-    let (line, shard) = (&shared.line, &job.shard);
-    let kept = Message::get(line, &shard.state, Which::Last(&job.subject)).await?;
+async fn forgotten(shared: &Shared, wanted: Condition<'_>) -> Result<Verdict, AskError> {
+    let (line, Condition { shard, version, .. }) = (&shared.line, wanted);
+    let kept = Message::get(line, &shard.state, Which::Last(wanted.subject)).await?;
     let current = kept.and_then(|kept| kept.source_position()).unwrap_or_default();
     if current > version {
         return Ok(Verdict::Lost(current));
     }
     let Some(log) = StreamInfo::get(line, &shard.log).await? else { return Ok(Verdict::NotYet) };
     let trimmed_to = log.trimmed_to();
-    if trimmed_to > Position::START && !is_sourced(shared, job, trimmed_to).await? {
+    if trimmed_to > Position::START && !is_sourced(shared, shard, trimmed_to).await? {
         return Ok(Verdict::NotYet);
     }
     Ok(if current == version { Verdict::Try(0) } else { Verdict::Lost(current) })
@@ -104,8 +119,8 @@ async fn forgotten(shared: &Shared, job: &Job, version: Position) -> Result<Verd
 
 /// Whether STATE has everything that LOG has trimmed. Positions are compared; a lag of 0 alone is no proof, for it is
 /// also said by a STATE that does not know yet.
-async fn is_sourced(shared: &Shared, job: &Job, trimmed_to: Position) -> Result<bool, AskError> {
-    let (line, shard) = (&shared.line, &job.shard);
+async fn is_sourced(shared: &Shared, shard: &Shard, trimmed_to: Position) -> Result<bool, AskError> {
+    let line = &shared.line;
     let Some(state) = StreamInfo::get(line, &shard.state).await? else { return Ok(false) };
     let sourced = state.sourced_to(line, &shard.state).await?;
     if sourced >= trimmed_to {

@@ -34,20 +34,20 @@ use crate::{
 /// How long an append is tried before it is given up as unknown.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one try waits for its acknowledgement before the append is sent again.
-const TRY: Duration = Duration::from_millis(900);
+pub(super) const TRY: Duration = Duration::from_millis(900);
 /// Pause after a server said that the stream has no leader now.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often waiting appends are looked at.
 const TICK: Duration = Duration::from_millis(50);
 /// How long the connection may refuse to take a message.
-const STUCK: Duration = Duration::from_millis(500);
+pub(super) const STUCK: Duration = Duration::from_millis(500);
 /// Acknowledgements handled in one go.
 const CHUNK: usize = 1_024;
 
 /// JetStream's codes for what passes: a repeat of what is being stored at this moment, no leader, no JetStream just now.
-const PASSES: [u64; 4] = [10_158, 10_008, 10_009, 10_074];
+pub(super) const PASSES: [u64; 4] = [10_158, 10_008, 10_009, 10_074];
 /// Its codes for "no room": resources, storage, memory, messages, bytes.
-const NO_ROOM: [u64; 5] = [10_023, 10_028, 10_047, 10_077, 10_120];
+pub(super) const NO_ROOM: [u64; 5] = [10_023, 10_028, 10_047, 10_077, 10_120];
 
 /// An append with everything that its publishing needs.
 #[derive(Debug)]
