@@ -21,7 +21,7 @@ use crate::{
     wire::{
         Refusal, Variant,
         answer::{Form, Told},
-        operation::Wanted,
+        operation::{Unit, Wanted},
         outgoing::{Instance, ResumeReport, RoomFigures},
         signal::Signal,
     },
@@ -162,6 +162,8 @@ pub enum Content {
     Event(Append),
     /// What an operation makes of its entity; the form is that of its answer.
     Operation(Box<Wanted>, Form),
+    /// What operations make of their entities, all or nothing.
+    Batch(Vec<Wanted>, Form),
 }
 
 /// A member publishes.
@@ -190,6 +192,8 @@ pub struct PublishFor {
 pub struct OperateFor {
     /// What it wants.
     pub wanted: Vec<Wanted>,
+    /// What is done or not done as a whole.
+    pub unit: Unit,
     /// Where the answers go, one for each.
     pub answers: Vec<oneshot::Sender<Told>>,
 }

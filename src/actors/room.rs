@@ -18,6 +18,7 @@ mod presence;
 mod queued;
 mod ring;
 mod signals;
+mod together;
 pub mod waiting;
 
 use std::{sync::Arc, time::Duration};
@@ -39,6 +40,7 @@ use self::{
     queued::Queued,
     ring::Ring,
     signals::Passing,
+    together::Batches,
     waiting::Readers,
 };
 use super::{
@@ -97,6 +99,7 @@ pub struct Room {
     appends: Appends,
     queued: Queued,
     lanes: Lanes,
+    batches: Batches,
     interests: Interests,
     /// Set while the feed waits until what it could not hold was read from the log.
     feed_pause: watch::Sender<bool>,
@@ -130,6 +133,7 @@ impl Room {
             appends: Appends::new(context.config.log.queue_appends),
             queued: Queued::default(),
             lanes: Lanes::new(context.config.rooms.entity_bytes),
+            batches: Batches::default(),
             interests: Interests::new(&context.config),
             feed_pause: watch::Sender::new(false),
             opening: Some(Opening::default()),

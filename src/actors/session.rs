@@ -252,7 +252,7 @@ impl Session {
     fn send_publication(&self, publication: Publication) {
         if let Some(wait) = self.link.leaving() {
             let refusal = Refusal::new(Code::Draining, "the node is going away; repeat with the same id");
-            return self.refuse(&named(refusal, &publication).after(wait));
+            return self.refuse_publication(&refusal.after(wait), &publication);
         }
         let place = self.membership.borrow().as_ref().map(|m| (m.outlet.clone(), m.key));
         let Some((outlet, key)) = place else { return };
@@ -265,10 +265,20 @@ impl Session {
             Err(actix::dev::SendError::Full(publish)) => {
                 self.link.settle(publish.publication.token);
                 let refusal = Refusal::new(Code::Busy, "too much is waiting to be stored; repeat with the same id");
-                self.refuse(&named(refusal, &publish.publication).after(Duration::from_millis(100)));
+                self.refuse_publication(&refusal.after(Duration::from_millis(100)), &publish.publication);
             }
             // A dead room: its outlet repeats what waits to the new one.
             Err(actix::dev::SendError::Closed(_)) => {}
+        }
+    }
+
+    fn refuse_publication(&self, refusal: &Refusal, publication: &Publication) {
+        match &publication.what {
+            Content::Batch(wanted, _) => {
+                let each = wanted.iter().map(|wanted| refusal.clone().concerning(wanted.reference.clone()));
+                each.for_each(|refusal| self.refuse(&refusal));
+            }
+            Content::Event(_) | Content::Operation(..) => self.refuse(&named(refusal.clone(), publication)),
         }
     }
 

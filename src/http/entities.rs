@@ -22,7 +22,7 @@ use crate::{
     },
     wire::{
         Code, Refusal,
-        operation::Sender,
+        operation::{Sender, Unit},
         outgoing::place,
         request::{self, Request, What},
         shown,
@@ -180,7 +180,7 @@ async fn try_change(
     let author = asker.author(parts.as_ref().map(|parts| &parts[..]));
     let sender = Sender { tenant: &tenant, author: &author, now: shared.context.now() };
     let wanted = request::read(asked, sender, shared.context.config.limits.json_depth)?;
-    match settled::operate(shared, &tenant, vec![wanted]).await?.pop() {
+    match settled::operate(shared, &tenant, vec![wanted], Unit::Operation).await?.pop() {
         // A deletion of what never was: done in the sense of an operation, but there is no such resource.
         Some(settled) if settled.is_of_nothing => Err(asker::nothing()),
         Some(settled) if matches!(asked.what, What::Delete) => Ok(settled.without_validator()),

@@ -1,4 +1,5 @@
-//! Operations on entities without a socket: one, or a list of them, each answered on its own.
+//! Operations on entities without a socket: one, or a list of them, each answered on its own; all or none if that was
+//! asked.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -9,13 +10,21 @@ use actix_web::{
 use super::{
     asker,
     events::{read_body, split},
+    parameters::Parameters,
     problem,
     server::Shared,
-    settled::{self, Settled},
+    settled::{self, FAILED_DEPENDENCY, Settled},
 };
 use crate::{
     model::TenantId,
-    wire::{Code, Refusal, incoming::Shape, message::json_list, operation::Wanted, request},
+    wire::{
+        Code, Refusal,
+        answer::Told,
+        incoming::Shape,
+        message::json_list,
+        operation::{Unit, Wanted, bounded},
+        request,
+    },
 };
 
 /// `POST /v1/tenants/{tenant}/operations`
@@ -33,23 +42,31 @@ pub(super) async fn apply(shared: Data<Shared>, request: HttpRequest, payload: P
 
 async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> Result<(Vec<Settled>, Shape), Refusal> {
     let tenant = asker::tenant(request)?;
+    let unit = if Parameters::read(request.query_string()).switch("atomic")? { Unit::Batch } else { Unit::Operation };
     let body = read_body(shared, payload).await?;
     let (items, shape) = split(shared, &body, "operations")?;
-    let (mut settled, mut places, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
-    for item in items {
-        match read_item(shared, &tenant, item.get()) {
-            Ok(one) => {
-                places.push(settled.len());
-                wanted.push(one);
+    let mut read: Vec<_> = items.into_iter().map(|item| read_item(shared, &tenant, item.get())).collect();
+    if unit == Unit::Batch {
+        read = bounded(read);
+    }
+    let (mut fit, mut settled) = (Vec::new(), Vec::new());
+    for one in read {
+        match one {
+            Ok(wanted) => {
+                fit.push(wanted);
                 settled.push(None);
             }
             Err(refusal) => settled.push(Some(Settled::refused(&refusal))),
         }
     }
-    for (place, one) in places.into_iter().zip(settled::operate(shared, &tenant, wanted).await?) {
-        settled[place] = Some(one);
-    }
-    Ok((settled.into_iter().flatten().collect(), shape))
+    let done = if unit == Unit::Batch && fit.len() < settled.len() {
+        // One that makes no sense could not be done either.
+        fit.into_iter().map(|wanted| Settled::of(&Told::apart(wanted))).collect()
+    } else {
+        settled::operate(shared, &tenant, fit, unit).await?
+    };
+    let mut done = done.into_iter();
+    Ok((settled.into_iter().filter_map(|settled| settled.or_else(|| done.next())).collect(), shape))
 }
 
 fn read_item(shared: &Shared, tenant: &TenantId, text: &str) -> Result<Wanted, Refusal> {
@@ -69,7 +86,13 @@ pub(super) fn check_size(shared: &Shared, text: &str) -> Result<(), Refusal> {
 
 fn answer_list(settled: Vec<Settled>) -> HttpResponse {
     let first = settled.first().map_or(200, |one| one.status);
-    let status = if settled.iter().all(|one| one.status == first) { first } else { 207 };
+    let cause = settled.iter().find(|one| one.status != FAILED_DEPENDENCY);
+    let status = match cause {
+        _ if settled.iter().all(|one| one.status == first) => first,
+        // Nothing was done, and this is why.
+        Some(cause) if settled.iter().any(|one| one.status == FAILED_DEPENDENCY) => cause.status,
+        _ => 207,
+    };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = format!("{{\"results\":{}}}", json_list(settled.into_iter().map(|one| one.body)));
     HttpResponse::build(status).content_type("application/json").body(body)

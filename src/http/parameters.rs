@@ -50,7 +50,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// Something that is off unless it is asked for.
-    fn switch(&self, name: &str) -> Result<bool, Refusal> {
+    pub(super) fn switch(&self, name: &str) -> Result<bool, Refusal> {
         match self.get(name) {
             None | Some("" | "0" | "false") => Ok(false),
             Some("1" | "true") => Ok(true),

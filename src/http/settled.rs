@@ -17,9 +17,12 @@ use crate::{
     wire::{
         Code, Refusal,
         answer::{Told, rollback_code},
-        operation::Wanted,
+        operation::{Unit, Wanted},
     },
 };
+
+/// Nothing is wrong with this one; another one could not be done.
+pub(super) const FAILED_DEPENDENCY: u16 = 424;
 
 /// An answer to be.
 #[derive(Debug)]
@@ -130,10 +133,11 @@ fn is_of_nothing(told: &Told) -> bool {
 fn rollback_status(why: &Rollback) -> u16 {
     match why {
         Rollback::NotFound | Rollback::NoSuchConflict => 404,
-        Rollback::Edited | Rollback::BaseGone | Rollback::TooManyOpen(_) => 409,
+        Rollback::Edited | Rollback::BaseGone | Rollback::TooManyOpen(_) | Rollback::Clash(_) => 409,
         Rollback::Deleted => 410,
         Rollback::PreconditionFailed => 412,
         Rollback::TooLarge(_) => 413,
+        Rollback::BatchFailed => FAILED_DEPENDENCY,
         Rollback::PatchFailed(_) | Rollback::TestFailed(_) | Rollback::TextFailed(_) => 422,
     }
 }
@@ -156,13 +160,18 @@ fn known_version(told: &Told) -> Option<Position> {
 /// # Errors
 ///
 /// The node is going away.
-pub(super) async fn operate(shared: &Shared, tenant: &TenantId, wanted: Vec<Wanted>) -> Result<Vec<Settled>, Refusal> {
+pub(super) async fn operate(
+    shared: &Shared,
+    tenant: &TenantId,
+    wanted: Vec<Wanted>,
+    unit: Unit,
+) -> Result<Vec<Settled>, Refusal> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let references: Vec<_> = wanted.iter().map(|wanted| wanted.reference.clone()).collect();
     let mut settled = Vec::with_capacity(wanted.len());
-    for (answer, reference) in send(shared, tenant, wanted).await?.into_iter().zip(references) {
+    for (answer, reference) in send(shared, tenant, wanted, unit).await?.into_iter().zip(references) {
         settled.push(match answer.await {
             Ok(told) => Settled::of(&told),
             // The room died with the operation under way.
@@ -179,12 +188,13 @@ async fn send(
     shared: &Shared,
     tenant: &TenantId,
     wanted: Vec<Wanted>,
+    unit: Unit,
 ) -> Result<Vec<oneshot::Receiver<Told>>, Refusal> {
     let away = || Refusal::new(Code::Draining, "the node is going away; repeat with the same ids");
     loop {
         let entered = shared.addresses.directory.send(Enter(tenant.clone())).await.map_err(|_| away())??;
         let (answers, receivers) = wanted.iter().map(|_| oneshot::channel()).unzip();
-        if let Ok(Ok(())) = entered.room.send(OperateFor { wanted: wanted.clone(), answers }).await {
+        if let Ok(Ok(())) = entered.room.send(OperateFor { wanted: wanted.clone(), unit, answers }).await {
             return Ok(receivers);
         }
         // The room went away in between; repeating is harmless, and the directory has the next one.

@@ -8,12 +8,14 @@
 
 #[cfg(test)]
 mod tests;
+mod together;
 mod words;
 
 use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::Value;
 
+pub use self::together::{Plan, Step, Together};
 pub use self::words::{Company, Do, Draft, Failure, Made, Refused, Said};
 use super::{
     Position,
@@ -26,7 +28,7 @@ pub const TRIES: u32 = 8;
 const POLITE: u32 = 8;
 /// Operations in one record: as many as an entity remembers, so that none of a record whose answers were lost is forgotten
 /// when it is repeated.
-const TOGETHER: usize = 64;
+pub const TOGETHER: usize = 64;
 /// Operations that may wait for one entity.
 const WAITING: usize = 4096;
 
@@ -93,6 +95,11 @@ impl<J> Lane<J> {
     /// A lane whose head may be known; a head that is old costs one attempt, nothing else.
     pub fn new(head: Option<Arc<Entity>>) -> Self {
         Self { head, ..Self::default() }
+    }
+
+    /// Whether it waits for something that takes time.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.busy, Busy::No)
     }
 
     /// Whether nothing is to be done any more.
@@ -270,7 +277,7 @@ impl<J> Lane<J> {
             return todo;
         };
         let base = head.version;
-        let mut draft = Draft { next: head.clone(), before: head.clone(), texts: Vec::new(), parts: Vec::new() };
+        let mut draft = Draft::on(head.clone());
         let mut decided: Vec<(Waiting<J>, Outcome)> = Vec::new();
         let most = if self.alone { 1 } else { TOGETHER };
         while draft.parts.len() < most
@@ -278,10 +285,7 @@ impl<J> Lane<J> {
         {
             match super::entity::decide(&draft.next, &waiting.operation, waiting.base.as_base(), limits) {
                 Decision::Append { next, outcome, texts } => {
-                    waiting.is_new = next.is_there() && !draft.next.is_there();
-                    draft.next = Arc::new(*next);
-                    draft.texts.extend(texts);
-                    draft.parts.push((waiting.operation.id, waiting.operation.stamp.clone()));
+                    waiting.is_new = draft.add(&waiting.operation, *next, texts);
                     decided.push((waiting, outcome));
                 }
                 // What rests on a record that is not written yet is not told before it is.
@@ -351,8 +355,14 @@ fn settle(outcome: &mut Outcome, position: Position) {
 }
 
 fn answer<J>(waiting: Waiting<J>, outcome: Outcome, entity: &Entity, made: Option<Made>) -> Do<J> {
+    let said = said(&waiting.operation, outcome, entity, made);
+    Do::Answer(waiting.job, waiting.operation, said)
+}
+
+/// What the sender of an operation is told of its outcome.
+fn said(operation: &Operation, outcome: Outcome, entity: &Entity, made: Option<Made>) -> Said {
     let wants_current = matches!(outcome, Outcome::Pending(_) | Outcome::RolledBack(_));
-    let is_seen = entity.is_there() && !entity.is_hidden_from(Some(&waiting.operation.stamp.by.owner()));
+    let is_seen = entity.is_there() && !entity.is_hidden_from(Some(&operation.stamp.by.owner()));
     let current = (wants_current && is_seen).then(|| entity.data.clone());
     let version = match &outcome {
         // Of something hidden nothing is told.
@@ -360,7 +370,7 @@ fn answer<J>(waiting: Waiting<J>, outcome: Outcome, entity: &Entity, made: Optio
         Outcome::Repeat(remembered) if remembered.version != THIS => remembered.version,
         _ => entity.version,
     };
-    Do::Answer(waiting.job, waiting.operation, Said::Decided { outcome, version, made, current })
+    Said::Decided { outcome, version, made, current }
 }
 
 fn refuse<J>(waiting: Waiting<J>, said: Said) -> Do<J> {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     codes::{Code, Refusal},
     message::{Fields, json_list},
+    operation::Wanted,
 };
 use crate::model::{
     EntityKey, Position,
@@ -50,6 +51,12 @@ pub struct Words {
 }
 
 impl Told {
+    /// What is said of an operation that was not tried, because another one of its batch could not be done.
+    pub fn apart(wanted: Wanted) -> Self {
+        let Wanted { key, operation, reference } = wanted;
+        Self { key, op: operation.id, reference, said: Said::apart(), delta: None }
+    }
+
     /// Everything up to here has to be passed before the answer is given; it names nothing later.
     pub fn position(&self) -> Position {
         match &self.said {
@@ -227,6 +234,8 @@ pub fn rollback_code(why: &Rollback) -> &'static str {
         Rollback::TooLarge(_) => "too_large",
         Rollback::NoSuchConflict => "no_such_conflict",
         Rollback::PreconditionFailed => "precondition_failed",
+        Rollback::Clash(_) => "clash",
+        Rollback::BatchFailed => "batch_failed",
     }
 }
 

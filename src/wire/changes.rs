@@ -7,7 +7,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     answer::Form,
     codes::Refusal,
-    operation::{Fields, Sender, Wanted, invalid},
+    operation::{Fields, Sender, Unit, Wanted, invalid},
 };
 
 /// Greatest number of operations in one batch.
@@ -41,6 +41,8 @@ pub struct Changes {
     pub wanted: Vec<Result<Wanted, Refusal>>,
     /// In which words they are answered.
     pub form: Form,
+    /// What is done or not done as a whole.
+    pub unit: Unit,
 }
 
 /// A message's parts, as far as a change can stand in them.
@@ -107,11 +109,11 @@ pub(super) fn read(message: Message<'_>, sender: Sender<'_>) -> Result<Changes, 
         (None, Some(data)) => object(data)?,
         (None, None) => Map::new(),
     };
-    let wanted = match asked {
+    let (wanted, unit) = match asked {
         Asked::Batch => batch(content, sender)?,
-        asked => vec![one(asked, content, sender, message.id)],
+        asked => (vec![one(asked, content, sender, message.id)], Unit::Operation),
     };
-    Ok(Changes { wanted, form })
+    Ok(Changes { wanted, form, unit })
 }
 
 fn one(
@@ -205,7 +207,9 @@ fn context_id(content: &mut Map<String, Value>) -> Result<Option<String>, Refusa
     }
 }
 
-fn batch(mut content: Map<String, Value>, sender: Sender<'_>) -> Result<Vec<Result<Wanted, Refusal>>, Refusal> {
+type Batch = (Vec<Result<Wanted, Refusal>>, Unit);
+
+fn batch(mut content: Map<String, Value>, sender: Sender<'_>) -> Result<Batch, Refusal> {
     #[derive(Deserialize)]
     struct Item {
         r#type: Option<String>,
@@ -213,6 +217,11 @@ fn batch(mut content: Map<String, Value>, sender: Sender<'_>) -> Result<Vec<Resu
         data: Option<Map<String, Value>>,
     }
     let list = content.shift_remove("operations").or_else(|| content.shift_remove("updates"));
+    let unit = match content.get("atomic") {
+        None | Some(Value::Bool(false)) => Unit::Operation,
+        Some(Value::Bool(true)) => Unit::Batch,
+        Some(_) => return Err(invalid("'atomic' must be true or false")),
+    };
     let Some(Value::Array(list)) = list else { return Err(invalid("'operations' must be a list")) };
     if list.len() > BATCH {
         return Err(invalid(format!("a batch may have {BATCH} operations, this has {}", list.len())));
@@ -231,7 +240,7 @@ fn batch(mut content: Map<String, Value>, sender: Sender<'_>) -> Result<Vec<Resu
             }
         }
     };
-    Ok(list.into_iter().map(read).collect())
+    Ok((list.into_iter().map(read).collect(), unit))
 }
 
 fn object(raw: &RawValue) -> Result<Map<String, Value>, Refusal> {

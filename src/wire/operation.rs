@@ -1,7 +1,7 @@
 //! Operations on entities, as clients write them, turned into types. The same fields are read in every envelope and over
 //! HTTP; docs/protocol.md has them.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,6 +14,7 @@ use crate::model::{
         Action, Author, Change, Choice, OpId, Operation, Precondition, ReplicaId, Resolve, Stamp, Strategy, TextChange,
         TextEdit,
     },
+    lane::TOGETHER,
     text::TextOps,
 };
 
@@ -31,6 +32,30 @@ pub struct Wanted {
     pub operation: Operation,
     /// Its id as its sender wrote it; that of the node's making if it gave none.
     pub reference: Arc<str>,
+}
+
+/// What is done or not done as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Each operation.
+    Operation,
+    /// All operations of a message or a request.
+    Batch,
+}
+
+/// Holds operations of which all are to be done or none to their bounds: what is too much for one entity is refused.
+pub fn bounded(wanted: Vec<Result<Wanted, Refusal>>) -> Vec<Result<Wanted, Refusal>> {
+    let mut counts: HashMap<EntityKey, usize> = HashMap::new();
+    let mut bound = |wanted: Wanted| {
+        let count = counts.entry(wanted.key.clone()).or_default();
+        *count += 1;
+        if *count > TOGETHER {
+            let message = format!("an atomic batch may have {TOGETHER} operations on one entity");
+            return Err(invalid(message).concerning(wanted.reference));
+        }
+        Ok(wanted)
+    };
+    wanted.into_iter().map(|wanted| wanted.and_then(&mut bound)).collect()
 }
 
 /// Who sends operations, and when.

@@ -1,5 +1,6 @@
 //! Several real nodes on real NATS servers: one room across nodes, and what happens when nodes, servers and lines fail.
 
+mod accounts;
 mod entities;
 mod epochs;
 mod faults;

@@ -2,6 +2,7 @@
 //! servers, streams and lines fail. A binary of its own: it starts processes, and what it forks must not hold the locks of
 //! logs under test.
 
+mod batches;
 mod faults;
 mod full_disk;
 #[path = "../nats_support/mod.rs"]

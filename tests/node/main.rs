@@ -2,6 +2,7 @@
 
 mod away;
 mod bad_input;
+mod batches;
 mod changes;
 mod cluster_presence;
 mod compressed;

@@ -79,7 +79,7 @@ pub enum Order {
         /// The answer.
         answer: Result<Answer, Refusal>,
     },
-    /// An operation's end.
+    /// The end of an operation, or of all of a batch.
     Operated {
         /// Whose.
         key: MemberKey,
@@ -87,8 +87,8 @@ pub enum Order {
         token: u64,
         /// In which words.
         form: Form,
-        /// The answer.
-        told: Box<Told>,
+        /// The answers.
+        told: Vec<Told>,
     },
     /// A publish has left the journal.
     Drained {

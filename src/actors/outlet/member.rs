@@ -252,17 +252,19 @@ impl Member {
         self.answered();
     }
 
-    /// An operation's end.
-    pub(super) fn operated(&mut self, voice: Voice<'_>, token: u64, form: Form, told: &Told) {
+    /// The end of an operation, or of all of a batch.
+    pub(super) fn operated(&mut self, voice: Voice<'_>, token: u64, form: Form, told: &[Told]) {
         if self.link.settle(token).is_none() {
             return; // the room before this one had answered it
         }
-        match told.words() {
-            Ok(words) => {
-                self.acks.hold(told.position(), voice.answer(form, &words));
-                self.release();
+        for told in told {
+            match told.words() {
+                Ok(words) => {
+                    self.acks.hold(told.position(), voice.answer(form, &words));
+                    self.release();
+                }
+                Err(refusal) => self.link.send(voice.error(&refusal)),
             }
-            Err(refusal) => self.link.send(voice.error(&refusal)),
         }
         self.answered();
     }

@@ -7,7 +7,7 @@ use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Room, lanes::Waiter};
+use super::{Room, lanes::Waiter, together::Waiting};
 use crate::{
     actors::messages::{Content, Gone, MemberKey, Order, Publication, Publish, PublishFor},
     auth::Grant,
@@ -210,6 +210,7 @@ impl Handler<Publish> for Room {
                 self.append(publisher, append, ctx);
             }
             Content::Operation(wanted, form) => self.operate(Waiter::Member { key, token, form }, *wanted, ctx),
+            Content::Batch(wanted, form) => self.operate_together(Waiting::Member { key, token, form }, wanted, ctx),
         }
         self.flush(ctx); // sends a refusal at once; usually there is nothing
     }

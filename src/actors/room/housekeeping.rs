@@ -39,7 +39,8 @@ impl Room {
             self.keep_tally();
         }
         self.flush(ctx);
-        let idle = self.roster.has_nobody_here() && self.appends.is_idle() && !self.has_early() && !self.readers.any();
+        let is_writing = !(self.appends.is_idle() && self.lanes.is_idle() && self.batches.is_idle());
+        let idle = self.roster.has_nobody_here() && !is_writing && !self.has_early() && !self.readers.any();
         if !idle {
             self.used_at = self.context.uptime();
         }

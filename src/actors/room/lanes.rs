@@ -8,23 +8,25 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use lru::LruCache;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::Room;
+use super::{Room, together::Waiting};
 use crate::{
     actors::messages::{Gone, MemberKey, OperateFor, Order},
-    backbone::{Answer, Append, AppendError, Appended, BackboneError, Expect, Stored, Subject, record_at},
+    backbone::{
+        Answer, Append, AppendError, Appended, BackboneError, Expect, SharedBackbone, Stored, Subject, record_at,
+    },
     model::{
-        DedupeId, EntityKey, Position, TenantId,
+        DedupeId, EntityKey, Position, TenantId, Timestamp,
         entity::{Entity, Limits, Operation},
         lane::{Do, Draft, Failure, Lane, Refused, Said},
     },
     wire::{
         answer::{Form, Told},
         entity as record,
-        operation::Wanted,
+        operation::{Unit, Wanted},
     },
 };
 
@@ -33,7 +35,7 @@ const OPEN: usize = 16;
 /// What an entity in memory costs beside its text.
 const OVERHEAD: usize = 512;
 /// The first pause after an entity moved on under a record; doubled each time, and jittered.
-const FIRST_REST: Duration = Duration::from_millis(1);
+pub(super) const FIRST_REST: Duration = Duration::from_millis(1);
 
 /// Who waits for an operation.
 #[derive(Debug)]
@@ -116,6 +118,25 @@ impl Lanes {
         }
     }
 
+    /// Whether nothing is under way for any entity.
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy.is_empty()
+    }
+
+    /// Whether something is under way for an entity.
+    pub(super) fn is_busy(&self, key: &EntityKey) -> bool {
+        self.busy.get(key).is_some_and(|busy| busy.lane.is_busy())
+    }
+
+    /// An entity was changed past its lane.
+    pub(super) fn changed(&mut self, tenant: &TenantId, key: &EntityKey, entity: Arc<Entity>) {
+        match self.busy.get_mut(key) {
+            Some(busy) => busy.lane.seen(entity),
+            // It is older than what the feed is about to show.
+            None => drop(self.take_head(tenant, key)),
+        }
+    }
+
     /// Notes what the feed shows.
     pub(super) fn see(&mut self, stored: &Stored) {
         let Subject::Entity(key) = &stored.subject else { return };
@@ -129,7 +150,7 @@ impl Lanes {
 }
 
 impl Room {
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         Limits { data_bytes: self.context.config.limits.max_message_bytes, open: OPEN }
     }
 
@@ -148,9 +169,12 @@ impl Room {
     }
 
     /// Lets a lane go on until it waits for something.
-    fn turn(&mut self, key: &EntityKey, ctx: &mut Context<Self>) {
+    pub(super) fn turn(&mut self, key: &EntityKey, ctx: &mut Context<Self>) {
         let limits = self.limits();
         let Some(busy) = self.lanes.busy.get_mut(key) else { return };
+        if self.batches.holds(key) {
+            return self.begin_batch(ctx);
+        }
         let todo = busy.lane.step(limits);
         self.carry(key, todo, ctx);
         if self.lanes.busy.get(key).is_some_and(|busy| busy.lane.is_idle())
@@ -205,7 +229,7 @@ impl Room {
         self.context.metrics.count_operation(told.outcome_word());
         match job.waiter {
             Waiter::Member { key, token, form } => {
-                self.post_settled(key, Order::Operated { key, token, form, told: Box::new(told) });
+                self.post_settled(key, Order::Operated { key, token, form, told: vec![told] });
             }
             Waiter::Request(to) => {
                 // Fails only when the client hung up: nobody is left to hear.
@@ -216,17 +240,7 @@ impl Room {
 
     fn load(&mut self, key: EntityKey, ctx: &mut Context<Self>) {
         let (backbone, tenant, name) = (self.context.backbone.clone(), self.tenant.clone(), key.clone());
-        let loading = async move {
-            let stored = backbone.entity(&tenant, &name).await.map_err(|error| failure_of_read(&error))?;
-            let Some(stored) = stored else { return Ok((Arc::new(Entity::none()), 0)) };
-            match record::read(&tenant, &name, stored.position, &stored.body) {
-                Ok(entity) => Ok((Arc::new(entity), stored.body.len())),
-                Err(error) => {
-                    tracing::error!(%tenant, position = %stored.position, %error, "an entity's last record is damaged");
-                    Err(Failure::Unavailable)
-                }
-            }
-        };
+        let loading = async move { read_head(&backbone, &tenant, &name).await };
         ctx.spawn(loading.into_actor(self).map(move |loaded, room, ctx| {
             if let (Ok((_, size)), Some(busy)) = (&loaded, room.lanes.busy.get_mut(&key)) {
                 busy.size = *size;
@@ -237,31 +251,16 @@ impl Room {
 
     fn load_base(&mut self, key: EntityKey, version: Position, ctx: &mut Context<Self>) {
         let (backbone, tenant, name) = (self.context.backbone.clone(), self.tenant.clone(), key.clone());
-        let loading = async move {
-            let stored =
-                record_at(backbone.as_ref(), &tenant, version).await.map_err(|error| failure_of_read(&error))?;
-            let entity = stored.and_then(|stored| record::read(&tenant, &name, version, &stored.body).ok());
-            Ok(entity.map(|entity| entity.data))
-        };
+        let loading = async move { read_content(&backbone, &tenant, &name, version).await };
         ctx.spawn(loading.into_actor(self).map(move |loaded, room, ctx| {
             room.with_lane(&key, ctx, |lane| lane.base_loaded(loaded));
         }));
     }
 
     fn append_draft(&mut self, key: &EntityKey, draft: &Draft, ctx: &mut Context<Self>) {
-        let made = record::to_body(&self.tenant, key, draft, self.context.now());
-        let append = Append {
-            tenant: self.tenant.clone(),
-            subject: Subject::Entity(key.clone()),
-            // A fresh one each time: what tells a repeat is in the entity, and a record that was refused must not be taken
-            // for this one.
-            dedupe: DedupeId(Uuid::new_v4()),
-            expect: Expect::Version(draft.before.version),
-            first_tried: None,
-            body: made.body,
-        };
+        let (append, delta) = append_of(&self.tenant, key, draft, self.context.now());
         if let Some(busy) = self.lanes.busy.get_mut(key) {
-            busy.delta = Some(made.delta);
+            busy.delta = Some(delta);
             busy.size = append.body.len();
         }
         if append.body.len() > self.context.config.limits.max_message_bytes {
@@ -289,12 +288,7 @@ impl Room {
             Ok(Answer::Appended(Appended { position, .. })) => Ok(position),
             // Never: it does not go through the journal.
             Ok(Answer::Queued) => Err(Refused::Unknown),
-            Err(AppendError::Conflict { .. }) => Err(Refused::Conflict),
-            Err(AppendError::Unknown(_)) => Err(Refused::Unknown),
-            Err(AppendError::Busy) => Err(Refused::Failed(Failure::Busy)),
-            Err(AppendError::TooLarge { .. } | AppendError::Refused(_)) => Err(Refused::Failed(Failure::TooLarge)),
-            Err(AppendError::Full(_) | AppendError::JournalFull(_)) => Err(Refused::Failed(Failure::Full)),
-            Err(AppendError::Unavailable(_) | AppendError::Closed) => Err(Refused::Failed(Failure::Unavailable)),
+            Err(error) => Err(refused(&error)),
         };
         self.draft_ended(key, ended, ctx);
     }
@@ -317,6 +311,63 @@ impl Room {
     }
 }
 
+/// What an error of the log's means to operations.
+pub(super) fn refused(error: &AppendError) -> Refused {
+    match error {
+        AppendError::Conflict { .. } => Refused::Conflict,
+        AppendError::Unknown(_) => Refused::Unknown,
+        AppendError::Busy => Refused::Failed(Failure::Busy),
+        AppendError::TooLarge { .. } | AppendError::Refused(_) => Refused::Failed(Failure::TooLarge),
+        AppendError::Full(_) | AppendError::JournalFull(_) => Refused::Failed(Failure::Full),
+        AppendError::Unavailable(_) | AppendError::Closed => Refused::Failed(Failure::Unavailable),
+    }
+}
+
+/// A record to append, and what the senders of its operations are told of the change.
+pub(super) fn append_of(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp) -> (Append, Arc<RawValue>) {
+    let made = record::to_body(tenant, key, draft, now);
+    let append = Append {
+        tenant: tenant.clone(),
+        subject: Subject::Entity(key.clone()),
+        // A fresh one each time: what tells a repeat is in the entity, and a record that was refused must not be taken
+        // for this one.
+        dedupe: DedupeId(Uuid::new_v4()),
+        expect: Expect::Version(draft.before.version),
+        first_tried: None,
+        body: made.body,
+    };
+    (append, made.delta)
+}
+
+/// An entity as it stands in the log, and the size of its record in bytes.
+pub(super) async fn read_head(
+    backbone: &SharedBackbone,
+    tenant: &TenantId,
+    key: &EntityKey,
+) -> Result<(Arc<Entity>, usize), Failure> {
+    let stored = backbone.entity(tenant, key).await.map_err(|error| failure_of_read(&error))?;
+    let Some(stored) = stored else { return Ok((Arc::new(Entity::none()), 0)) };
+    match record::read(tenant, key, stored.position, &stored.body) {
+        Ok(entity) => Ok((Arc::new(entity), stored.body.len())),
+        Err(error) => {
+            tracing::error!(%tenant, position = %stored.position, %error, "an entity's last record is damaged");
+            Err(Failure::Unavailable)
+        }
+    }
+}
+
+/// An entity's content at a version, if the log still holds it.
+pub(super) async fn read_content(
+    backbone: &SharedBackbone,
+    tenant: &TenantId,
+    key: &EntityKey,
+    version: Position,
+) -> Result<Option<Value>, Failure> {
+    let stored = record_at(backbone.as_ref(), tenant, version).await.map_err(|error| failure_of_read(&error))?;
+    let entity = stored.and_then(|stored| record::read(tenant, key, version, &stored.body).ok());
+    Ok(entity.map(|entity| entity.data))
+}
+
 fn failure_of_read(error: &BackboneError) -> Failure {
     tracing::warn!(%error, "an entity could not be read");
     Failure::Unavailable
@@ -325,10 +376,15 @@ fn failure_of_read(error: &BackboneError) -> Failure {
 impl Handler<OperateFor> for Room {
     type Result = Result<(), Gone>;
 
-    fn handle(&mut self, OperateFor { wanted, answers }: OperateFor, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, OperateFor { wanted, unit, answers }: OperateFor, ctx: &mut Context<Self>) -> Self::Result {
         self.is_open()?;
-        for (wanted, answer) in wanted.into_iter().zip(answers) {
-            self.operate(Waiter::Request(answer), wanted, ctx);
+        match unit {
+            Unit::Operation => {
+                for (wanted, answer) in wanted.into_iter().zip(answers) {
+                    self.operate(Waiter::Request(answer), wanted, ctx);
+                }
+            }
+            Unit::Batch => self.operate_together(Waiting::Request(answers), wanted, ctx),
         }
         self.tick_later(ctx);
         self.flush(ctx);

@@ -14,17 +14,23 @@ use crate::{
     model::{EventId, interest::Focus, resume::Since},
     wire::{
         Code, Refusal,
+        answer::{Form, Told},
         changes::Changes,
         interest::{Subscribe, Unsubscribe},
         message::is_gitmind,
+        operation::{Unit, Wanted, bounded},
         signal::{Sent, Signal},
     },
 };
 
 impl Session {
-    /// Sends operations to the room, each on its own.
+    /// Sends operations to the room.
     pub(super) fn change(&mut self, changes: Changes, ctx: &mut WebsocketContext<Self>) {
-        let Changes { wanted, form } = changes;
+        let Changes { wanted, form, unit } = changes;
+        if unit == Unit::Batch {
+            self.change_together(wanted, form);
+            return self.wait_while_full(ctx);
+        }
         for wanted in wanted {
             match wanted {
                 Ok(wanted) => {
@@ -37,6 +43,29 @@ impl Session {
             }
         }
         self.wait_while_full(ctx);
+    }
+
+    /// Sends operations of which all are to be done or none; whatever is wrong with one undoes all.
+    fn change_together(&mut self, wanted: Vec<Result<Wanted, Refusal>>, form: Form) {
+        let (mut fit, mut unfit) = (Vec::new(), Vec::new());
+        for wanted in bounded(wanted) {
+            match wanted {
+                Ok(wanted) => fit.push(wanted),
+                Err(refusal) => unfit.push(refusal),
+            }
+        }
+        if !unfit.is_empty() {
+            unfit.iter().for_each(|refusal| self.refuse(refusal));
+            for told in fit.into_iter().map(Told::apart) {
+                if let Ok(words) = told.words() {
+                    self.link.send(self.voice().answer(form, &words));
+                }
+            }
+        } else if let Some(first) = fit.first() {
+            let (token, id) = (self.context.serial(), EventId(first.operation.id.0));
+            let reference = Some(first.reference.clone());
+            self.send_publication(Publication { token, id, reference, what: Content::Batch(fit, form) });
+        }
     }
 
     /// Signals something to the others.

@@ -46,8 +46,8 @@ struct Batch {
 enum Tried {
     /// All are in the log, the last one here.
     Stored(u64),
-    /// Not this time, or nobody knows: the log has to be asked.
-    Ask(String),
+    /// Not this time, or nobody knows: the log has to be asked. Without its last record none of a batch is kept.
+    Ask(Part, String),
     /// None is in the log, nor will be.
     Refused(AppendError),
 }
@@ -105,8 +105,8 @@ impl Batch {
                     Tried::Stored(last) => return Ok(self.appended(last + 1 - self.appends.len() as u64)),
                     Tried::Refused(error) if !uncertain => return Err(error),
                     Tried::Refused(error) => error.to_string(),
-                    Tried::Ask(why) => {
-                        uncertain = true;
+                    Tried::Ask(part, why) => {
+                        uncertain |= part == Part::Last;
                         why
                     }
                 },
@@ -187,11 +187,11 @@ impl Batch {
     ) -> Tried {
         let answer = match timeout(TRY, self.shared.line.unless_cut(request)).await {
             Ok(Ok(Ok(message))) => message.payload,
-            Ok(Ok(Err(error))) => return Tried::Ask(error.to_string()),
-            Ok(Err(cut)) => return Tried::Ask(cut.to_string()),
+            Ok(Ok(Err(error))) => return Tried::Ask(part, error.to_string()),
+            Ok(Err(cut)) => return Tried::Ask(part, cut.to_string()),
             Err(_) => {
                 self.shared.is_silent(&self.shard, "NATS does not answer");
-                return Tried::Ask("NATS does not answer".into());
+                return Tried::Ask(part, "NATS does not answer".into());
             }
         };
         if part == Part::First && answer.is_empty() {
@@ -199,14 +199,14 @@ impl Batch {
         }
         let ack: Ack = match serde_json::from_slice(&answer) {
             Ok(ack) => ack,
-            Err(error) => return Tried::Ask(format!("an acknowledgement could not be read: {error}")),
+            Err(error) => return Tried::Ask(part, format!("an acknowledgement could not be read: {error}")),
         };
         match ack.error {
             None => Tried::Stored(ack.seq),
             Some(AckError { err_code, description })
                 if LOST.contains(&err_code) || PASSES.contains(&err_code) || err_code == INCOMPLETE =>
             {
-                Tried::Ask(description)
+                Tried::Ask(part, description)
             }
             Some(AckError { err_code, description }) => {
                 let why = format!("{description} ({err_code})");

@@ -100,6 +100,12 @@ pub enum Rollback {
     /// It does not stand as its sender demands.
     #[error("the entity does not stand as the request demands")]
     PreconditionFailed,
+    /// It clashes, and is of a batch of which all is to be done or nothing: nobody can be asked, and nothing kept aside.
+    #[error("it clashes with what others wrote at {}", .0.join(", "))]
+    Clash(Vec<String>),
+    /// Another operation of a batch of which all is to be done or nothing could not be done.
+    #[error("another operation of this batch could not be done, so nothing of it was")]
+    BatchFailed,
 }
 
 /// What is remembered of an operation that was applied.

@@ -38,6 +38,22 @@ pub struct Draft {
     pub parts: Vec<(OpId, Stamp)>,
 }
 
+impl Draft {
+    /// Nothing is done yet.
+    pub(super) fn on(head: Arc<Entity>) -> Self {
+        Self { next: head.clone(), before: head, texts: Vec::new(), parts: Vec::new() }
+    }
+
+    /// One more operation becomes part of it; says whether it was this one that made the entity.
+    pub(super) fn add(&mut self, operation: &Operation, next: Entity, texts: Vec<(String, TextOps)>) -> bool {
+        let is_new = next.is_there() && !self.next.is_there();
+        self.next = Arc::new(next);
+        self.texts.extend(texts);
+        self.parts.push((operation.id, operation.stamp.clone()));
+        is_new
+    }
+}
+
 /// What became of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
