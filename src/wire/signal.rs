@@ -6,7 +6,7 @@ mod aim;
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -29,6 +29,9 @@ const STATES: [&str; 3] = ["cursor.move", "selection.change", "user.presence"];
 const SUGGESTION: &str = "gonzai.suggestion";
 /// Chaos that spreads to those who want it.
 const TRIGGER: &str = "chaos.trigger";
+
+/// In place of a sender, where it does not matter whose something is.
+static ANYBODY: LazyLock<InstanceId> = LazyLock::new(|| "anybody".parse().expect("a plain word is an instance id"));
 
 /// Whether messages of a type are signals.
 pub fn is_signal(event_type: &str) -> bool {
@@ -98,7 +101,7 @@ impl Signal {
         timestamp: Timestamp,
         data: Box<RawValue>,
     ) -> Self {
-        let aim = Aim::of(event_type.as_str(), &data).unwrap_or_else(|_| Aim::nobody());
+        let aim = Aim::of(event_type.as_str(), &data).unwrap_or(Aim::Nobody);
         Self { id, event_type, sender, user, timestamp, data, aim, frames: Default::default() }
     }
 
@@ -128,9 +131,11 @@ impl Signal {
         self.id
     }
 
-    /// What it takes the place of: an older one of the same.
+    /// What it takes the place of: an older one of the same. Of chaos on its way to members there is one at a time, whoever
+    /// triggered it: it holds all whom it draws in, and must not wait once per sender.
     pub fn pair(&self) -> Pair {
-        (self.event_type.clone(), self.sender.clone())
+        let is_drawn = matches!(self.aim, Aim::Drawn(_));
+        (self.event_type.clone(), if is_drawn { ANYBODY.clone() } else { self.sender.clone() })
     }
 
     /// Whether it says how something stands, so that a newcomer wants to know it.

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use continuum::model::{
+    InstanceId,
+    chaos::{self, Affinity, Drawn},
+};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{
     cluster_presence::{nodes, on},
@@ -216,53 +221,51 @@ async fn chaos_draws_in_those_who_want_it_once_and_nobody_unasked() {
 #[tokio::test]
 async fn chaos_spreads_over_nodes_and_draws_in_each_member_at_most_once_within_the_hops() {
     const TRIGGERS: usize = 30;
-    const HOPS: u64 = 3;
+    const HOPS: u8 = 3;
     let server = NatsServer::start().await;
     let [a, b] = nodes(&server, &[("chaos.hops", "3")]).await;
     let mut ann = typed(&a, "a", "").await;
     let mut members = Vec::new();
     for (number, affinity) in [1.0, 0.7, 0.5, 0.3, 0.0].into_iter().enumerate() {
         for (node, name) in [(&a, "here"), (&b, "there")] {
-            let more = format!("chaos_affinity={affinity}");
-            members.push((affinity, typed(node, &format!("{name}-{number}"), &more).await));
+            let who: InstanceId = format!("{name}-{number}").parse().expect("an instance");
+            let client = typed(node, who.as_str(), &format!("chaos_affinity={affinity}")).await;
+            members.push((who, affinity, client));
         }
     }
     // Both nodes know all of them.
     ann.find(|message| message["data"]["instance_id"] == "there-4").await;
-    members[1].1.find(|message| message["data"]["instance_id"] == "here-4").await;
+    members[1].2.find(|message| message["data"]["instance_id"] == "here-4").await;
     for _ in 0..TRIGGERS {
         ann.send(message("chaos.trigger", json!({}))).await;
-        for (_, keen) in &mut members[..2] {
+        for (_, _, keen) in &mut members[..2] {
             keen.expect("chaos.trigger").await;
         }
     }
     ann.send(message("signal.fence", json!({}))).await;
-    for (_, member) in &mut members {
+    for (_, _, member) in &mut members {
         member.expect("signal.fence").await;
         member.settle().await;
     }
-    let mut triggers = BTreeMap::<String, BTreeMap<u64, usize>>::new();
-    for (affinity, member) in &members {
-        let mut own = BTreeMap::<String, usize>::new();
+    let mut told = BTreeMap::<Uuid, BTreeMap<InstanceId, Drawn>>::new();
+    for (who, _, member) in &members {
         for seen in member.seen_of("chaos.trigger") {
-            let (id, data) = (seen["id"].to_string(), &seen["data"]);
-            let hops = data["hops"].as_u64().expect("a number");
-            let intensity = data["intensity"].as_f64().expect("a number");
-            assert!((1..=HOPS).contains(&hops) && intensity > 0.0 && intensity <= *affinity, "{affinity}: {seen}");
-            *own.entry(id.clone()).or_default() += 1;
-            *triggers.entry(id).or_default().entry(hops).or_default() += 1;
-        }
-        assert!(own.values().all(|count| *count == 1), "{affinity}: {own:?}");
-        match *affinity {
-            0.0 => assert_eq!(own.len(), 0),
-            1.0 => assert_eq!(own.len(), TRIGGERS),
-            // By three chances of at least 0.3 each; that all thirty miss is beyond what happens.
-            _ => assert!(!own.is_empty(), "{affinity}"),
+            let id = seen["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+            let [hops, intensity] = ["hops", "intensity"].map(|name| seen["data"][name].as_f64().expect("a number"));
+            let before = told.entry(id).or_default().insert(who.clone(), Drawn { hops: hops as u8, intensity });
+            assert_eq!(before, None, "{who} is told once");
         }
     }
-    assert_eq!(triggers.len(), TRIGGERS, "on both nodes a trigger has the same id");
-    let later: usize = triggers.values().flatten().filter(|(hops, _)| **hops > 1).map(|(_, count)| count).sum();
-    assert!(later > 0, "it never spread any further");
+    // The trigger's id says all: both nodes come to the same.
+    assert_eq!(told.len(), TRIGGERS);
+    for (id, told) in &told {
+        let (high, low) = id.as_u64_pair();
+        let crowd = members.iter().map(|(who, affinity, _)| (who, Affinity::new(*affinity).expect("a share")));
+        let origin = "a".parse().expect("an instance");
+        let expected = chaos::spread(&origin, crowd, HOPS, |who, hops| chaos::roll(high ^ low, who, hops));
+        assert_eq!(*told, expected);
+    }
+    assert!(told.values().flatten().any(|(_, drawn)| drawn.hops > 1), "it never went any further");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Whom a signal is for, and what each of them is told of it: most are for everybody, in the same words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::{BufMut, BytesMut};
 use serde_json::{Map, Value, value::RawValue};
@@ -29,7 +29,9 @@ pub(super) enum Aim {
     /// Those whose focus this concerns.
     Concerned(Box<Glance>),
     /// These, by user or instance.
-    Named(Box<[String]>),
+    Named(HashSet<String>),
+    /// Nobody: a trigger of chaos before a room has decided on it, or what cannot be read.
+    Nobody,
     /// Those whom a trigger of chaos has drawn in.
     Drawn(BTreeMap<InstanceId, Drawn>),
 }
@@ -61,14 +63,9 @@ impl Aim {
     pub(super) fn of(event_type: &str, data: &RawValue) -> Result<Self, Refusal> {
         match event_type {
             super::SUGGESTION => suggestion(data),
-            // Until a room has decided whom it reaches.
-            super::TRIGGER => Ok(Self::nobody()),
+            super::TRIGGER => Ok(Self::Nobody),
             _ => Ok(Self::Everyone),
         }
-    }
-
-    pub(super) fn nobody() -> Self {
-        Self::Drawn(BTreeMap::new())
     }
 }
 
@@ -85,7 +82,7 @@ fn suggestion(data: &RawValue) -> Result<Aim, Refusal> {
         }
     }
     if let Some(Value::Array(names)) = fields.get("receivers") {
-        let names: Box<[_]> = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let names: HashSet<_> = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         return if names.is_empty() { Err(wrong(lists)) } else { Ok(Aim::Named(names)) };
     }
     let glance = Glance::at_suggestion(&fields);
@@ -109,10 +106,11 @@ impl Signal {
             Aim::Everyone => Some(Share::Plain),
             Aim::Concerned(glance) => listener.focus?.relevance(glance).map(Share::Scored),
             Aim::Named(names) => {
-                let is_meant = |name: &String| name == listener.instance.as_str() || Some(&**name) == listener.user;
-                let relevance = Relevance { score: 1.0, reason: "it is meant for you".into() };
-                names.iter().any(is_meant).then_some(Share::Scored(relevance))
+                let is_meant = [Some(listener.instance.as_str()), listener.user];
+                let is_meant = is_meant.into_iter().flatten().any(|name| names.contains(name));
+                is_meant.then(|| Share::Scored(Relevance { score: 1.0, reason: "it is meant for you".into() }))
             }
+            Aim::Nobody => None,
             Aim::Drawn(drawn) => drawn.get(listener.instance).copied().map(Share::Drawn),
         }
     }

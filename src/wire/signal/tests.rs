@@ -137,4 +137,7 @@ fn a_trigger_of_chaos_is_for_those_who_were_drawn_in_and_says_nothing_that_its_s
     assert_eq!(told(&drawn, ("bob", None), None), Some(expected));
     assert_eq!(told(&drawn, ("cem", Some("bob")), None), None);
     assert_eq!((drawn.trigger(), drawn.id()), (signal.trigger(), signal.id()));
+    // Between nodes each sender's waits, on the way to members one of all of them.
+    let other = Signal { sender: "other".parse().expect("an instance"), ..signal.for_drawn(BTreeMap::new()) };
+    assert_eq!((drawn.pair(), signal.pair().1), (other.pair(), signal.sender.clone()));
 }
