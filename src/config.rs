@@ -15,13 +15,15 @@ use std::{collections::HashMap, fmt::Write as _, fs, io, path::PathBuf};
 
 pub use error::{ConfigError, Origin};
 pub use schema::{
-    Auth, AuthMode, BackboneChoice, BackboneKind, Config, Drain, Heartbeat, Limits, Log, LogFormat, Logging, Nats,
-    Rooms, Server,
+    Auth, AuthMode, BackboneChoice, BackboneKind, Chaos, Config, Drain, Heartbeat, Limits, Log, LogFormat, Logging,
+    Nats, Rooms, Server,
 };
 
 pub use secret::without_credentials;
 
 use source::{Keys, Setting};
+
+use crate::model::TenantId;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
@@ -105,6 +107,11 @@ impl Loaded {
 }
 
 impl Config {
+    /// How chaos spreads in a tenant's room: the one place that knows whether tenants differ in it. They do not yet.
+    pub fn chaos_of(&self, _: &TenantId) -> &Chaos {
+        &self.chaos
+    }
+
     /// Reads all sources, checks each and all of them together.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! An entity's content is a tree of JSON values; `wire` is where text becomes one.
 
 pub mod channels;
+pub mod chaos;
 pub mod deadlines;
 pub mod delivery;
 pub mod entity;

@@ -36,6 +36,7 @@ use crate::{
     auth::Grant,
     model::{
         EventId,
+        chaos::Affinity,
         rate::{RateBudget, Verdict},
         resume::Since,
     },
@@ -61,6 +62,8 @@ pub struct Request {
     pub options: Options,
     /// What it says it can do.
     pub capabilities: Vec<Box<str>>,
+    /// How readily it is drawn into chaos.
+    pub affinity: Affinity,
 }
 
 /// The addresses that a session needs.

@@ -54,6 +54,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("limits.subscriptions_per_connection", 1, MILLION),
     ("limits.subscriptions_per_room", 1, MILLION),
     ("limits.subscription_entities", 1, MILLION),
+    ("chaos.hops", 1, 8),
 ];
 
 /// Durations whose zero has a meaning; every other one lies above zero.

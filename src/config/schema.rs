@@ -32,6 +32,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// What clients may do and take.
     pub limits: Limits,
+    /// How chaos spreads.
+    pub chaos: Chaos,
     /// How the node stops.
     pub drain: Drain,
     /// What is logged and how.
@@ -243,6 +245,16 @@ pub struct Limits {
     pub subscriptions_per_room: usize,
     /// Entities in one subscription's result; at least 1.
     pub subscription_entities: usize,
+}
+
+/// `[chaos]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chaos {
+    /// Whether triggers are taken and passed on.
+    pub enabled: bool,
+    /// Waves of one trigger; 1 to 8.
+    pub hops: u8,
 }
 
 /// `[drain]`

@@ -10,7 +10,7 @@ use crate::{
         session::Request,
     },
     auth::Grant,
-    model::{IdError, TenantId, entity::Owner, filter::TypeFilter, resume::Since},
+    model::{IdError, TenantId, chaos::Affinity, entity::Owner, filter::TypeFilter, resume::Since},
     wire::{Code, Deltas, Encoding, Envelope, Refusal, Variant, encoding::DEFLATE_RAW},
 };
 
@@ -68,6 +68,13 @@ impl<'a> Parameters<'a> {
     pub(super) fn variant(&self) -> Result<Variant, Refusal> {
         let preview = self.number("preview", 1, 1_000_000)?.map(|limit| limit as u32);
         Ok(Variant { preview, ..Variant::whole(Envelope::Sync) })
+    }
+
+    /// How readily the asker is drawn into chaos: not at all unless it says so.
+    fn affinity(&self) -> Result<Affinity, Refusal> {
+        let Some(text) = self.get("chaos_affinity") else { return Ok(Affinity::NONE) };
+        let affinity = text.parse().ok().and_then(Affinity::new);
+        affinity.ok_or_else(|| wrong("'chaos_affinity' must be a number from 0 to 1"))
     }
 
     /// In which frames messages are wanted.
@@ -166,6 +173,7 @@ pub(super) fn session_request(query: &str, envelope: Envelope, compress_bytes: u
         requested: parameters.get("since").unwrap_or_default().to_owned(),
         options,
         capabilities: capabilities(parameters.get("capabilities").unwrap_or_default())?,
+        affinity: parameters.affinity()?,
     })
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{InstanceId, Timestamp, peers::NodeId};
+use super::{InstanceId, Timestamp, chaos::Affinity, peers::NodeId};
 
 pub use claims::{Attendance, Claim, Claimed};
 
@@ -30,6 +30,8 @@ pub struct Presence {
     pub name: Option<Arc<str>>,
     /// The newest connection of this stay; `None` only if its node is of a version that does not tell.
     pub connection: Option<Uuid>,
+    /// How readily it is drawn into chaos; for nodes only.
+    pub affinity: Affinity,
 }
 
 /// Connections of a room, on all nodes.
@@ -289,14 +291,19 @@ impl<M: Copy + PartialEq> Roster<M> {
         self.counts.here + self.counts.there
     }
 
-    /// The connections on all nodes, by user.
-    pub fn connections(&self) -> Connections {
-        let is_connected = |stay: &&Stay<M>| {
+    /// The instances that are connected, on all nodes, by name.
+    pub fn present(&self) -> impl Iterator<Item = (&InstanceId, &Presence)> {
+        let is_connected = |(_, stay): &(&InstanceId, &Stay<M>)| {
             matches!(stay.place, Place::Here(_) | Place::There { attendance: Attendance::Connected, .. })
         };
+        self.stays.iter().filter(is_connected).map(|(instance, stay)| (instance, &stay.presence))
+    }
+
+    /// The connections on all nodes, by user.
+    pub fn connections(&self) -> Connections {
         let mut by_user = BTreeMap::<_, usize>::new();
-        for stay in self.stays.values().filter(is_connected) {
-            *by_user.entry(stay.presence.user.clone()).or_default() += 1;
+        for (_, presence) in self.present() {
+            *by_user.entry(presence.user.clone()).or_default() += 1;
         }
         Connections { total: self.connected(), elsewhere: self.counts.there, by_user }
     }

@@ -39,6 +39,8 @@ pub enum Code {
     IdentityMismatch,
     /// The browser's origin is not allowed.
     OriginRefused,
+    /// The node is not set to do this.
+    SwitchedOff,
     /// Too large.
     TooLarge,
     /// Too many messages.
@@ -96,6 +98,7 @@ impl Code {
         Self::QueryTooCostly,
         Self::IdentityMismatch,
         Self::OriginRefused,
+        Self::SwitchedOff,
         Self::TooLarge,
         Self::RateLimited,
         Self::LimitReached,
@@ -144,6 +147,7 @@ impl Code {
             Self::QueryTooCostly => ("query_too_costly", 422),
             Self::IdentityMismatch => ("identity_mismatch", 403),
             Self::OriginRefused => ("origin_refused", 403),
+            Self::SwitchedOff => ("switched_off", 403),
             Self::TooLarge => ("too_large", 413),
             Self::RateLimited => ("rate_limited", 429),
             Self::LimitReached => ("limit_reached", 429),

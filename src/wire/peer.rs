@@ -15,6 +15,7 @@ pub use self::signals::{Told, signals};
 use super::signal::Signal;
 use crate::model::{
     IdError, Timestamp,
+    chaos::Affinity,
     neighbours::{News, Part, Said},
     peers::{Incarnation, NodeId},
     roster::{Attendance, Claim, Generation, Presence, Reason},
@@ -121,6 +122,8 @@ struct Member<'a> {
     name: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     connection: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "is_none_of_it")]
+    affinity: u32,
 }
 
 #[derive(Serialize)]
@@ -129,6 +132,11 @@ struct Message<'a> {
     head: Head<'a>,
     #[serde(flatten)]
     content: Content<'a>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the serializer's signature")]
+fn is_none_of_it(millionths: &u32) -> bool {
+    *millionths == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the serializer's signature")]
@@ -176,7 +184,7 @@ pub fn said(speaker: Speaker, said: &Said) -> Bytes {
 }
 
 fn member_of(claim: &Claim) -> Member<'_> {
-    let Presence { connected_at, capabilities, user, name, connection } = &claim.presence;
+    let Presence { connected_at, capabilities, user, name, connection, affinity } = &claim.presence;
     Member {
         instance: claim.instance.as_str().into(),
         generation: claim.generation.0,
@@ -186,16 +194,24 @@ fn member_of(claim: &Claim) -> Member<'_> {
         user: user.as_deref().map(Cow::from),
         name: name.as_deref().map(Cow::from),
         connection: *connection,
+        affinity: affinity.millionths(),
     }
 }
 
 fn claim_of(member: Member<'_>) -> Result<Claim, PeerError> {
-    let Member { instance, generation, since, capabilities, missed, user, name, connection } = member;
+    let Member { instance, generation, since, capabilities, missed, user, name, connection, affinity } = member;
     let [user, name] = [user, name].map(|text| text.map(|text| Arc::from(&*text)));
     Ok(Claim {
         instance: instance.parse()?,
         generation: Generation(generation),
-        presence: Presence { connected_at: Timestamp(since), capabilities, user, name, connection },
+        presence: Presence {
+            connected_at: Timestamp(since),
+            capabilities,
+            user,
+            name,
+            connection,
+            affinity: Affinity::of_millionths(affinity),
+        },
         attendance: if missed { Attendance::Missed } else { Attendance::Connected },
     })
 }
@@ -233,11 +249,11 @@ pub fn read_beat(body: &[u8]) -> Result<Option<(Speaker, Beat)>, PeerError> {
 /// It is no message of a node.
 pub fn read_word(body: &[u8], me: NodeId) -> Result<Option<(Speaker, Word)>, PeerError> {
     let Some((speaker, kind)) = head(body)?.filter(|(speaker, _)| speaker.node != me) else { return Ok(None) };
-    if !["ask", "joined", "missed", "left", "present", "signals"].contains(&&*kind) {
+    if !["ask", "joined", "missed", "left", "present", "signals", "aimed"].contains(&&*kind) {
         return Ok(None);
     }
     let said = match (&*kind, serde_json::from_slice(body)?) {
-        ("signals", Content { signals, standing, .. }) => {
+        ("signals" | "aimed", Content { signals, standing, .. }) => {
             let told = if standing { Told::Standing } else { Told::Live };
             let signals = signals.into_iter().map(signals::signal_of).collect::<Result<_, _>>()?;
             return Ok(Some((speaker, Word::Signals(told, signals))));

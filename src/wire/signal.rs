@@ -1,25 +1,43 @@
 //! Signals: messages of the moment (a cursor moves, somebody types). They are passed on and never stored, so they have no
 //! position; which types they are follows from the name alone.
 
-use std::sync::{Arc, OnceLock};
+mod aim;
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, OnceLock},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use self::aim::Aim;
+pub use self::aim::{Listener, Share};
 use super::{
+    codes::Refusal,
     frame,
     message::{Envelope, is_gitmind},
     record::put_json_string,
 };
-use crate::model::{EventType, InstanceId, TenantId, Timestamp, entity::Author, newest::Pair};
+use crate::model::{EventType, InstanceId, TenantId, Timestamp, chaos::Drawn, entity::Author, newest::Pair};
 
 /// Types that say where somebody is or what somebody has in hand: whoever comes in gets the newest of each.
 const STATES: [&str; 3] = ["cursor.move", "selection.change", "user.presence"];
+/// What might be of use to those whom it concerns.
+const SUGGESTION: &str = "gonzai.suggestion";
+/// Chaos that spreads to those who want it.
+const TRIGGER: &str = "chaos.trigger";
+
+/// In place of a sender, where it does not matter whose something is.
+static ANYBODY: LazyLock<InstanceId> = LazyLock::new(|| "anybody".parse().expect("a plain word is an instance id"));
 
 /// Whether messages of a type are signals.
 pub fn is_signal(event_type: &str) -> bool {
-    STATES.contains(&event_type) || event_type == "typing" || event_type.starts_with("signal.")
+    STATES.contains(&event_type)
+        || ["typing", SUGGESTION, TRIGGER].contains(&event_type)
+        || event_type.starts_with("signal.")
 }
 
 /// A signal as a client sends it, parsed and checked.
@@ -49,30 +67,75 @@ pub struct Signal {
     pub timestamp: Timestamp,
     /// The content, as it came.
     pub data: Box<RawValue>,
+    aim: Aim,
     frames: [OnceLock<Bytes>; 2],
+}
+
+impl Sent {
+    /// Whether it is a trigger of chaos.
+    pub fn is_trigger(&self) -> bool {
+        self.event_type.as_str() == TRIGGER
+    }
 }
 
 impl Signal {
     /// What an author sends.
-    pub fn new(sent: Sent, author: &Author, now: Timestamp) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// It does not say what its type has to.
+    pub fn new(sent: Sent, author: &Author, now: Timestamp) -> Result<Self, Refusal> {
         let Sent { event_type, timestamp, data, .. } = sent;
+        let aim = Aim::of(event_type.as_str(), &data)?;
         let (sender, user) = (author.instance.clone(), author.user.clone());
-        Self::of(event_type, sender, user, timestamp.unwrap_or(now), data)
+        let (id, timestamp) = (Uuid::new_v4(), timestamp.unwrap_or(now));
+        Ok(Self { id, event_type, sender, user, timestamp, data, aim, frames: Default::default() })
     }
 
+    /// What another node passes on; if it does not say what its type has to, it is for nobody.
     pub(super) fn of(
+        id: Uuid,
         event_type: EventType,
         sender: InstanceId,
         user: Option<Arc<str>>,
         timestamp: Timestamp,
         data: Box<RawValue>,
     ) -> Self {
-        Self { id: Uuid::new_v4(), event_type, sender, user, timestamp, data, frames: Default::default() }
+        let aim = Aim::of(event_type.as_str(), &data).unwrap_or(Aim::Nobody);
+        Self { id, event_type, sender, user, timestamp, data, aim, frames: Default::default() }
     }
 
-    /// What it takes the place of: an older one of the same.
+    /// The same, for those who were drawn in.
+    pub fn for_drawn(&self, drawn: BTreeMap<InstanceId, Drawn>) -> Self {
+        let Self { id, event_type, sender, user, timestamp, data, .. } = self;
+        Self {
+            id: *id,
+            event_type: event_type.clone(),
+            sender: sender.clone(),
+            user: user.clone(),
+            timestamp: *timestamp,
+            data: data.clone(),
+            aim: Aim::Drawn(drawn),
+            frames: Default::default(),
+        }
+    }
+
+    /// The number of a trigger of chaos, the same on all nodes, from which all chance follows; `None` for other signals.
+    pub fn trigger(&self) -> Option<u64> {
+        let (high, low) = self.id.as_u64_pair();
+        (self.event_type.as_str() == TRIGGER).then_some(high ^ low)
+    }
+
+    /// Its id.
+    pub(in crate::wire) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// What it takes the place of: an older one of the same. Of chaos on its way to members there is one at a time, whoever
+    /// triggered it: it holds all whom it draws in, and must not wait once per sender.
     pub fn pair(&self) -> Pair {
-        (self.event_type.clone(), self.sender.clone())
+        let is_drawn = matches!(self.aim, Aim::Drawn(_));
+        (self.event_type.clone(), if is_drawn { ANYBODY.clone() } else { self.sender.clone() })
     }
 
     /// Whether it says how something stands, so that a newcomer wants to know it.
@@ -80,20 +143,23 @@ impl Signal {
         STATES.contains(&self.event_type.as_str())
     }
 
-    /// The frame in an envelope; made now if nobody needed it before.
-    pub fn frame(&self, tenant: &TenantId, envelope: Envelope) -> &Bytes {
-        let made = &self.frames[usize::from(envelope == Envelope::Typed)];
-        made.get_or_init(|| {
+    /// The frame in an envelope. What everybody is told is made once.
+    pub fn frame(&self, tenant: &TenantId, envelope: Envelope, share: &Share) -> Cow<'_, Bytes> {
+        let make = || {
             let mut out = BytesMut::with_capacity(self.data.get().len() + 256);
             match envelope {
                 Envelope::Sync => self.put_sync(&mut out, tenant),
                 Envelope::Typed => self.put_typed(&mut out),
             }
             out.extend_from_slice(b",\"data\":");
-            out.extend_from_slice(self.data.get().as_bytes());
+            self.put_data(&mut out, share);
             out.put_u8(b'}');
             frame::text(&out)
-        })
+        };
+        match share {
+            Share::Plain => Cow::Borrowed(self.frames[usize::from(envelope == Envelope::Typed)].get_or_init(make)),
+            Share::Scored(_) | Share::Drawn(_) => Cow::Owned(make()),
+        }
     }
 
     fn put_sync(&self, out: &mut BytesMut, tenant: &TenantId) {
@@ -125,53 +191,4 @@ impl Signal {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn said(event_type: &str, user: Option<&str>, envelope: Envelope) -> Value {
-        let data = RawValue::from_string(r#"{"x":1.50}"#.into()).expect("JSON");
-        let sender = "say \"hi\"".parse().expect("an instance");
-        let signal =
-            Signal::of(event_type.parse().expect("a type"), sender, user.map(Arc::from), Timestamp(1_000), data);
-        let frame = signal.frame(&"t".parse().expect("a tenant"), envelope);
-        assert!(frame.ends_with(br#""data":{"x":1.50}}"#), "the content is untouched");
-        // All of these are between 126 and 65,535 bytes long.
-        let mut said: Value = serde_json::from_slice(&frame[4..]).expect("JSON");
-        if let Some(id) = said.get_mut("id") {
-            *id = "some".into();
-        }
-        said
-    }
-
-    #[test]
-    fn each_envelope_has_its_own_form_and_gitminds_types_a_number_for_a_time() {
-        let data = json!({"x": 1.5});
-        let (me, at) = ("say \"hi\"", "1970-01-01T00:00:01.000Z");
-        assert_eq!(
-            said("cursor.move", Some("ann"), Envelope::Typed),
-            json!({"id": "some", "type": "cursor.move", "timestamp": 1000, "version": "1.0", "userId": "ann",
-                "instance_id": me, "data": data})
-        );
-        assert_eq!(
-            said("signal.wave", None, Envelope::Typed),
-            json!({"id": "some", "type": "signal.wave", "timestamp": at, "userId": me, "instance_id": me, "data": data})
-        );
-        assert_eq!(
-            said("typing", Some("ann"), Envelope::Sync),
-            json!({"event_type": "typing", "tenant_id": "t", "timestamp": at, "instance_id": me, "user_id": "ann",
-                "data": data})
-        );
-    }
-
-    #[test]
-    fn the_types_are_known_by_name() {
-        for name in ["cursor.move", "selection.change", "user.presence", "typing", "signal.wave", "signal.a.b"] {
-            assert!(is_signal(name), "{name}");
-        }
-        for name in ["cursor.moved", "cursor", "typing.start", "signal", "signals.x", "user.presence.x"] {
-            assert!(!is_signal(name), "{name}");
-        }
-    }
-}
+mod tests;

@@ -16,7 +16,8 @@ use crate::{
 /// What is promised of a node that dies, as its members' neighbours on other nodes see it.
 const PROMISE: Duration = Duration::from_secs(15);
 
-fn on<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+/// The settings of a node on a server.
+pub fn on<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     // A server of a test does not have the room that the default reserves.
     let space = ("log.retention_bytes", "0");
     let mut settings = vec![("backbone.kind", "nats"), ("nats.urls", url), ("rooms.cursor_flush", "20ms"), space];

@@ -195,7 +195,8 @@ async fn every_example_of_the_second_envelope_is_what_the_node_does() {
     memo.send_text(block("unsubscribe")).await;
     memo.expect("unsubscribed").await;
     let [ann, bob] = shared_state(&node, &mut block).await;
-    check_all(Path::Typed, &[as_it_came(&memo), as_it_came(&board), as_it_came(&ann), as_it_came(&bob)].concat());
+    let busy = gonzai(&node, &mut block).await;
+    check_all(Path::Typed, &[&memo, &board, &ann, &bob, &busy].map(as_it_came).concat());
     assert_eq!(client_blocks(Path::Typed), sent_blocks, "every client block is sent by this test");
 }
 
@@ -240,6 +241,22 @@ async fn shared_state(node: &Node, block: &mut impl FnMut(&'static str) -> &'sta
     bob.send_text(block("sync_reconnect").replace("ann", "bob")).await;
     bob.expect("caught_up").await;
     [ann, bob]
+}
+
+/// The examples of what is told to those whom it concerns, in a room of their own.
+async fn gonzai(node: &Node, block: &mut impl FnMut(&'static str) -> &'static str) -> Client {
+    let mut ann = Client::typed(node.address(), "tenant_id=gonzai&instance_id=a&user_id=ann&chaos_affinity=1").await;
+    let mut bob = Client::typed(node.address(), "tenant_id=gonzai&instance_id=b&user_id=bob").await;
+    ann.send_text(block("gonzai.focus")).await;
+    ann.settle().await;
+    let node = json!({"entity_type": "node", "entity_id": "n1", "action": "create", "data": {"x": 1}});
+    bob.send(json!({"type": "sync_event", "event": node})).await;
+    ann.expect("gonzai.discover").await;
+    for kind in ["gonzai.suggestion", "chaos.trigger"] {
+        bob.send_text(block(kind)).await;
+        ann.expect(kind).await;
+    }
+    ann
 }
 
 async fn other(node: &Node) -> Client {

@@ -52,6 +52,11 @@ async fn a_bad_name_or_parameter_is_refused_before_the_upgrade() {
         ("tenant_id=t&instance_id=a&preview=-1", "invalid_parameter"),
         ("tenant_id=t&instance_id=a&preview=many", "invalid_parameter"),
         ("tenant_id=t&instance_id=a&capabilities=%00", "invalid_parameter"),
+        ("tenant_id=t&instance_id=a&chaos_affinity=", "invalid_parameter"),
+        ("tenant_id=t&instance_id=a&chaos_affinity=all", "invalid_parameter"),
+        ("tenant_id=t&instance_id=a&chaos_affinity=NaN", "invalid_parameter"),
+        ("tenant_id=t&instance_id=a&chaos_affinity=1.01", "invalid_parameter"),
+        ("tenant_id=t&instance_id=a&chaos_affinity=-0.5", "invalid_parameter"),
     ];
     for (query, code) in cases {
         let problem = knock(&node, query).await.problem(400, code);

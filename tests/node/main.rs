@@ -12,6 +12,7 @@ mod drain;
 mod entities;
 mod entities_over_http;
 mod flush;
+mod gonzai;
 mod handshake;
 mod interests;
 mod lifecycle;

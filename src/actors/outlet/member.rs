@@ -30,7 +30,7 @@ use crate::{
         Batch, Close, Refusal, Variant,
         answer::{Form, Told},
         outgoing::{Duplicate, Voice},
-        signal::Signal,
+        signal::{Listener, Signal},
     },
 };
 
@@ -198,8 +198,9 @@ impl Member {
         if is_own || self.phase == Phase::Waiting || !self.options.hears(signal.event_type.as_str()) {
             return 0;
         }
+        let Some(share) = signal.share_of(self.as_listener()) else { return 0 };
         if self.held.is_none() && self.link.waiting() == 0 {
-            self.link.put(signal.frame(tenant, self.options.variant.envelope));
+            self.link.put(&signal.frame(tenant, self.options.variant.envelope, &share));
             return 1;
         }
         self.held.get_or_insert_with(|| Box::new(Newest::new(HELD))).put(signal.pair(), signal.clone());
@@ -209,19 +210,28 @@ impl Member {
 
     /// Sends signals that were held back until one of them has to wait. Returns how many were sent.
     pub(super) fn release_signals(&mut self, tenant: &TenantId) -> u64 {
-        let Some(held) = &mut self.held else { return 0 };
+        let Some(mut held) = self.held.take() else { return 0 };
         let mut sent = 0;
         while self.link.waiting() == 0
             && let Some(signal) = held.take_next()
         {
-            self.link.put(signal.frame(tenant, self.options.variant.envelope));
-            sent += 1;
+            // It may be busy with something else by now.
+            if let Some(share) = signal.share_of(self.as_listener()) {
+                self.link.put(&signal.frame(tenant, self.options.variant.envelope, &share));
+                sent += 1;
+            }
         }
         if held.is_empty() {
-            self.held = None;
             self.link.hold_signals(Wanted::No);
+        } else {
+            self.held = Some(held);
         }
         sent
+    }
+
+    fn as_listener(&self) -> Listener<'_> {
+        let (instance, user) = (&self.instance, self.presence.user.as_deref());
+        Listener { instance, user, focus: self.following.focus() }
     }
 
     /// What follows is asked for when the outbox has drained.

@@ -10,7 +10,7 @@ use super::Room;
 use crate::{
     actors::messages::{MemberKey, Order, PassOn},
     backbone::Channel,
-    model::{InstanceId, newest::Newest},
+    model::{InstanceId, chaos, newest::Newest},
     wire::{
         peer::{self, Told},
         signal::Signal,
@@ -76,7 +76,25 @@ impl Room {
 
     fn pass_on(&mut self, signal: &Arc<Signal>) {
         self.keep(signal);
-        self.ports.post_signal(signal);
+        match signal.trigger() {
+            None => self.ports.post_signal(signal),
+            Some(trigger) => self.spread(signal, trigger),
+        }
+    }
+
+    /// Tells those members whom a trigger of chaos draws in. Each node decides for all and tells its own: they all know who is here
+    /// and roll the same, so what goes between them is the trigger and not its outcome.
+    fn spread(&mut self, signal: &Arc<Signal>, trigger: u64) {
+        let set = self.context.config.chaos_of(&self.tenant);
+        if !set.enabled {
+            return;
+        }
+        let members = self.roster.present().map(|(instance, presence)| (instance, presence.affinity));
+        let roll = |who: &InstanceId, hops| chaos::roll(trigger, who, hops);
+        let drawn = chaos::spread(&signal.sender, members, set.hops, roll);
+        if !drawn.is_empty() {
+            self.ports.post_signal(&Arc::new(signal.for_drawn(drawn)));
+        }
     }
 
     /// Tells the other nodes what waits, unless something went to them a moment ago.

@@ -70,20 +70,29 @@ impl Session {
 
     /// Signals something to the others.
     pub(super) fn signal(&mut self, sent: Sent, ctx: &mut WebsocketContext<Self>) {
-        let (limit, bytes) = (self.context.config.limits.signal_bytes, sent.data.get().len());
-        if bytes > limit {
-            let message = format!("a signal's 'data' may have {limit} bytes; publish what is larger as an event");
-            let mut refusal = Refusal::new(Code::TooLarge, message);
-            refusal.of_gitmind = is_gitmind(sent.event_type.as_str());
-            refusal.reference = sent.reference;
-            return self.refuse(&refusal);
-        }
-        let signal = Arc::new(Signal::new(sent, self.grant.author(), self.context.now()));
+        let (of_gitmind, reference) = (is_gitmind(sent.event_type.as_str()), sent.reference.clone());
+        let signal = match self.checked(sent) {
+            Ok(signal) => Arc::new(signal),
+            Err(refusal) => return self.refuse(&Refusal { of_gitmind, reference, ..refusal }),
+        };
         let Some((room, key)) = self.with_outlet(|outlet, key| (outlet.room(), *key)) else { return };
         if let Err(SendError::Full(signal)) = room.room.try_send(PassOn { key, signal }) {
             // Read on when there is room: were it lost, it could be the newest. With a room that has died signals are lost.
             ctx.wait(async move { room.room.send(signal).await.unwrap_or_default() }.into_actor(self));
         }
+    }
+
+    fn checked(&self, sent: Sent) -> Result<Signal, Refusal> {
+        let (config, bytes) = (&self.context.config, sent.data.get().len());
+        if bytes > config.limits.signal_bytes {
+            let limit = config.limits.signal_bytes;
+            let message = format!("a signal's 'data' may have {limit} bytes; publish what is larger as an event");
+            return Err(Refusal::new(Code::TooLarge, message));
+        }
+        if sent.is_trigger() && !config.chaos_of(self.grant.tenant()).enabled {
+            return Err(Refusal::new(Code::SwitchedOff, "chaos is switched off here; nobody was told"));
+        }
+        Signal::new(sent, self.grant.author(), self.context.now())
     }
 
     /// Hears these channels too, and follows this.

@@ -55,7 +55,7 @@ impl Session {
     /// Enters the room; until that is done nothing the client says is read.
     pub(super) fn join(&mut self, ctx: &mut WebsocketContext<Self>) {
         let Some(request) = self.request.take() else { return };
-        let Request { grant, since, requested, options, capabilities } = *request;
+        let Request { grant, since, requested, options, capabilities, affinity } = *request;
         let (tenant, instance) = (grant.tenant().clone(), grant.instance().clone());
         let variant = options.variant;
         let author = grant.author();
@@ -65,6 +65,7 @@ impl Session {
             user: author.user.clone(),
             name: author.name.clone(),
             connection: Some(self.id),
+            affinity,
         };
         let newcomer = Newcomer {
             serial: self.context.serial(),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::model::{
     Timestamp,
+    chaos::Affinity,
     roster::{Arrival, Attendance, Farewell, Generation, Joined, Left, Presence},
 };
 
@@ -57,7 +58,8 @@ fn instance(number: usize) -> InstanceId {
 }
 
 fn presence(at: i64, capabilities: Vec<Box<str>>) -> Presence {
-    Presence { connected_at: Timestamp(at), capabilities, user: None, name: None, connection: None }
+    let (user, name, connection, affinity) = (None, None, None, Affinity::NONE);
+    Presence { connected_at: Timestamp(at), capabilities, user, name, connection, affinity }
 }
 
 fn node_id(number: usize) -> NodeId {

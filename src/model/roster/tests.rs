@@ -15,7 +15,8 @@ fn name(text: &str) -> InstanceId {
 
 fn presence(at: i64) -> Presence {
     let user = Some(format!("user-{at}").into());
-    Presence { connected_at: Timestamp(at), capabilities: vec![], user, name: None, connection: None }
+    let (capabilities, affinity) = (vec![], Affinity::NONE);
+    Presence { connected_at: Timestamp(at), capabilities, user, name: None, connection: None, affinity }
 }
 
 fn join(roster: &mut Roster<u32>, text: &str, member: u32) -> Joined<u32> {

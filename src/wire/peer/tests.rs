@@ -1,5 +1,7 @@
 //! What nodes say, written and read back.
 
+use serde_json::value::RawValue;
+
 use super::*;
 use crate::model::{EventType, InstanceId};
 
@@ -11,7 +13,8 @@ fn claim(instance: &str, attendance: Attendance) -> Claim {
     let capabilities = vec!["memory".into(), "\"quoted\"".into()];
     let (user, name) = (Some("u\"1\"".into()), Some("Ann É".into()));
     let connection = Some(Uuid::from_u128(9));
-    let presence = Presence { connected_at: Timestamp(1_765_015_200_000), capabilities, user, name, connection };
+    let (connected_at, affinity) = (Timestamp(1_765_015_200_000), Affinity::of_millionths(250_000));
+    let presence = Presence { connected_at, capabilities, user, name, connection, affinity };
     Claim { instance: instance.parse().expect("an instance"), generation: Generation(17), presence, attendance }
 }
 
@@ -77,7 +80,8 @@ fn a_full_part_is_far_smaller_than_what_is_looked_at() {
         let capabilities = vec!["\\".repeat(64).into(); 32];
         let name: Option<Arc<str>> = Some("\"".repeat(128).into());
         let (user, connection) = (name.clone(), Some(Uuid::nil()));
-        let presence = Presence { connected_at: Timestamp(0), capabilities, user, name, connection };
+        let affinity = Affinity::of_millionths(1);
+        let presence = Presence { connected_at: Timestamp(0), capabilities, user, name, connection, affinity };
         roster.join(instance, number, presence, Arrival::Fresh);
     }
     for news in Neighbours::list(&roster) {
@@ -94,7 +98,8 @@ fn an_older_nodes_words_without_users_are_read() {
     let read = read_word(text.as_bytes(), ME).ok().flatten();
     let Some((SPEAKER, Word::Said(Said::News { news: News::Joined(claim), .. }))) = read else { panic!("{read:?}") };
     let capabilities = vec!["memory".into()];
-    let presence = Presence { connected_at: Timestamp(5), capabilities, user: None, name: None, connection: None };
+    let (user, name, connection, affinity) = (None, None, None, Affinity::NONE);
+    let presence = Presence { connected_at: Timestamp(5), capabilities, user, name, connection, affinity };
     assert_eq!((claim.presence, claim.attendance), (presence, Attendance::Connected));
 }
 
@@ -109,7 +114,7 @@ fn signals_come_in_as_they_went_out_in_messages_of_bounded_size() {
             let event_type: EventType = "cursor.move".parse().expect("a type");
             let sender = format!("\"{number}\"").parse().expect("an instance");
             let user = (number % 2 == 0).then(|| Arc::from("ann"));
-            Arc::new(Signal::of(event_type, sender, user, Timestamp(number), data(4096)))
+            Arc::new(Signal::of(Uuid::new_v4(), event_type, sender, user, Timestamp(number), data(4096)))
         })
         .collect();
     let messages = signals(SPEAKER, Told::Standing, &sent);
@@ -127,4 +132,31 @@ fn signals_come_in_as_they_went_out_in_messages_of_bounded_size() {
         |signal: &Arc<Signal>| (signal.pair(), signal.user.clone(), signal.timestamp, signal.data.get().to_owned());
     assert_eq!(received.iter().map(seen).collect::<Vec<_>>(), sent.iter().map(seen).collect::<Vec<_>>());
     assert!(signals(SPEAKER, Told::Live, &[]).is_empty());
+}
+
+#[test]
+fn signals_that_are_not_for_everybody_keep_their_id_and_are_nothing_to_a_node_that_does_not_know_them() {
+    let sent: Vec<_> = ["cursor.move", "chaos.trigger", "gonzai.suggestion"]
+        .map(|event_type| {
+            let data = RawValue::from_string(r#"{"nodes":["n1"]}"#.into()).expect("JSON");
+            let (event_type, sender) = (event_type.parse().expect("a type"), "a".parse().expect("an instance"));
+            Arc::new(Signal::of(Uuid::new_v4(), event_type, sender, None, Timestamp(1), data))
+        })
+        .into();
+    let messages = signals(SPEAKER, Told::Live, &sent);
+    let of_kind = |kind: &str| {
+        let is_kind = |message: &&Bytes| matches!(head(message), Ok(Some((_, found))) if found == kind);
+        let read = |message: &Bytes| match read_word(message, ME) {
+            Ok(Some((SPEAKER, Word::Signals(Told::Live, signals)))) => signals,
+            other => panic!("{other:?}"),
+        };
+        messages.iter().filter(is_kind).flat_map(read).collect::<Vec<_>>()
+    };
+    // Nodes of the first version know `signals` only.
+    let (open, aimed) = (of_kind("signals"), of_kind("aimed"));
+    assert_eq!(open.iter().map(|signal| signal.pair()).collect::<Vec<_>>(), [sent[0].pair()]);
+    let known = |signals: &[Arc<Signal>]| signals.iter().map(|signal| (signal.pair(), signal.id())).collect::<Vec<_>>();
+    assert_eq!(known(&aimed), known(&sent[1..]));
+    assert_eq!(aimed[0].trigger(), sent[1].trigger());
+    assert!(aimed.iter().all(|signal| !signal.is_for_all()));
 }

@@ -47,6 +47,11 @@ pub(in super::super) struct Following {
 }
 
 impl Following {
+    /// What it is busy with.
+    pub(in super::super) fn focus(&self) -> Option<&Focus> {
+        self.focus.as_deref()
+    }
+
     /// Whether records of nodes and edges are left out.
     pub(in super::super) fn mutes_graph(&self) -> bool {
         self.mutes_graph

@@ -9,9 +9,6 @@ use crate::{
     wire::interest::{Read, discovery},
 };
 
-/// Changes with a lower score are not told.
-const ENOUGH: f64 = 0.7;
-
 impl Room {
     /// A member is busy with something else now.
     pub(super) fn focus(&mut self, key: MemberKey, what: Asked, _: &mut Context<Self>) {
@@ -32,9 +29,7 @@ impl Room {
             if is_own || !content.is_seen_by(viewer) {
                 continue;
             }
-            let Some(relevance) = focus.relevance(&glance).filter(|relevance| relevance.score > ENOUGH) else {
-                continue;
-            };
+            let Some(relevance) = focus.relevance(&glance) else { continue };
             let data = discovery(key, read, &relevance);
             let frame = self.voice_of_room(*envelope).of_subscription(("gonzai.discover", &data));
             let notice = Notice { key: *member, serial: Notice::OF_THE_MOMENT, frame, then: Then::Changes };
