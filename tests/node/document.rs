@@ -236,6 +236,8 @@ async fn shared_state(node: &Node, block: &mut impl FnMut(&'static str) -> &'sta
     answer(&mut ann, "op-8").await;
     ann.send_text(block("batch.update")).await;
     answer(&mut ann, "op-9b").await;
+    ann.send_text(block("batch.update atomic")).await;
+    assert_eq!(answer(&mut ann, "op-10b").await["code"], "not_found");
     ann.send_text(block("graph.sync")).await;
     ann.expect("graph.sync").await;
     bob.send_text(block("sync_reconnect").replace("ann", "bob")).await;
