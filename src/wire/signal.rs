@@ -15,7 +15,7 @@ use super::{
 use crate::model::{EventType, InstanceId, TenantId, Timestamp, entity::Author, newest::Pair};
 
 /// Types that say where somebody is or what somebody has in hand: whoever comes in gets the newest of each.
-const STATES: [&str; 3] = ["cursor.move", "selection.change", "user.presence"];
+pub const STATES: [&str; 3] = ["cursor.move", "selection.change", "user.presence"];
 
 /// Whether messages of a type are signals.
 pub fn is_signal(event_type: &str) -> bool {

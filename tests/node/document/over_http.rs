@@ -63,7 +63,7 @@ fn examples() -> Vec<[&'static str; 2]> {
 }
 
 /// Whether a text is as the example has it.
-fn fits(example: &str, text: &str) -> bool {
+pub(super) fn fits(example: &str, text: &str) -> bool {
     let mut parts = example.split('…');
     let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let mut parts = parts.peekable();
