@@ -74,7 +74,7 @@ pub fn read(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessag
     if envelope.instance_id.as_deref().is_some_and(|claimed| claimed != sender.author.instance.as_str()) {
         return Err(mismatch("instance_id"));
     }
-    if let Some(kind) = envelope.event_type.as_deref().filter(|kind| Kind::of(kind) == Kind::Change) {
+    if let Some(kind) = envelope.event_type.as_deref().filter(|kind| changes::is_change(kind)) {
         if envelope.tenant_id.as_deref().is_some_and(|claimed| claimed != sender.tenant.as_str()) {
             return Err(mismatch("tenant_id"));
         }
