@@ -12,6 +12,7 @@ pub mod frame;
 pub mod guard;
 pub mod incoming;
 pub mod interest;
+pub mod kind;
 pub mod message;
 pub mod operation;
 pub mod outgoing;

@@ -71,24 +71,37 @@ enum Asked<'a> {
     Batch,
 }
 
-fn asked(kind: &str) -> Option<Asked<'_>> {
-    match kind {
-        "sync_event" => return Some(Asked::Event),
-        "batch.update" => return Some(Asked::Batch),
-        "conflict.resolve" | "conflict_resolution" => return Some(Asked::Resolve),
-        _ => {}
-    }
-    let (family, verb) = kind.split_once('.')?;
-    let action = match (family, verb) {
-        ("node" | "edge", "create") | ("memory", "created") => "create",
-        ("node" | "edge", "update") | ("memory", "updated") => "update",
-        ("node" | "edge" | "context", "delete") | ("memory", "deleted") => "delete",
-        ("node" | "edge" | "context" | "memory", "restore") => "restore",
-        // An agent writes to its notebook without knowing whether there was something.
-        ("context", "update") => "put",
-        _ => return None,
-    };
-    Some(Asked::On(family, action))
+/// Every type of message that changes entities.
+const CHANGES: [(&str, Asked<'static>); 19] = [
+    ("sync_event", Asked::Event),
+    ("batch.update", Asked::Batch),
+    ("conflict.resolve", Asked::Resolve),
+    ("conflict_resolution", Asked::Resolve),
+    ("node.create", Asked::On("node", "create")),
+    ("node.update", Asked::On("node", "update")),
+    ("node.delete", Asked::On("node", "delete")),
+    ("node.restore", Asked::On("node", "restore")),
+    ("edge.create", Asked::On("edge", "create")),
+    ("edge.update", Asked::On("edge", "update")),
+    ("edge.delete", Asked::On("edge", "delete")),
+    ("edge.restore", Asked::On("edge", "restore")),
+    ("memory.created", Asked::On("memory", "create")),
+    ("memory.updated", Asked::On("memory", "update")),
+    ("memory.deleted", Asked::On("memory", "delete")),
+    ("memory.restore", Asked::On("memory", "restore")),
+    // An agent writes to its notebook without knowing whether there was something.
+    ("context.update", Asked::On("context", "put")),
+    ("context.delete", Asked::On("context", "delete")),
+    ("context.restore", Asked::On("context", "restore")),
+];
+
+fn asked(kind: &str) -> Option<Asked<'static>> {
+    CHANGES.iter().find(|(word, _)| *word == kind).map(|(_, asked)| *asked)
+}
+
+/// The types of messages that change entities.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    CHANGES.iter().map(|(word, _)| *word)
 }
 
 /// Whether a type of message changes entities.

@@ -1,7 +1,5 @@
 //! What clients send, turned into types: the only reader of client JSON.
 
-mod reserved;
-
 use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
@@ -11,9 +9,10 @@ use super::{
     changes::{self, Changes},
     codes::{Code, Refusal},
     interest::{self, Subscribe, Unsubscribe},
+    kind::{Door, Kind, admit},
     operation::Sender,
     record::Publish,
-    signal::{self, is_signal},
+    signal,
     state::StateRequest,
 };
 use crate::model::{
@@ -86,7 +85,17 @@ pub fn read(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessag
             refusal
         });
     }
-    message(envelope, sender.tenant)
+    let (kind, id) = head(&envelope, sender.tenant, Door::Sync)?;
+    if kind == Kind::Session {
+        return session(&envelope, id);
+    }
+    let publish = publish(envelope, id)?;
+    if kind != Kind::Signal {
+        return Ok(ClientMessage::Publish(publish));
+    }
+    let Publish { event_type, timestamp, data, .. } = publish;
+    let reference = id.map(|id| id.to_string().into());
+    Ok(ClientMessage::Signal(signal::Sent { event_type, reference, timestamp, data }))
 }
 
 /// Reads one publish of an HTTP request, where the envelope itself must name the instance.
@@ -96,20 +105,9 @@ pub fn read_publish(text: &str, tenant: &TenantId, depth: usize) -> Result<(Inst
         return Err(Refusal::new(Code::InvalidMessage, "'instance_id' is missing: say who publishes"));
     };
     let instance = instance.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?;
-    let is_asked = matches!(
-        envelope.event_type.as_deref(),
-        Some("ping" | "sync_request" | "ack" | "heartbeat" | "subscribe" | "unsubscribe")
-    );
-    // Before their content is looked at: whatever it is, it cannot be published.
-    let message = if is_asked { None } else { Some(message(envelope, tenant)?) };
-    match message {
-        Some(ClientMessage::Publish(publish)) => Ok((instance, publish)),
-        Some(ClientMessage::Signal(_)) => {
-            let message = "this event_type is a signal's, which is never stored; send it over a WebSocket";
-            Err(Refusal::new(Code::ReservedType, message))
-        }
-        _ => Err(Refusal::new(Code::ReservedType, "this event_type is a session message; it cannot be published")),
-    }
+    // Only an event passes this door.
+    let (_, id) = head(&envelope, tenant, Door::Http)?;
+    Ok((instance, publish(envelope, id)?))
 }
 
 /// Splits the body of an HTTP request into envelopes: one object, or a list of them.
@@ -134,38 +132,50 @@ pub enum Shape {
     List,
 }
 
-fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, Refusal> {
+/// What a message that changes nothing is for, and its id; refused when it is not for this room or not for this door.
+fn head(envelope: &Envelope<'_>, tenant: &TenantId, door: Door) -> Result<(Kind, Option<EventId>), Refusal> {
     let id = match envelope.event_id.as_deref() {
         None => None,
         Some(text) => Some(text.parse::<EventId>().map_err(|error| Refusal::of_name(Code::InvalidEventId, &error))?),
     };
-    let about = |refusal: Refusal| match id {
+    if envelope.tenant_id.as_deref().is_some_and(|claimed| claimed != tenant.as_str()) {
+        return Err(about(id, mismatch("tenant_id")));
+    }
+    let Some(event_type) = envelope.event_type.as_deref() else {
+        return Err(about(id, Refusal::new(Code::InvalidMessage, "'event_type' is missing")));
+    };
+    let kind = admit(event_type, door).map_err(|refusal| about(id, refusal))?;
+    Ok((kind, id))
+}
+
+fn about(id: Option<EventId>, refusal: Refusal) -> Refusal {
+    match id {
         Some(id) => refusal.about(id),
         None => refusal,
-    };
-    if envelope.tenant_id.as_deref().is_some_and(|claimed| claimed != tenant.as_str()) {
-        return Err(about(mismatch("tenant_id")));
     }
-    let Some(event_type) = envelope.event_type else {
-        return Err(about(Refusal::new(Code::InvalidMessage, "'event_type' is missing")));
-    };
-    match &*event_type {
-        "ping" => return Ok(ClientMessage::Ping),
-        "sync_request" => return Ok(ClientMessage::SyncRequest),
+}
+
+fn session(envelope: &Envelope<'_>, id: Option<EventId>) -> Result<ClientMessage, Refusal> {
+    let data = envelope.data;
+    let read = match envelope.event_type.as_deref().unwrap_or_default() {
+        "ping" => Ok(ClientMessage::Ping),
+        "sync_request" => Ok(ClientMessage::SyncRequest),
         "graph.sync" => {
             let reference = envelope.event_id.as_deref().map(Arc::from);
-            return StateRequest::read(reference, envelope.data).map(ClientMessage::State);
+            return StateRequest::read(reference, data).map(ClientMessage::State);
         }
-        "subscribe" => return Subscribe::read(envelope.data).map(ClientMessage::Subscribe).map_err(about),
-        "unsubscribe" => return Unsubscribe::read(envelope.data).map(ClientMessage::Unsubscribe).map_err(about),
-        "gonzai.focus" => return interest::read_focus(envelope.data).map(ClientMessage::Focus).map_err(about),
-        "ack" | "heartbeat" => return acknowledged(envelope.data, &event_type).map_err(about),
-        _ => {}
-    }
-    if reserved::is_reserved(&event_type) {
-        let message = format!("'{event_type}' is sent by the node only; choose another event_type");
-        return Err(about(Refusal::new(Code::ReservedType, message)));
-    }
+        "subscribe" => Subscribe::read(data).map(ClientMessage::Subscribe),
+        "unsubscribe" => Unsubscribe::read(data).map(ClientMessage::Unsubscribe),
+        "gonzai.focus" => interest::read_focus(data).map(ClientMessage::Focus),
+        acknowledging => acknowledged(data, acknowledging),
+    };
+    read.map_err(|refusal| about(id, refusal))
+}
+
+/// What is to be published, whether it will be stored or not.
+fn publish(envelope: Envelope<'_>, id: Option<EventId>) -> Result<Publish, Refusal> {
+    let about = |refusal| about(id, refusal);
+    let event_type = envelope.event_type.unwrap_or_default();
     let event_type: EventType =
         event_type.parse().map_err(|error| about(Refusal::of_name(Code::InvalidType, &error)))?;
     let timestamp = match envelope.timestamp.as_deref() {
@@ -181,12 +191,8 @@ fn message(envelope: Envelope<'_>, tenant: &TenantId) -> Result<ClientMessage, R
         Some(raw) => raw.to_owned(),
         None => RawValue::from_string("{}".into()).unwrap_or_default(),
     };
-    if is_signal(event_type.as_str()) {
-        let reference = id.map(|id| id.to_string().into());
-        return Ok(ClientMessage::Signal(signal::Sent { event_type, reference, timestamp, data }));
-    }
     let id = id.unwrap_or_else(|| EventId(uuid::Uuid::new_v4()));
-    Ok(ClientMessage::Publish(Publish { id, reference: None, event_type, timestamp, data }))
+    Ok(Publish { id, reference: None, event_type, timestamp, data })
 }
 
 pub(super) fn acknowledged(data: Option<&RawValue>, event_type: &str) -> Result<ClientMessage, Refusal> {

@@ -24,19 +24,6 @@ pub use self::{
     stored::Read,
 };
 
-/// What only the node says of subscriptions.
-pub const WORDS: [&str; 9] = [
-    "gonzai.discover",
-    "region.sync",
-    "region.update",
-    "query.results",
-    "query.update",
-    "ids.sync",
-    "ids.update",
-    "subscribed",
-    "unsubscribed",
-];
-
 /// Greatest number of channels in one message, and of bytes in a name.
 const CHANNELS: usize = 64;
 const NAME_BYTES: usize = 128;

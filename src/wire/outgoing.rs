@@ -15,6 +15,7 @@ use super::{
     answer::{Form, Words},
     codes::Refusal,
     encoding::Encoding,
+    kind::Kind,
     message::{Envelope, is_gitmind},
     state::{Page, Progress},
 };
@@ -85,6 +86,7 @@ pub fn place_of(epoch: Epoch, position: Position, id: EventId) -> String {
 
 impl Voice<'_> {
     pub(super) fn say<D: Serialize>(&self, event_type: &str, data: D) -> Bytes {
+        debug_assert!(Kind::of(event_type) != Kind::Event, "anybody could say {event_type} too");
         if self.envelope == Envelope::Typed {
             return self.say_typed(event_type, data);
         }

@@ -24,7 +24,7 @@ use super::{
 use crate::model::{EventType, InstanceId, TenantId, Timestamp, chaos::Drawn, entity::Author, newest::Pair};
 
 /// Types that say where somebody is or what somebody has in hand: whoever comes in gets the newest of each.
-const STATES: [&str; 3] = ["cursor.move", "selection.change", "user.presence"];
+pub const STATES: [&str; 3] = ["cursor.move", "selection.change", "user.presence"];
 /// What might be of use to those whom it concerns.
 const SUGGESTION: &str = "gonzai.suggestion";
 /// Chaos that spreads to those who want it.

@@ -12,43 +12,13 @@ use super::{
     codes::{Code, Refusal},
     incoming::{ClientMessage, acknowledged, check_text, explain, mismatch},
     interest::{self, Subscribe, Unsubscribe},
+    kind::{Door, Kind, admit},
     operation::Sender,
     record::Publish,
-    signal::{self, is_signal},
+    signal,
     state::StateRequest,
 };
 use crate::model::{EventId, EventType, Timestamp, resume::Since};
-
-/// Types that only the node sends.
-const RESERVED: [&str; 27] = [
-    "session_ready",
-    "resync",
-    "caught_up",
-    "advance",
-    "lagging",
-    "queued",
-    "stored",
-    "error",
-    "sync_response",
-    "presence_changed",
-    "draining",
-    "instance_joined",
-    "instance_left",
-    "subscribed",
-    "unsubscribed",
-    "system.error",
-    "system.reconnect",
-    "tenant.user_joined",
-    "tenant.user_left",
-    "update.confirmed",
-    "update.conflict_resolved",
-    "update.conflict_pending",
-    "update.rollback",
-    "update.retry",
-    "region.sync",
-    "query.results",
-    "context_changed",
-];
 
 /// The fields of an envelope as a client may send them; others are ignored.
 #[derive(Debug, Deserialize)]
@@ -114,30 +84,33 @@ fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, 
     {
         return Err(mismatch("userId"));
     }
+    match admit(kind, Door::Typed)? {
+        Kind::Session => session(&envelope, kind),
+        Kind::Change => {
+            let (id, data, event) = (envelope.id.as_deref(), envelope.data, envelope.event);
+            changes::read(changes::Message { kind, id, data, event }, sender).map(ClientMessage::Change)
+        }
+        Kind::Signal => signal(&envelope, kind),
+        Kind::Event | Kind::Said => publish(&envelope, kind, sender),
+    }
+}
+
+fn session(envelope: &Envelope<'_>, kind: &str) -> Result<ClientMessage, Refusal> {
     match kind {
-        "ping" => return Ok(ClientMessage::Ping),
-        "pong" | "system.heartbeat" | "heartbeat" => return acknowledged(envelope.data, "heartbeat"),
-        "ack" => return acknowledged(envelope.data, "ack"),
-        "sync_request" => return Ok(ClientMessage::SyncRequest),
+        "ping" => Ok(ClientMessage::Ping),
+        "ack" => acknowledged(envelope.data, "ack"),
+        "sync_request" => Ok(ClientMessage::SyncRequest),
         "graph.sync" => {
             let reference = envelope.id.as_deref().map(Arc::from);
-            return StateRequest::read(reference, envelope.data).map(ClientMessage::State);
+            StateRequest::read(reference, envelope.data).map(ClientMessage::State)
         }
-        "sync_reconnect" => return reconnect(&envelope),
-        "subscribe" => return Subscribe::read(envelope.data).map(ClientMessage::Subscribe),
-        "unsubscribe" => return Unsubscribe::read(envelope.data).map(ClientMessage::Unsubscribe),
-        "gonzai.focus" => return interest::read_focus(envelope.data).map(ClientMessage::Focus),
-        _ => {}
+        "sync_reconnect" => reconnect(envelope),
+        "subscribe" => Subscribe::read(envelope.data).map(ClientMessage::Subscribe),
+        "unsubscribe" => Unsubscribe::read(envelope.data).map(ClientMessage::Unsubscribe),
+        "gonzai.focus" => interest::read_focus(envelope.data).map(ClientMessage::Focus),
+        // Signs of life, under any of their names.
+        _ => acknowledged(envelope.data, "heartbeat"),
     }
-    if changes::is_change(kind) {
-        let parts = changes::Message { kind, id: envelope.id.as_deref(), data: envelope.data, event: envelope.event };
-        return changes::read(parts, sender).map(ClientMessage::Change);
-    }
-    if RESERVED.contains(&kind) || interest::WORDS.contains(&kind) {
-        let message = format!("'{kind}' is sent by the node only; choose another type");
-        return Err(Refusal::new(Code::ReservedType, message));
-    }
-    publish(&envelope, kind, sender)
 }
 
 /// Gitmind's messages say which version of its protocol they speak.
@@ -151,19 +124,28 @@ fn check_version(version: Option<&RawValue>) -> Result<(), Refusal> {
 }
 
 fn publish(envelope: &Envelope<'_>, kind: &str, sender: Sender<'_>) -> Result<ClientMessage, Refusal> {
-    let event_type: EventType = kind.parse().map_err(|error| Refusal::of_name(Code::InvalidType, &error))?;
-    let timestamp = envelope.timestamp.map(timestamp).transpose()?;
-    let data = envelope.data.map_or_else(|| RawValue::from_string("{}".into()).unwrap_or_default(), ToOwned::to_owned);
-    let reference = envelope.id.as_deref().filter(|id| !id.is_empty()).map(Arc::from);
-    if is_signal(kind) {
-        return Ok(ClientMessage::Signal(signal::Sent { event_type, reference, timestamp, data }));
-    }
+    let (event_type, reference, timestamp, data) = content(envelope, kind)?;
     let id = match envelope.id.as_deref() {
         None | Some("") => EventId(Uuid::new_v4()),
         // Ids of any form are good: what is stored is a UUID that follows from them and their sender.
         Some(text) => EventId(super::operation::op_id(sender, text).0),
     };
     Ok(ClientMessage::Publish(Publish { id, reference, event_type, timestamp, data }))
+}
+
+fn signal(envelope: &Envelope<'_>, kind: &str) -> Result<ClientMessage, Refusal> {
+    let (event_type, reference, timestamp, data) = content(envelope, kind)?;
+    Ok(ClientMessage::Signal(signal::Sent { event_type, reference, timestamp, data }))
+}
+
+type Content = (EventType, Option<Arc<str>>, Option<Timestamp>, Box<RawValue>);
+
+fn content(envelope: &Envelope<'_>, kind: &str) -> Result<Content, Refusal> {
+    let event_type: EventType = kind.parse().map_err(|error| Refusal::of_name(Code::InvalidType, &error))?;
+    let timestamp = envelope.timestamp.map(timestamp).transpose()?;
+    let data = envelope.data.map_or_else(|| RawValue::from_string("{}".into()).unwrap_or_default(), ToOwned::to_owned);
+    let reference = envelope.id.as_deref().filter(|id| !id.is_empty()).map(Arc::from);
+    Ok((event_type, reference, timestamp, data))
 }
 
 fn timestamp(raw: &RawValue) -> Result<Timestamp, Refusal> {

@@ -1,8 +1,16 @@
 //! docs/protocol.md held to its word: every example runs, every code is listed.
 
+mod over_http;
+mod parts;
+mod typed;
+
+use over_http::fits;
 use std::collections::BTreeSet;
 
-use continuum::wire::{Close, Code};
+use continuum::{
+    model::record::Happened,
+    wire::{Close, Code, changes, entity::event_type, kind, signal},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,14 +22,21 @@ const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
 /// Texts that the node makes; every other text of an example is what the node says word for word.
 const GENERATED: &[&str] =
-    &["timestamp", "session_id", "epoch", "cursor", "connected_at", "connection_id", "conflict_id"];
+    &["timestamp", "session_id", "epoch", "cursor", "connected_at", "connection_id", "conflict_id", "variant_id"];
 
-/// One example: `client` or `server`, on `/ws` or on `/ws/sync`, its name, its content.
+/// One example: `client` or `server`, on `/ws` or on `/ws/sync`, its name, its content. A name is a message's type, with a
+/// word behind it where there are several of a type.
 struct Block {
     path: Path,
     side: &'static str,
     name: &'static str,
     text: &'static str,
+}
+
+impl Block {
+    fn message_type(&self) -> &'static str {
+        self.name.split(' ').next().unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +76,8 @@ fn check_all(path: Path, sent: &[Value]) {
     }
 }
 
-/// Where a message differs from its example: other keys, other types, other words. Values of arrays are compared by
-/// type, each with the example's first.
+/// Where a message differs from its example: other keys, other types, other words (`…` stands for any). Texts in arrays are
+/// compared by type; one item of the example stands for as many as there are.
 fn differences(example: &Value, sent: &Value, path: &str, found: &mut Vec<String>) {
     match (example, sent) {
         (Value::Object(example), Value::Object(sent)) => {
@@ -71,7 +86,7 @@ fn differences(example: &Value, sent: &Value, path: &str, found: &mut Vec<String
                 let path = format!("{path}/{key}");
                 match (example.get(key), sent.get(key)) {
                     (Some(Value::String(word)), Some(Value::String(other))) => {
-                        if word != other && !GENERATED.contains(&key.as_str()) && !path.contains('*') {
+                        if !fits(word, other) && !GENERATED.contains(&key.as_str()) && !path.contains('*') {
                             found.push(format!("{path}: {word:?} in the document, {other:?} sent"));
                         }
                     }
@@ -82,14 +97,23 @@ fn differences(example: &Value, sent: &Value, path: &str, found: &mut Vec<String
             }
         }
         (Value::Array(example), Value::Array(sent)) => {
-            let Some(first) = example.first() else { return };
+            let Some(first) = example.first() else {
+                if !sent.is_empty() {
+                    found.push(format!("{path}: not empty"));
+                }
+                return;
+            };
             if sent.is_empty() {
                 found.push(format!("{path}: empty"));
             }
-            sent.iter().for_each(|item| differences(first, item, &format!("{path}/*"), found));
+            for (at, item) in sent.iter().enumerate() {
+                let example = if example.len() == sent.len() { &example[at] } else { first };
+                differences(example, item, &format!("{path}/*"), found);
+            }
         }
         _ => {
-            if std::mem::discriminant(example) != std::mem::discriminant(sent) {
+            let is_other = example.is_boolean() && example != sent;
+            if is_other || std::mem::discriminant(example) != std::mem::discriminant(sent) {
                 found.push(format!("{path}: {example} in the document, {sent} sent"));
             }
         }
@@ -103,9 +127,9 @@ fn check(block: &Block, sent: &[Value]) {
         example["id"] = "made by the node".into();
     }
     let is_meant = |message: &&Value| match block.name {
-        name if block.path == Path::Typed => message["type"] == name,
+        _ if block.path == Path::Typed => message["type"] == block.message_type(),
         "record" => message.get("seq").is_some() && message["event_id"] == example["event_id"],
-        name => message["event_type"] == name,
+        _ => message["event_type"] == block.message_type(),
     };
     let mut closest: Option<(Vec<String>, &Value)> = None;
     for message in sent.iter().filter(is_meant) {
@@ -141,124 +165,16 @@ async fn every_example_in_the_document_is_what_the_node_does() {
     sent.extend(asking(client, other).await);
     sent.extend(filtering(&node).await);
     sent.extend(falling_behind(&node).await);
+    sent.extend(summed_up().await);
     sent.extend(away::queued_and_stored(client_block("publish")).await);
     let mut last = node.join("default", "claude-123").await;
     node.ask_to_stop();
     sent.push(last.expect("draining").await);
     check_all(Path::Sync, &sent);
-    let clients = client_blocks(Path::Sync);
-    assert_eq!(clients, ["ack", "ping", "publish", "sync_request"].into(), "every client block is sent by this test");
+    let known =
+        ["ack", "heartbeat", "ping", "publish", "publish concept_learned", "publish decision_made", "sync_request"];
+    assert_eq!(client_blocks(Path::Sync), known.into(), "every client block is sent by this test");
     assert!(blocks().iter().all(|block| ["client", "server"].contains(&block.side)), "a block of a third side");
-}
-
-/// What a client of `/ws` got, as it came: ids that the node makes are left out.
-fn as_it_came(client: &Client) -> Vec<Value> {
-    let mut seen = client.seen().to_vec();
-    for message in &mut seen {
-        let fields = message.as_object_mut().expect("an object");
-        // What the test's client has added.
-        fields.remove("event_type");
-        assert!(fields.insert("id".into(), "made by the node".into()).is_some(), "{fields:?}");
-    }
-    seen
-}
-
-#[tokio::test]
-async fn every_example_of_the_second_envelope_is_what_the_node_does() {
-    let node = Node::start(&[]).await;
-    let mut sent_blocks = BTreeSet::new();
-    let mut block = |name: &'static str| {
-        sent_blocks.insert(name);
-        client_block_of(Path::Typed, name)
-    };
-    let mut board = Client::typed(node.address(), "instance_id=board").await;
-    let mut memo = Client::typed(node.address(), "token=TOKEN&user_id=user-2&user_name=Jane%20Smith").await;
-    memo.send_text(block("subscribe")).await;
-    memo.expect("subscribed").await;
-    let john = "token=TOKEN&instance_id=phone&user_id=user-1&user_name=John%20Doe";
-    let mut john = Client::typed(node.address(), john).await;
-    memo.expect("tenant.user_joined").await;
-    john.send_text(block("cursor.move")).await;
-    board.expect("cursor.move").await;
-    for change in ["memory.created", "memory.updated", "memory.deleted"] {
-        john.send_text(block(change)).await;
-        john.expect("update.confirmed").await;
-    }
-    john.send_text(block("memory.embedding_complete")).await;
-    memo.expect("memory.embedding_complete").await;
-    memo.send_text(block("ping")).await;
-    memo.expect("pong").await;
-    memo.send(json!({"id": "7", "type": "subscribe"})).await;
-    memo.expect("error").await;
-    john.close().await;
-    memo.expect("tenant.user_left").await;
-    memo.send_text(block("unsubscribe")).await;
-    memo.expect("unsubscribed").await;
-    let [ann, bob] = shared_state(&node, &mut block).await;
-    let busy = gonzai(&node, &mut block).await;
-    check_all(Path::Typed, &[&memo, &board, &ann, &bob, &busy].map(as_it_came).concat());
-    assert_eq!(client_blocks(Path::Typed), sent_blocks, "every client block is sent by this test");
-}
-
-/// The examples of shared state, in a room of their own.
-async fn shared_state(node: &Node, block: &mut impl FnMut(&'static str) -> &'static str) -> [Client; 2] {
-    let of = |name: &str| format!("tenant_id=state&instance_id={}&user_id={name}&user_name=Ann", &name[..1]);
-    let mut ann = Client::typed(node.address(), &of("ann")).await;
-    let mut bob = Client::typed(node.address(), &of("bob")).await;
-    let answer = async |client: &mut Client, id: &str| {
-        client.find(|message| message["data"]["updateId"] == id).await["data"].clone()
-    };
-    ann.send_text(block("node.create")).await;
-    let base = answer(&mut ann, "op-1").await["version"].clone();
-    let update = block("node.update").replace("22", &base.to_string());
-    ann.send_text(update).await;
-    answer(&mut ann, "op-2").await;
-    let clash = json!({"node_id": "n1", "patch": {"x": 12}, "base_version": base});
-    bob.send(json!({"id": "op-3", "type": "node.update", "data": clash})).await;
-    answer(&mut bob, "op-3").await;
-    let failing = json!({"node_id": "n1", "ops": [{"op": "test", "path": "/x", "value": 0}]});
-    bob.send(json!({"id": "op-4", "type": "node.update", "data": failing})).await;
-    answer(&mut bob, "op-4").await;
-    let task =
-        json!({"id": "op-5", "entity_type": "task", "entity_id": "t1", "action": "create", "data": {"title": "bread"}});
-    ann.send(json!({"type": "sync_event", "event": task})).await;
-    let seen = answer(&mut ann, "op-5").await["version"].to_string();
-    let task =
-        json!({"id": "op-5b", "entity_type": "task", "entity_id": "t1", "action": "update", "data": {"title": "milk"}});
-    ann.send(json!({"type": "sync_event", "event": task})).await;
-    answer(&mut ann, "op-5b").await;
-    bob.send_text(block("sync_event").replace("\"base_version\":1", &format!("\"base_version\":{seen}"))).await;
-    let pending = answer(&mut bob, "op-6").await;
-    let conflict = pending["conflict_id"].as_str().expect("a conflict");
-    bob.send_text(block("conflict.resolve").replace("2c1f4be0-4f5e-5c86-9d5a-0d8f7b3f6f10", conflict)).await;
-    answer(&mut bob, "op-7").await;
-    ann.send_text(block("context.update")).await;
-    answer(&mut ann, "op-8").await;
-    ann.send_text(block("batch.update")).await;
-    answer(&mut ann, "op-9b").await;
-    ann.send_text(block("batch.update atomic")).await;
-    assert_eq!(answer(&mut ann, "op-10b").await["code"], "not_found");
-    ann.send_text(block("graph.sync")).await;
-    ann.expect("graph.sync").await;
-    bob.send_text(block("sync_reconnect").replace("ann", "bob")).await;
-    bob.expect("caught_up").await;
-    [ann, bob]
-}
-
-/// The examples of what is told to those whom it concerns, in a room of their own.
-async fn gonzai(node: &Node, block: &mut impl FnMut(&'static str) -> &'static str) -> Client {
-    let mut ann = Client::typed(node.address(), "tenant_id=gonzai&instance_id=a&user_id=ann&chaos_affinity=1").await;
-    let mut bob = Client::typed(node.address(), "tenant_id=gonzai&instance_id=b&user_id=bob").await;
-    ann.send_text(block("gonzai.focus")).await;
-    ann.settle().await;
-    let node = json!({"entity_type": "node", "entity_id": "n1", "action": "create", "data": {"x": 1}});
-    bob.send(json!({"type": "sync_event", "event": node})).await;
-    ann.expect("gonzai.discover").await;
-    for kind in ["gonzai.suggestion", "chaos.trigger"] {
-        bob.send_text(block(kind)).await;
-        ann.expect(kind).await;
-    }
-    ann
 }
 
 async fn other(node: &Node) -> Client {
@@ -285,12 +201,17 @@ async fn asking(mut client: Client, mut other: Client) -> Vec<Value> {
     let published: Value = serde_json::from_str(client_block("publish")).expect("the block is JSON");
     assert_eq!(ack["data"]["event_id"], published["event_id"]);
     other.record().await;
+    for seed in ["publish concept_learned", "publish decision_made"] {
+        client.send_text(client_block(seed)).await;
+        client.expect("ack").await;
+    }
     client.send_text(client_block("sync_request")).await;
     client.expect("sync_response").await;
     client.send_text(client_block("ack")).await;
+    client.send_text(client_block("heartbeat")).await;
     client.send_text(client_block("ping")).await;
     client.expect("pong").await;
-    assert_eq!(client.seen_of("error").count(), 0, "an ack has no answer");
+    assert_eq!(client.seen_of("error").count(), 0, "neither has an answer");
     client.expect("heartbeat").await;
     let id = "22222222-2222-4222-8222-222222222222";
     client.send(json!({"event_type": "session_ready", "event_id": id})).await;
@@ -307,6 +228,14 @@ async fn filtering(node: &Node) -> Vec<Value> {
     client.seen().to_vec()
 }
 
+/// Those who come into a large room.
+async fn summed_up() -> Vec<Value> {
+    let node = Node::start(&[("rooms.announce_limit", "1")]).await;
+    let mut client = node.join("default", "claude-123").await;
+    let _another = other(&node).await;
+    vec![client.expect("presence_changed").await]
+}
+
 async fn falling_behind(node: &Node) -> Vec<Value> {
     let mut client = RawClient::connect(node, "tenant_id=default&instance_id=claude-123&since=latest").await;
     client.expect("caught_up").await;
@@ -321,6 +250,49 @@ async fn falling_behind(node: &Node) -> Vec<Value> {
     vec![lagging]
 }
 
+/// What the document has an example of.
+fn shown(side: &str) -> BTreeSet<&'static str> {
+    blocks().iter().filter(|block| block.side == side).map(Block::message_type).collect()
+}
+
+#[test]
+fn every_message_that_a_client_can_send_or_receive_has_an_example() {
+    let (client, server) = (shown("client"), shown("server"));
+    let signals = signal::STATES.into_iter().chain(["typing", "signal.wave"]);
+    let session = kind::SESSION.into_iter().chain(kind::TYPED_SESSION);
+    let sent: Vec<_> = session.chain(changes::words()).chain(signals.clone()).collect();
+    let missing: Vec<_> = sent.iter().filter(|word| !client.contains(*word)).collect();
+    assert!(missing.is_empty(), "that clients send: {missing:?}");
+    let happened = [Happened::Created, Happened::Updated, Happened::Deleted];
+    let records = ["node", "edge", "memory", "context", "task"].map(|kind| happened.map(|what| event_type(kind, what)));
+    let said = kind::SAID.into_iter().chain(signals).chain(records.into_iter().flatten());
+    let said = said.chain(["ack", "pong", "heartbeat", "system.heartbeat", "graph.sync"]);
+    let missing: Vec<_> = said.filter(|word| !server.contains(word)).collect();
+    assert!(missing.is_empty(), "that clients get: {missing:?}");
+}
+
+#[test]
+fn the_messages_of_the_seeds_have_examples_and_the_tests_beside_them_exist() {
+    let type_of = |block: &Block| {
+        let message: Value = serde_json::from_str(block.text).expect("the block is JSON");
+        ["type", "event_type"].iter().find_map(|field| message[*field].as_str().map(str::to_owned))
+    };
+    let shown: BTreeSet<String> = blocks().iter().filter_map(type_of).collect();
+    let strategies = ["last_write_wins", "manual", "merge", "version"];
+    let is_word = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || "._".contains(c));
+    for row in table("\n### Which seed says what") {
+        let marked = |cell: usize| row[cell].split(['`', ',', ' ']);
+        let quoted = row[1].split('`').step_by(2);
+        for word in quoted.filter(is_word) {
+            assert!(shown.contains(word) || strategies.contains(&word), "{word} in {row:?}");
+        }
+        for file in marked(2).filter(|file| file.ends_with(".rs")) {
+            let path = if file.contains('/') { file.to_owned() } else { format!("tests/node/{file}") };
+            assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists(), "{path} in {row:?}");
+        }
+    }
+}
+
 /// The rows of the first table behind a heading.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let (_, section) = DOCUMENT.split_once(heading).unwrap_or_else(|| panic!("the document has no {heading:?}"));
@@ -332,8 +304,9 @@ fn table(heading: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_document_lists_every_error_code_with_its_status_and_no_other() {
-    let listed: BTreeSet<_> =
-        table("\n## Errors\n").iter().map(|row| (row[0].clone(), row[1].parse().expect("a status"))).collect();
+    let rows = table("\n## Errors\n");
+    let listed: BTreeSet<_> = rows.iter().map(|row| (row[0].clone(), row[1].parse().expect("a status"))).collect();
+    assert_eq!(listed.len(), rows.len(), "a code is listed once");
     let known: BTreeSet<(String, u16)> = Code::ALL.iter().map(|code| (code.word().to_owned(), code.status())).collect();
     assert_eq!(listed, known);
 }

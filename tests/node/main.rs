@@ -24,6 +24,7 @@ mod people;
 mod polling;
 mod puo_memo;
 mod rebuild;
+mod reserved;
 mod resume;
 mod seed;
 mod sessions;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     polling::{numbers, publish},
-    support::{EventStream, Node, Port, RawClient, Said, http, sse, until, within},
+    support::{EventStream, Node, Port, RawClient, Said, http, until, within},
 };
 
 const EVENTS: &str = "/v1/tenants/t/events";
@@ -290,30 +290,4 @@ async fn streams_of_a_draining_node_are_told_when_to_come_back_and_polls_are_ans
         assert_eq!(stream.next().await, None, "that was the last word");
     }
     assert_eq!(within("the node ends", node.ended()).await.code(), Some(0));
-}
-
-#[tokio::test]
-async fn the_stream_in_the_document_is_one_that_a_node_says() {
-    let document = include_str!("../../docs/protocol.md");
-    let example = document.split("```").find(|block| block.contains("\nevent: session_ready\n")).expect("an example");
-    let node = Node::start(&[("heartbeat.interval", "2s")]).await;
-    let mut seen = Vec::new();
-    let mut writer = node.join("default", "claude-123").await;
-    writer.publish("memory_added", json!({"message_id": 1})).await;
-    writer.publish("note", json!({})).await;
-    let mut stream = node.stream("default", "since=earliest&types=memory_added").await;
-    while !matches!(seen.last(), Some(Said::Comment(_))) {
-        seen.push(stream.next().await.expect("the stream goes on"));
-    }
-    let shape = |said: &Said| match said {
-        Said::Event { name, id, data } => {
-            let keys: Vec<_> = data.as_object().expect("an object").keys().cloned().collect();
-            (name.clone(), id.is_some(), keys)
-        }
-        Said::Comment(text) => (text.clone(), false, Vec::new()),
-        Said::Retry(_) => ("retry".into(), false, Vec::new()),
-    };
-    let blocks = example.split("\n\n").map(str::trim).filter(|block| !block.is_empty());
-    let shown: Vec<_> = blocks.map(|block| shape(&sse::said(block))).collect();
-    assert_eq!(shown, seen.iter().map(shape).collect::<Vec<_>>());
 }
