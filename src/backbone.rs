@@ -161,8 +161,10 @@ pub enum Health {
 /// **Visibility.** A record is given to feeds and reads only after it is as durable as its acknowledgement says. When an
 /// append is answered, a read or entity lookup that starts afterwards sees it; feeds may bring it before or after the answer.
 ///
-/// **Repeats.** Two appends with the same [`Append::dedupe`] make one record; the second is answered with the first's position
-/// and [`Outcome::Duplicate`], also after a restart, at least within the dedupe window (the embedded log: for as long as it holds the record).
+/// **Repeats.** Two appends without condition and with the same [`Append::dedupe`] make one record; the second is answered
+/// with the first's position and [`Outcome::Duplicate`], also after a restart, at least within the dedupe window (the
+/// embedded log: for as long as it holds the record). An append with a condition makes one record too, for its condition
+/// holds only once; its repeat is answered as a duplicate or with [`AppendError::Conflict`].
 ///
 /// **Conditions.** Of several appends that expect the same version of an entity at most one goes through; the others get
 /// [`AppendError::Conflict`] with the version that stands.

@@ -24,9 +24,10 @@ pub struct Append {
     pub tenant: TenantId,
     /// What the record is about. [`Expect::Version`] is meant for [`Subject::Entity`].
     pub subject: Subject,
-    /// Found again within the dedupe window, the first record answers and nothing is appended.
+    /// Found again within the dedupe window, the first record answers and nothing is appended. With a condition it only
+    /// marks the record.
     pub dedupe: DedupeId,
-    /// The condition; a duplicate is answered as such before the condition is looked at.
+    /// The condition.
     pub expect: Expect,
     /// Set on a repeat: the first try began when the log stood here. Whatever the dedupe window, the log is searched from
     /// here on before anything is appended.

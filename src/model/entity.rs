@@ -67,7 +67,7 @@ pub struct State {
     /// Who made it, and when; `None` only before it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Stamp>,
-    /// Who changed it last, and when.
+    /// Who changed it last, and when; `None`: nobody since it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<Stamp>,
     /// Which field was written last when and by whom.
@@ -124,7 +124,15 @@ fn is_start(position: &Position) -> bool {
     *position == Position::START
 }
 
-/// Positions in a stored state: the record's own place is written as 0.
+fn is_this(position: &Position) -> bool {
+    *position == THIS
+}
+
+fn this() -> Position {
+    THIS
+}
+
+/// Positions in a stored state: the record's own place is written as 0, or left out.
 mod stored_version {
     use serde::{Deserialize, Deserializer, Serializer};
 

@@ -48,7 +48,7 @@ pub struct Lane<J> {
 #[derive(Debug)]
 struct Waiting<J> {
     job: J,
-    operation: Box<Operation>,
+    operation: Arc<Operation>,
     tries: u32,
     base: KnownBase,
     /// Whether the head was read from the log since this operation came.
@@ -107,11 +107,6 @@ impl<J> Lane<J> {
         self.waiting.is_empty() && matches!(self.busy, Busy::No)
     }
 
-    /// The head, if it is known.
-    pub fn into_head(self) -> Option<Arc<Entity>> {
-        self.head
-    }
-
     /// The version that is known, if any.
     pub fn version(&self) -> Option<Position> {
         self.head.as_ref().map(|head| head.version)
@@ -122,7 +117,7 @@ impl<J> Lane<J> {
     /// # Errors
     ///
     /// Too many wait already; the job comes back.
-    pub fn push(&mut self, job: J, operation: Box<Operation>) -> Result<(), (J, Box<Operation>)> {
+    pub fn push(&mut self, job: J, operation: Arc<Operation>) -> Result<(), (J, Arc<Operation>)> {
         if self.waiting.len() >= WAITING {
             return Err((job, operation));
         }

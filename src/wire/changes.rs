@@ -116,6 +116,12 @@ pub fn is_change(kind: &str) -> bool {
 /// The message as a whole makes no sense; what is wrong with one of its operations stands in its place.
 pub(super) fn read(message: Message<'_>, sender: Sender<'_>) -> Result<Changes, Refusal> {
     let Some(asked) = asked(message.kind) else { return Err(invalid("not a change")) };
+    if asked == Asked::Event
+        && let Some(content) = message.event.or(message.data)
+    {
+        let wanted = vec![event(content, sender, message.id)];
+        return Ok(Changes { wanted, form: Form::SyncResponse, unit: Unit::Operation });
+    }
     let form = if asked == Asked::Event { Form::SyncResponse } else { Form::Update };
     let content = match (message.event, message.data) {
         (Some(event), _) => object(event)?,
@@ -127,6 +133,22 @@ pub(super) fn read(message: Message<'_>, sender: Sender<'_>) -> Result<Changes, 
         asked => (vec![one(asked, content, sender, message.id)], Unit::Operation),
     };
     Ok(Changes { wanted, form, unit })
+}
+
+/// A `sync_event`, read as it came: the content, or what stands in it under `event`.
+fn event(content: &RawValue, sender: Sender<'_>, fallback: Option<&str>) -> Result<Wanted, Refusal> {
+    #[derive(Deserialize)]
+    struct Holder<'a> {
+        #[serde(borrow)]
+        event: Option<&'a RawValue>,
+    }
+    let Holder { event } =
+        serde_json::from_str(content.get()).map_err(|_| invalid("'data' must be an object, its numbers in range"))?;
+    let event = event.unwrap_or(content);
+    if !event.get().starts_with('{') {
+        return Err(invalid("'event' must be an object"));
+    }
+    validated(Fields::read_text(event)?)?.wanted(sender, fallback)
 }
 
 fn one(

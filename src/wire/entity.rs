@@ -103,7 +103,8 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
         parts: draft.parts.iter().map(|(op, Stamp { by, at })| Part { op: *op, by: by.clone(), at: *at }).collect(),
         delta: &delta,
     };
-    let mut out = BytesMut::with_capacity(1024);
+    // Room for most; from 1 KB on the allocator takes a slower way.
+    let mut out = BytesMut::with_capacity(768);
     let sender = sender(&draft.parts).map_or("", InstanceId::as_str);
     put_head(&mut out, event_type(&key.kind, happened), id, tenant, now, sender);
     out.extend_from_slice(b",\"entity\":");

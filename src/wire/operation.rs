@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
 use super::codes::{Code, Refusal};
@@ -29,7 +29,7 @@ pub struct Wanted {
     /// Which entity.
     pub key: EntityKey,
     /// What is to be done.
-    pub operation: Operation,
+    pub operation: Arc<Operation>,
     /// Its id as its sender wrote it; that of the node's making if it gave none.
     pub reference: Arc<str>,
 }
@@ -100,7 +100,18 @@ pub(super) struct Fields {
 impl Fields {
     /// Reads the fields of a JSON object.
     pub(super) fn read(fields: Value) -> Result<Self, Refusal> {
-        serde_path_to_error::deserialize(fields).map_err(|error| match error.path().iter().next() {
+        Self::deserialized(fields)
+    }
+
+    /// Reads the fields of a JSON object as it came: most changes come this way.
+    pub(super) fn read_text(fields: &RawValue) -> Result<Self, Refusal> {
+        // To know where an error is costs more than reading: it is found out once there is one.
+        serde_json::from_str(fields.get())
+            .or_else(|_| Self::deserialized(&mut serde_json::Deserializer::from_str(fields.get())))
+    }
+
+    fn deserialized<'de>(from: impl serde::Deserializer<'de>) -> Result<Self, Refusal> {
+        serde_path_to_error::deserialize(from).map_err(|error| match error.path().iter().next() {
             Some(_) => invalid(format!("'{}' has the wrong type", error.path())),
             None => invalid("an operation is one JSON object"),
         })
@@ -122,7 +133,7 @@ impl Fields {
             None => Uuid::new_v4().to_string().into(),
         };
         self.operation(sender, &reference)
-            .map(|(key, operation)| Wanted { key, operation, reference: reference.clone() })
+            .map(|(key, operation)| Wanted { key, operation: Arc::new(operation), reference: reference.clone() })
             .map_err(|refusal| refusal.concerning(reference.clone()))
     }
 

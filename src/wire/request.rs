@@ -1,6 +1,8 @@
 //! Operations as HTTP requests have them: the entity in the path, the content in the body, the rest in parameters and
 //! headers; or each as one JSON object in a list.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -91,7 +93,7 @@ pub fn read(request: Request<'_>, sender: Sender<'_>, depth: usize) -> Result<Wa
     }
     fields.base_version = request.base.or(fields.base_version);
     let mut wanted = fields.wanted(sender, None)?;
-    wanted.operation.only = request.only;
+    Arc::make_mut(&mut wanted.operation).only = request.only;
     Ok(wanted)
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{
     EntityKey, Position, TenantId,
-    entity::{Alternative, AlternativeKind, Entity, Stamp},
+    entity::{Alternative, AlternativeKind, Entity, Stamp, State},
     record::{Happened, Private, View},
 };
 
@@ -18,7 +18,8 @@ use crate::model::{
 pub fn entity(key: &EntityKey, entity: &Entity, cursor: &str) -> String {
     let mut fields = head(key, entity);
     fields.value("data", &entity.data);
-    for (name, stamp) in [("created", &entity.state.created), ("changed", &entity.state.changed)] {
+    let State { created, changed, .. } = &entity.state;
+    for (name, stamp) in [("created", created), ("changed", if changed.is_some() { changed } else { created })] {
         stamp.iter().for_each(|stamp| fields.raw(name, &stamped(stamp)));
     }
     put_open(&mut fields, entity);

@@ -56,7 +56,10 @@ impl Model {
     }
 
     fn append(&mut self, append: &Append) -> Result<Appended, AppendError> {
-        let same = |(_, kept): &&(Position, Append)| kept.tenant == append.tenant && kept.dedupe == append.dedupe;
+        let is_free = |append: &Append| append.expect == Expect::Anything;
+        let same = |(_, kept): &&(Position, Append)| {
+            kept.tenant == append.tenant && kept.dedupe == append.dedupe && is_free(kept) && is_free(append)
+        };
         if let Some((position, _)) = self.records.iter().find(same) {
             return Ok(Appended { position: *position, outcome: Outcome::Duplicate });
         }

@@ -11,7 +11,7 @@ macro_rules! suite {
                 the_same_dedupe_id_makes_one_record,
                 the_same_dedupe_id_makes_one_record_also_after_a_restart,
                 the_same_dedupe_id_twice_at_once_makes_one_record,
-                a_duplicate_is_answered_before_its_condition_is_looked_at,
+                an_append_with_a_condition_that_is_repeated_makes_one_record,
                 of_racing_conditional_appends_one_goes_through,
                 a_condition_that_does_not_hold_names_the_version_that_stands,
                 records_together_stand_side_by_side_among_others,

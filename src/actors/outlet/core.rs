@@ -260,16 +260,22 @@ impl Core {
             if !takes_whole && member.reader.passed >= last.last() {
                 continue;
             }
-            let frames = frames_of(run, member.options.variant, &mut frames);
-            if takes_whole && member.link.offer(frames) == Offer::Taken {
-                member.reader.took(last.metas());
-                delivered += records as u64;
-                continue;
-            }
+            // Of its own records it gets none, and often nobody else wants them either: then they need no frames.
+            let size = if takes_whole || run.iter().any(|batch| member.wants_of(batch)) {
+                let frames = frames_of(run, member.options.variant, &mut frames);
+                if takes_whole && member.link.offer(frames) == Offer::Taken {
+                    member.reader.took(last.metas());
+                    delivered += records as u64;
+                    continue;
+                }
+                frames.len()
+            } else {
+                0
+            };
             let instance = &member.instance.clone();
             let Variant { envelope, encoding, .. } = member.options.variant;
             let voice = Voice { tenant: &self.tenant, instance, now, epoch, envelope, encoding };
-            if member.link.has_room(frames.len()) {
+            if member.link.has_room(size) {
                 delivered += run.iter().map(|batch| member.pass(batch, voice)).sum::<u64>();
             } else {
                 deferred += records as u64;

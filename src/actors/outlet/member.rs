@@ -162,17 +162,18 @@ impl Member {
             && self.reader.takes_whole(run)
     }
 
+    /// Whether anything of a batch is for this member.
+    pub(super) fn wants_of(&self, batch: &Batch) -> bool {
+        let Self { options, instance, owner, following, .. } = self;
+        batch.metas().iter().any(|meta| Taste { options, instance, owner, following }.wants(meta))
+    }
+
     /// Sends what is for this member of a batch; returns the number of records.
     pub(super) fn pass(&mut self, batch: &Batch, voice: Voice<'_>) -> u64 {
         let (link, options, instance, owner) = (&self.link, &self.options, &self.instance, &self.owner);
-        let following = &self.following;
+        let taste = Taste { options, instance, owner, following: &self.following };
         let view = |meta: &RecordMeta| meta.view(Some(owner));
-        let wants = |meta: &RecordMeta| {
-            options.hears(meta.event_type.as_str())
-                && !following.mutes(meta)
-                && (options.echo == Echo::On || meta.sender.as_ref() != Some(instance))
-                && view(meta).is_some()
-        };
+        let wants = |meta: &RecordMeta| taste.wants(meta);
         let mut sent = 0;
         self.reader.pass(batch.metas(), wants, &mut self.acks, |step| match step {
             Step::Records(range) => {
@@ -314,5 +315,23 @@ impl Member {
             }
         });
         self.answered();
+    }
+}
+
+/// What a member wants to get.
+#[derive(Clone, Copy)]
+struct Taste<'a> {
+    options: &'a Options,
+    instance: &'a InstanceId,
+    owner: &'a Owner,
+    following: &'a Following,
+}
+
+impl Taste<'_> {
+    fn wants(&self, meta: &RecordMeta) -> bool {
+        self.options.hears(meta.event_type.as_str())
+            && !self.following.mutes(meta)
+            && (self.options.echo == Echo::On || meta.sender.as_ref() != Some(self.instance))
+            && meta.view(Some(self.owner)).is_some()
     }
 }

@@ -57,34 +57,25 @@ struct Busy {
     lane: Lane<Job>,
     /// What the record under way changes, for the answers.
     delta: Option<Arc<RawValue>>,
-    /// The size of its last record, in bytes.
-    size: usize,
+    /// The record under way, then the last one that is in the log.
+    body: Option<Bytes>,
+    written: Option<Position>,
     /// The latest record that the feed has shown since the lane got busy.
     latest: Option<(Position, Bytes)>,
 }
 
-/// A head at rest.
+/// A head at rest: the record. Most are never needed again, and reading one costs little beside keeping it read.
 #[derive(Debug)]
-enum Head {
-    Read(Arc<Entity>),
-    /// As the feed brought it.
-    Raw(Position, Bytes),
-}
-
-impl Head {
-    fn version(&self) -> Position {
-        match self {
-            Self::Read(entity) => entity.version,
-            Self::Raw(position, _) => *position,
-        }
-    }
+struct Head {
+    version: Position,
+    body: Bytes,
 }
 
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Lanes {
     busy: HashMap<EntityKey, Busy>,
-    heads: LruCache<EntityKey, (Head, usize)>,
+    heads: LruCache<EntityKey, Head>,
     /// Bytes of the heads at rest.
     bytes: usize,
     capacity: usize,
@@ -97,24 +88,31 @@ impl Lanes {
     }
 
     fn take_head(&mut self, tenant: &TenantId, key: &EntityKey) -> Option<Arc<Entity>> {
-        let (head, size) = self.heads.pop(key)?;
-        self.bytes -= size;
-        match head {
-            Head::Read(entity) => Some(entity),
-            Head::Raw(position, body) => record::read(tenant, key, position, &body).ok().map(Arc::new),
+        let Head { version, body } = self.heads.pop(key)?;
+        self.bytes -= body.len() + OVERHEAD;
+        record::read(tenant, key, version, &body).ok().map(Arc::new)
+    }
+
+    fn keep_head(&mut self, key: EntityKey, head: Head) {
+        self.bytes += head.body.len() + OVERHEAD;
+        let mut gone = self.heads.push(key, head).map(|(_, old)| old);
+        loop {
+            self.bytes -= gone.map_or(0, |old| old.body.len() + OVERHEAD);
+            if self.bytes <= self.capacity {
+                return;
+            }
+            gone = self.heads.pop_lru().map(|(_, old)| old);
+            if gone.is_none() {
+                return;
+            }
         }
     }
 
-    fn keep_head(&mut self, key: EntityKey, head: Head, size: usize) {
-        let size = size + OVERHEAD;
-        if let Some((_, (_, old))) = self.heads.push(key, (head, size)) {
-            self.bytes -= old;
-        }
-        self.bytes += size;
-        while self.bytes > self.capacity
-            && let Some((_, (_, old))) = self.heads.pop_lru()
-        {
-            self.bytes -= old;
+    /// Nothing is under way for an entity any more.
+    fn rest(&mut self, key: &EntityKey, busy: Busy) {
+        let written = busy.written.zip(busy.body);
+        if let Some((version, body)) = written.into_iter().chain(busy.latest).max_by_key(|(version, _)| *version) {
+            self.keep_head(key.clone(), Head { version, body });
         }
     }
 
@@ -142,9 +140,8 @@ impl Lanes {
         let Subject::Entity(key) = &stored.subject else { return };
         if let Some(busy) = self.busy.get_mut(key) {
             busy.latest = Some((stored.position, stored.body.clone()));
-        } else if self.heads.peek(key).is_some_and(|(head, _)| head.version() < stored.position) {
-            // As it came: most of them are never needed.
-            self.keep_head(key.clone(), Head::Raw(stored.position, stored.body.clone()), stored.body.len());
+        } else if self.heads.peek(key).is_some_and(|head| head.version < stored.position) {
+            self.keep_head(key.clone(), Head { version: stored.position, body: stored.body.clone() });
         }
     }
 }
@@ -160,9 +157,9 @@ impl Room {
         let job = Job { waiter, reference };
         // While somebody is busy with an entity, its head is there and not at rest.
         let head = self.lanes.take_head(&self.tenant, &key);
-        let begin = || Busy { lane: Lane::new(head), delta: None, size: 0, latest: None };
+        let begin = || Busy { lane: Lane::new(head), delta: None, body: None, written: None, latest: None };
         let busy = self.lanes.busy.entry(key.clone()).or_insert_with(begin);
-        if let Err((job, operation)) = busy.lane.push(job, Box::new(operation)) {
+        if let Err((job, operation)) = busy.lane.push(job, operation) {
             self.tell_waiter(&key, job, &operation, Said::Failed(Failure::Busy));
         }
         self.turn(&key, ctx);
@@ -178,10 +175,9 @@ impl Room {
         let todo = busy.lane.step(limits);
         self.carry(key, todo, ctx);
         if self.lanes.busy.get(key).is_some_and(|busy| busy.lane.is_idle())
-            && let Some(Busy { lane, size, .. }) = self.lanes.busy.remove(key)
-            && let Some(head) = lane.into_head()
+            && let Some(busy) = self.lanes.busy.remove(key)
         {
-            self.lanes.keep_head(key.clone(), Head::Read(head), size);
+            self.lanes.rest(key, busy);
         }
     }
 
@@ -242,10 +238,7 @@ impl Room {
         let (backbone, tenant, name) = (self.context.backbone.clone(), self.tenant.clone(), key.clone());
         let loading = async move { read_head(&backbone, &tenant, &name).await };
         ctx.spawn(loading.into_actor(self).map(move |loaded, room, ctx| {
-            if let (Ok((_, size)), Some(busy)) = (&loaded, room.lanes.busy.get_mut(&key)) {
-                busy.size = *size;
-            }
-            room.with_lane(&key, ctx, |lane| lane.loaded(loaded.map(|(entity, _)| entity)));
+            room.with_lane(&key, ctx, |lane| lane.loaded(loaded));
         }));
     }
 
@@ -261,7 +254,7 @@ impl Room {
         let (append, delta) = append_of(&self.tenant, key, draft, self.context.now());
         if let Some(busy) = self.lanes.busy.get_mut(key) {
             busy.delta = Some(delta);
-            busy.size = append.body.len();
+            busy.body = Some(append.body.clone());
         }
         if append.body.len() > self.context.config.limits.max_message_bytes {
             return self.refuse_draft(key, Refused::Failed(Failure::TooLarge), ctx);
@@ -297,6 +290,7 @@ impl Room {
         let tenant = &self.tenant;
         let Some(busy) = self.lanes.busy.get_mut(key) else { return };
         let latest = busy.latest.take();
+        busy.written = ended.ok();
         if let (Err(_), Some((position, body))) = (ended, latest)
             && busy.lane.version().is_none_or(|version| version < position)
             && let Ok(entity) = record::read(tenant, key, position, &body)
@@ -339,16 +333,16 @@ pub(super) fn append_of(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: 
     (append, made.delta)
 }
 
-/// An entity as it stands in the log, and the size of its record in bytes.
+/// An entity as it stands in the log.
 pub(super) async fn read_head(
     backbone: &SharedBackbone,
     tenant: &TenantId,
     key: &EntityKey,
-) -> Result<(Arc<Entity>, usize), Failure> {
+) -> Result<Arc<Entity>, Failure> {
     let stored = backbone.entity(tenant, key).await.map_err(|error| failure_of_read(&error))?;
-    let Some(stored) = stored else { return Ok((Arc::new(Entity::none()), 0)) };
+    let Some(stored) = stored else { return Ok(Arc::new(Entity::none())) };
     match record::read(tenant, key, stored.position, &stored.body) {
-        Ok(entity) => Ok((Arc::new(entity), stored.body.len())),
+        Ok(entity) => Ok(Arc::new(entity)),
         Err(error) => {
             tracing::error!(%tenant, position = %stored.position, %error, "an entity's last record is damaged");
             Err(Failure::Unavailable)

@@ -210,8 +210,7 @@ impl Work {
     }
 
     async fn read(&self, key: &EntityKey) -> Result<(EntityKey, Arc<Entity>), Failure> {
-        let (head, _) = read_head(&self.context.backbone, &self.tenant, key).await?;
-        Ok((key.clone(), head))
+        Ok((key.clone(), read_head(&self.context.backbone, &self.tenant, key).await?))
     }
 
     async fn append(&self, batch: &Together, plan: Plan) -> Result<Ended, Refused> {

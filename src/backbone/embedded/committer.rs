@@ -230,7 +230,7 @@ impl Committer {
             (Fault::Broken(_), _) | (_, None) => None,
             (Fault::NoSpace(_), Some(store)) => {
                 let room = rooms.number(&append.tenant).ok()?;
-                group::find(store, room, append.dedupe).ok().map(|found| found.is_some())
+                group::was_written(store, room, append).ok()
             }
         };
         work.appends

@@ -64,7 +64,9 @@ impl<'a> Group<'a> {
     /// Checks an append and adds its rows. The inner result is its answer once the commit went through.
     pub fn append(&mut self, append: &Append) -> Result<Result<Appended, AppendError>, Fault> {
         let room = self.rooms.number(&append.tenant)?;
-        if let Some(position) = self.find(room, append.dedupe)? {
+        if is_deduped(append)
+            && let Some(position) = self.find(room, append.dedupe)?
+        {
             return Ok(Ok(Appended { position, outcome: Outcome::Duplicate }));
         }
         let entity = entity_of(&append.subject).map(|key| rows::entity_key(room, key));
@@ -114,11 +116,10 @@ impl<'a> Group<'a> {
     /// Where an entity's last record stands; an event has none.
     fn version(&self, entity: Option<&[u8]>) -> Result<Position, Fault> {
         let Some(key) = entity else { return Ok(Position::START) };
-        if let Some(position) = self.entities.get(key) {
-            return Ok(*position);
+        match self.entities.get(key) {
+            Some(position) => Ok(*position),
+            None => version(self.store, key),
         }
-        let Some(row) = self.store.entities.get(key)? else { return Ok(Position::START) };
-        Ok(EntityRow::decode(&row)?.position)
     }
 
     fn add(&mut self, room: u32, append: &Append, entity: Option<Vec<u8>>) -> Position {
@@ -135,13 +136,15 @@ impl<'a> Group<'a> {
             high: self.tail.high,
             size,
             is_entity: entity.is_some(),
-            dedupe: append.dedupe,
+            dedupe: if is_deduped(append) { append.dedupe } else { rows::NO_ID },
         };
         let record = rows::encode_record(self.now, &append.subject, &append.body);
         self.batch.insert(&self.store.log, rows::room_position(room, position), record);
         self.batch.insert(&self.store.order, position.0.to_be_bytes(), order.encode());
-        self.batch.insert(&self.store.dedupe, rows::dedupe_key(room, append.dedupe), position.0.to_be_bytes());
-        self.ids.insert((room, append.dedupe), position);
+        if is_deduped(append) {
+            self.batch.insert(&self.store.dedupe, rows::dedupe_key(room, append.dedupe), position.0.to_be_bytes());
+            self.ids.insert((room, append.dedupe), position);
+        }
         if let Some(key) = entity {
             let row = EntityRow { position, kept: None }.encode();
             self.batch.insert(&self.store.entities, key.as_slice(), row);
@@ -193,8 +196,26 @@ impl<'a> Group<'a> {
     }
 }
 
+/// Whether repeats of an append are known by its id. What has a condition is guarded by that, and costs no row.
+fn is_deduped(append: &Append) -> bool {
+    append.expect == Expect::Anything
+}
+
+/// Whether an append is in the store: found by its id, or by what it would have made of its entity.
+pub fn was_written(store: &Store, room: u32, append: &Append) -> Result<bool, Fault> {
+    match (append.expect, entity_of(&append.subject)) {
+        (Expect::Version(expected), Some(key)) => Ok(version(store, &rows::entity_key(room, key))? != expected),
+        _ => Ok(find(store, room, append.dedupe)?.is_some()),
+    }
+}
+
+fn version(store: &Store, entity: &[u8]) -> Result<Position, Fault> {
+    let Some(row) = store.entities.get(entity)? else { return Ok(Position::START) };
+    Ok(EntityRow::decode(&row)?.position)
+}
+
 /// The record that was made with a dedupe id.
-pub fn find(store: &Store, room: u32, id: DedupeId) -> Result<Option<Position>, Fault> {
+fn find(store: &Store, room: u32, id: DedupeId) -> Result<Option<Position>, Fault> {
     let row = store.dedupe.get(rows::dedupe_key(room, id))?;
     Ok(row.map(|row| rows::read_u64(&row, "dedupe").map(Position)).transpose()?)
 }

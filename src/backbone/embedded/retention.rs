@@ -123,7 +123,9 @@ impl<'a> Step<'a> {
         }
         self.batch.remove(&self.store.log, key);
         self.batch.remove(&self.store.order, position.0.to_be_bytes());
-        self.batch.remove(&self.store.dedupe, rows::dedupe_key(row.room, row.dedupe));
+        if row.dedupe != rows::NO_ID {
+            self.batch.remove(&self.store.dedupe, rows::dedupe_key(row.room, row.dedupe));
+        }
         self.tail.bytes = self.tail.bytes.saturating_sub(u64::from(row.size));
         Ok(())
     }

@@ -214,6 +214,9 @@ pub fn entity_in(key: &[u8]) -> Result<EntityKey, Damaged> {
     EntityKey::new(kind, id).map_err(|_| damaged)
 }
 
+/// In place of the dedupe id of a record that has none.
+pub const NO_ID: DedupeId = DedupeId(uuid::Uuid::nil());
+
 /// What the order table keeps of a record: enough to trim it and to find it by time without reading its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderRow {
@@ -227,7 +230,7 @@ pub struct OrderRow {
     pub size: u32,
     /// Whether it is an entity's.
     pub is_entity: bool,
-    /// Its dedupe id.
+    /// Its dedupe id; [`NO_ID`] if its repeats are not known by that.
     pub dedupe: DedupeId,
 }
 

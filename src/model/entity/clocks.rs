@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Position, ReplicaId, settle, stored_version, touch::is_within};
+use super::{Position, ReplicaId, is_this, settle, stored_version, this, touch::is_within};
 
 /// How many fields have clocks of their own, beside that of the whole.
 pub const FIELDS: usize = 128;
@@ -22,10 +22,10 @@ pub struct Clocks(Vec<Clock>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Clock {
     /// JSON pointer; empty for the whole.
-    #[serde(rename = "p")]
+    #[serde(rename = "p", default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// When.
-    #[serde(rename = "v", with = "stored_version")]
+    #[serde(rename = "v", default = "this", skip_serializing_if = "is_this", with = "stored_version")]
     pub version: Position,
     /// By whom; `None`: by several.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]

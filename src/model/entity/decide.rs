@@ -159,7 +159,8 @@ impl<'a> Case<'a> {
     ) -> Result<Decision, Stop> {
         if touches == Touches::Content {
             change::check(&next.data, self.limits)?;
-            next.state.changed = Some(self.operation.stamp.clone());
+            let stamp = &self.operation.stamp;
+            next.state.changed = (next.state.created.as_ref() != Some(stamp)).then(|| stamp.clone());
         }
         next.state.recent.remember(self.operation, Remembered { version: THIS, fate: Fate::of(&outcome) });
         Ok(Decision::Append { next, outcome, texts })

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Alternative, Entity, Position, ReplicaId, stored_version};
+use super::{Alternative, Entity, Position, ReplicaId, is_this, stored_version, this};
 use crate::model::text::TextOps;
 
 /// What became of an operation.
@@ -112,9 +112,10 @@ pub enum Rollback {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Remembered {
     /// The version that it made; a later one where that is not kept any more.
-    #[serde(with = "stored_version")]
+    #[serde(default = "this", skip_serializing_if = "is_this", with = "stored_version")]
     pub version: Position,
     /// What became of it.
+    #[serde(default, skip_serializing_if = "Fate::is_usual")]
     pub fate: Fate,
 }
 
@@ -132,7 +133,17 @@ pub enum Fate {
     Applied,
 }
 
+impl Default for Fate {
+    fn default() -> Self {
+        Self::Confirmed(Seen::Head)
+    }
+}
+
 impl Fate {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// How many paths are kept: whoever writes over thousands of fields must not fill the entity with their names.
     pub const PATHS: usize = 32;
 

@@ -111,7 +111,7 @@ impl World {
 
     fn send(&mut self, node: usize, number: u64) {
         self.open.insert(number, node);
-        self.nodes[node].lane.push(number, Box::new(operation(number))).expect("room");
+        self.nodes[node].lane.push(number, Arc::new(operation(number))).expect("room");
         self.run(node, Vec::new());
     }
 
@@ -273,7 +273,7 @@ fn what_is_made_is_supposed_not_to_be_there_and_looked_for_only_if_it_is() {
 fn a_rollback_is_said_of_the_log_and_not_of_what_is_remembered() {
     let (mut lane, mut here) = (Lane::<u64>::new(Some(Arc::new(Entity::none()))), operation(1));
     here.action = Action::Update(Change::Merge(json!({"a": 1})));
-    lane.push(1, Box::new(here)).expect("room");
+    lane.push(1, Arc::new(here)).expect("room");
     assert!(matches!(lane.step(LIMITS)[..], [Do::Load]), "what is remembered may be old");
     lane.loaded(Ok(Arc::new(Entity::none())));
     let said = lane.step(LIMITS);
@@ -323,7 +323,7 @@ fn made_at(position: Position, content: Value) -> Arc<Entity> {
 fn of_several_that_share_a_record_one_has_made_the_entity() {
     let mut lane = Lane::new(Some(Arc::new(Entity::none())));
     for number in 0..3 {
-        lane.push(number, Box::new(operation(number))).expect("room");
+        lane.push(number, Arc::new(operation(number))).expect("room");
     }
     assert!(matches!(&lane.step(LIMITS)[..], [Do::Append(_)]));
     let told = answers(lane.appended(Position(10)));
@@ -335,12 +335,12 @@ fn of_several_that_share_a_record_one_has_made_the_entity() {
 fn a_precondition_is_not_judged_by_a_head_that_may_be_old() {
     let mut lane = Lane::new(Some(made_at(Position(10), json!({"a": 1}))));
     let demand = Operation { only: Precondition::At(Position(20)), ..operation(1) };
-    lane.push(1, Box::new(demand)).expect("room");
+    lane.push(1, Arc::new(demand)).expect("room");
     assert!(matches!(&lane.step(LIMITS)[..], [Do::Load]));
     lane.loaded(Ok(made_at(Position(20), json!({"a": 2}))));
     assert!(matches!(&lane.step(LIMITS)[..], [Do::Append(_)]));
     assert!(matches!(answers(lane.appended(Position(30)))[&1], (Outcome::Confirmed(_), Position(30), Some(_), None)));
-    lane.push(2, Box::new(Operation { only: Precondition::Absent, ..operation(2) })).expect("room");
+    lane.push(2, Arc::new(Operation { only: Precondition::Absent, ..operation(2) })).expect("room");
     assert!(matches!(&lane.step(LIMITS)[..], [Do::Load]));
     lane.loaded(Ok(made_at(Position(30), json!({"a": 2, "k1": 1}))));
     let told = answers(lane.step(LIMITS));
@@ -352,7 +352,7 @@ fn a_precondition_is_not_judged_by_a_head_that_may_be_old() {
 fn of_what_is_hidden_nothing_is_told() {
     let head = made_at(Position(10), json!({"visibility": "private"}));
     let mut lane = Lane::default();
-    lane.push(1, Box::new(Operation { base: Some(Position(99)), ..operation(1) })).expect("room");
+    lane.push(1, Arc::new(Operation { base: Some(Position(99)), ..operation(1) })).expect("room");
     assert!(matches!(&lane.step(LIMITS)[..], [Do::Load]));
     lane.loaded(Ok(head));
     let told = answers(lane.step(LIMITS));

@@ -22,7 +22,7 @@ use crate::model::{
 /// A batch.
 #[derive(Debug)]
 pub struct Together {
-    operations: Vec<(EntityKey, Operation)>,
+    operations: Vec<(EntityKey, Arc<Operation>)>,
     /// What stood at the operations' bases, as far as it was looked up.
     bases: HashMap<usize, KnownBase>,
 }
@@ -49,7 +49,7 @@ pub struct Plan {
 
 impl Together {
     /// A batch, as its sender wrote it.
-    pub fn new(operations: Vec<(EntityKey, Operation)>) -> Self {
+    pub fn new(operations: Vec<(EntityKey, Arc<Operation>)>) -> Self {
         Self { operations, bases: HashMap::new() }
     }
 
@@ -116,7 +116,7 @@ impl Together {
             plan.drafts.into_iter().map(|(key, draft)| Done::of(draft, positions.get(&key))).collect();
         let answers = self.operations.iter().zip(plan.decided);
         let answer =
-            |((_, operation), (mut outcome, place, is_new)): (&(EntityKey, Operation), (Outcome, usize, bool))| {
+            |((_, operation), (mut outcome, place, is_new)): (&(EntityKey, Arc<Operation>), (Outcome, usize, bool))| {
                 let Done { entity, record } = &settled[place];
                 let made = record.map(|made| {
                     settle(&mut outcome, entity.version);
@@ -135,7 +135,8 @@ impl Together {
 
     /// One record is larger than the log takes.
     pub fn too_large(&self, key: &EntityKey) -> Vec<Said> {
-        let said = |(of, _): &(EntityKey, Operation)| if of == key { Said::Failed(Failure::TooLarge) } else { apart() };
+        let said =
+            |(of, _): &(EntityKey, Arc<Operation>)| if of == key { Said::Failed(Failure::TooLarge) } else { apart() };
         self.operations.iter().map(said).collect()
     }
 

@@ -22,7 +22,7 @@ pub enum Do<J> {
     /// Wait a little, the longer the higher the number, then [`Lane::rested`](super::Lane::rested).
     Rest(u32),
     /// Tell somebody what became of an operation.
-    Answer(J, Box<Operation>, Said),
+    Answer(J, Arc<Operation>, Said),
 }
 
 /// A record to be.

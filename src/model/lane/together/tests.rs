@@ -17,7 +17,7 @@ fn key(id: &str) -> EntityKey {
     EntityKey::new("node", id).expect("a key")
 }
 
-fn operation(id: &str, by: &str, action: Action) -> (EntityKey, Operation) {
+fn operation(id: &str, by: &str, action: Action) -> (EntityKey, Arc<Operation>) {
     let operation = Operation {
         id: OpId(Uuid::new_v4()),
         replica: ReplicaId(by.into()),
@@ -31,25 +31,29 @@ fn operation(id: &str, by: &str, action: Action) -> (EntityKey, Operation) {
         },
         action,
     };
-    (key(id), operation)
+    (key(id), Arc::new(operation))
 }
 
-fn create(id: &str, content: Value) -> (EntityKey, Operation) {
+fn create(id: &str, content: Value) -> (EntityKey, Arc<Operation>) {
     operation(id, "ann", Action::Create(Change::Replace(content)))
 }
 
-fn update(id: &str, patch: Value) -> (EntityKey, Operation) {
+fn update(id: &str, patch: Value) -> (EntityKey, Arc<Operation>) {
     operation(id, "ann", Action::Update(Change::Merge(patch)))
 }
 
-fn seen(version: u64, strategy: Strategy, (key, operation): (EntityKey, Operation)) -> (EntityKey, Operation) {
-    (key, Operation { base: Some(Position(version)), strategy, ..operation })
+fn seen(
+    version: u64,
+    strategy: Strategy,
+    (key, operation): (EntityKey, Arc<Operation>),
+) -> (EntityKey, Arc<Operation>) {
+    (key, Arc::new(Operation { base: Some(Position(version)), strategy, ..Arc::unwrap_or_clone(operation) }))
 }
 
 type Heads = HashMap<EntityKey, Arc<Entity>>;
 
 /// Does a batch, its records standing from a position on.
-fn write(heads: &mut Heads, operations: Vec<(EntityKey, Operation)>, first: u64) -> Vec<Said> {
+fn write(heads: &mut Heads, operations: Vec<(EntityKey, Arc<Operation>)>, first: u64) -> Vec<Said> {
     let mut batch = Together::new(operations);
     let plan = loop {
         match batch.decide(heads, LIMITS) {
@@ -74,7 +78,7 @@ fn heads() -> Heads {
 }
 
 /// The place and the cause of what undid a batch, when everything else was not tried.
-fn cause(heads: &Heads, operations: &[(EntityKey, Operation)]) -> (usize, Said) {
+fn cause(heads: &Heads, operations: &[(EntityKey, Arc<Operation>)]) -> (usize, Said) {
     let mut after = heads.clone();
     let said = write(&mut after, operations.to_vec(), 100);
     assert_eq!(after, *heads, "something was done");
