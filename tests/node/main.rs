@@ -21,6 +21,9 @@ mod over_http;
 mod people;
 mod polling;
 mod puo_memo;
+mod random_state;
+#[path = "../random_writers/mod.rs"]
+mod random_writers;
 mod rebuild;
 mod resume;
 mod seed;
