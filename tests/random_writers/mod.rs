@@ -88,9 +88,10 @@ impl Room {
             if finished.get() {
                 return;
             }
-            let places: Vec<_> = self.places.read().await.iter().flatten().copied().collect();
-            // A node may die under it; another snapshot follows.
-            if let Some(snapshot) = read::try_snapshot(&places, 2).await {
+            let places = self.places.read().await;
+            let serving: Vec<_> = places.iter().flatten().copied().collect();
+            // The log may be out of reach; another snapshot follows.
+            if let Some(snapshot) = read::try_snapshot(&serving, 1).await {
                 self.book.borrow_mut().snapshots.push(snapshot);
             }
         }
