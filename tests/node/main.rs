@@ -13,6 +13,7 @@ mod entities_over_http;
 mod flush;
 mod handshake;
 mod interests;
+mod large_state;
 mod lifecycle;
 mod load;
 #[path = "../nats_support/mod.rs"]

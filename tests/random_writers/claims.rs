@@ -30,10 +30,24 @@ struct Claim<'a> {
     what: &'a What,
     by: &'a Operation,
     version: u64,
+    /// Who knows of it beside its maker, whatever it has named: who was told of it, or wrote it anew itself.
+    known_to: Vec<&'a str>,
     /// What was done since it was last there.
     since: Vec<&'a Sent>,
     /// How often it was there then.
     count: usize,
+}
+
+/// Whether a claim holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Yes,
+    /// No, and rightly so.
+    NoMore,
+    /// No, and nobody may have changed that.
+    Lost,
+    /// Twice.
+    Doubled,
 }
 
 pub fn nothing_is_lost_silently(states: &[State], sent: &BTreeMap<String, Sent>) {
@@ -48,13 +62,18 @@ pub fn nothing_is_lost_silently(states: &[State], sent: &BTreeMap<String, Sent>)
         for (index, sent) in done.iter().enumerate().filter(|(_, sent)| has_written(sent)) {
             let claim = |what| {
                 let since = done[index + 1..].to_vec();
-                Claim { what, by: &sent.operation, version: state.version, since, count: 0 }
+                Claim { what, by: &sent.operation, version: state.version, known_to: Vec::new(), since, count: 0 }
             };
             claims.extend(sent.operation.claims.iter().map(claim));
         }
         was_there = state.is_there;
         if state.is_there {
-            claims.retain_mut(|claim| claim.stands(state));
+            claims.retain_mut(|claim| {
+                let holds = claim.holds(state);
+                assert_ne!(holds, Holds::Lost, "lost without a word: {}", claim.story(states, state, sent));
+                assert_ne!(holds, Holds::Doubled, "done twice: {}", claim.story(states, state, sent));
+                holds == Holds::Yes
+            });
         }
     }
 }
@@ -74,8 +93,8 @@ fn nobody_deletes_what_it_has_not_seen(sent: &Sent, claims: &[Claim<'_>]) {
     if operation.action != "delete" || operation.strategy == "last_write_wins" || operation.base.is_none() {
         return;
     }
-    if !sent.answers.iter().any(|answer| answer.fate == Fate::Confirmed) {
-        return; // it waits for somebody's choice
+    if !sent.answers.iter().any(|answer| answer.fate == Fate::Confirmed && !answer.is_repeat) {
+        return; // it waits for somebody's choice, or nobody knows
     }
     let is_value = |claim: &&Claim<'_>| matches!(claim.what, What::Value(_, value) if !value.is_null());
     for claim in claims.iter().filter(is_value) {
@@ -85,27 +104,42 @@ fn nobody_deletes_what_it_has_not_seen(sent: &Sent, claims: &[Claim<'_>]) {
 }
 
 impl Claim<'_> {
-    /// Whether it holds still; fails if it does not and nobody may have changed that.
-    fn stands(&mut self, state: &State) -> bool {
+    fn holds(&mut self, state: &State) -> Holds {
         let count = self.count_in(&state.data);
         if self.is_of_one_made_anew() {
-            return false;
+            return Holds::NoMore;
         }
         if count == 0 {
-            assert!(
-                self.since.iter().any(|sent| self.is_released_by(sent)),
-                "lost without a word: {self:?} in {state:?}"
-            );
-            return false;
+            let is_released = self.since.iter().any(|sent| self.is_released_by(sent));
+            return if is_released { Holds::NoMore } else { Holds::Lost };
         }
         // An insertion that both sides of a merge of whole texts have can stand there twice.
         let edits_alone = self.since.iter().all(|sent| sent.operation.is_edit || !sent.operation.touches(self.path()));
-        if edits_alone && self.path() != "/body" {
-            assert!(count <= self.count.max(1), "done twice: {self:?} in {state:?}");
+        if edits_alone && self.path() != "/body" && count > self.count.max(1) {
+            return Holds::Doubled;
         }
         self.count = count;
-        self.since.clear();
-        true
+        for sent in self.since.drain(..).collect::<Vec<_>>() {
+            if self.is_told_to(sent) {
+                self.known_to.push(&sent.operation.replica);
+            }
+        }
+        Holds::Yes
+    }
+
+    /// What happened to its field since it was promised, for whoever has to find out why.
+    fn story(&self, states: &[State], end: &State, sent: &BTreeMap<String, Sent>) -> String {
+        let mut story = format!("{:?} of {}\n", self.what, self.by.message);
+        for state in states.iter().filter(|state| (self.version..=end.version).contains(&state.version)) {
+            let value = state.data.pointer(self.path());
+            story += &format!("{} there: {}, {value:?}\n", state.version, state.is_there);
+            for Sent { operation, answers, .. } in state.ops.iter().map(|op| &sent[op]) {
+                let said: Vec<_> = answers.iter().map(|answer| answer.data.to_string()).collect();
+                story +=
+                    &format!("   seen {}: {}\n      {}\n", operation.seen, operation.message, said.join("\n      "));
+            }
+        }
+        story
     }
 
     /// It was deleted, and another one was made in its place: everybody was told both.
@@ -135,20 +169,34 @@ impl Claim<'_> {
 
     fn is_released_by(&self, sent: &Sent) -> bool {
         let operation = &sent.operation;
-        let is_blind = operation.base.is_none() && operation.action != "create";
-        let is_told = sent.answers.iter().flat_map(Answer::told).any(|path| overlap(path, self.path()));
+        let is_known = operation.replica == self.by.replica || self.known_to.contains(&&*operation.replica);
         let first = sent.answers.iter().find(|answer| answer.says_done());
         let is_unknown = first.is_some_and(|answer| answer.is_repeat);
-        operation.touches(self.path())
-            && (operation.replica == self.by.replica
-                || operation.seen >= self.version
-                || is_blind
-                || is_told
-                || is_unknown)
+        let touches = operation.touches(self.path());
+        touches && (is_known || is_unknown || operation.seen >= self.version || operation.is_blind())
+            || self.is_told_to(sent)
+    }
+
+    /// Whether an operation's sender was told that it writes over this, or asked for no more than to write over whatever
+    /// stands: from then on it stands there in its own name, even if it wrote the same.
+    fn is_told_to(&self, sent: &Sent) -> bool {
+        let operation = &sent.operation;
+        let is_told = sent.answers.iter().flat_map(Answer::told).any(|path| overlap(path, self.path()));
+        let is_whole = match self.what {
+            What::Value(..) => true,
+            What::Mark(..) => !operation.is_edit,
+            What::Element(..) => operation.message.get("ops").is_none(),
+        };
+        operation.touches(self.path()) && (is_told || is_whole && operation.is_blind())
     }
 }
 
 impl Operation {
+    /// Whether it writes over what stands, whatever that is.
+    fn is_blind(&self) -> bool {
+        self.base.is_none() && self.action != "create"
+    }
+
     fn touches(&self, path: &str) -> bool {
         self.touches.iter().any(|touched| overlap(touched, path))
     }
