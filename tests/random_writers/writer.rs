@@ -212,8 +212,15 @@ impl<'r> Writer<'r> {
         let operation = self.room.book.borrow().sent[id].operation.clone();
         let (is_done, version) = (answer.says_done(), answer.version);
         let is_waited_for = self.open.contains_key(&operation.number);
+        let is_unknown = answer.data["code"] == "unknown";
         if !self.room.note(id, answer) {
             if is_waited_for {
+                if !is_unknown {
+                    // Nothing was done, so no copy of it is on its way, unless there were more.
+                    let mut book = self.room.book.borrow_mut();
+                    let sent = book.sent.get_mut(id).expect("it was sent");
+                    sent.copies = sent.copies.saturating_sub(1);
+                }
                 self.send(&[operation]).await;
             }
             return;
