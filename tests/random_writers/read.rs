@@ -6,7 +6,7 @@ use continuum::model::entity::Delta;
 use serde_json::{Value, json};
 
 use super::{ENTITIES, KIND, TENANT};
-use crate::support::{Client, http};
+use crate::support::{Client, http, until};
 
 /// An entity after one of its records.
 #[derive(Clone, Debug, PartialEq)]
@@ -198,11 +198,17 @@ pub async fn newcomer(node: SocketAddr, name: &str) -> History {
 /// What a newcomer has who asks for the state and keeps of each entity the latest version.
 pub async fn graph_sync(node: SocketAddr, name: &str) -> BTreeMap<String, (u64, Value)> {
     let mut client = Client::typed(node, &format!("tenant_id={TENANT}&instance_id={name}")).await;
-    client.send(json!({"id": "s", "type": "graph.sync", "data": {"types": [KIND]}})).await;
+    let wish = json!({"id": "s", "type": "graph.sync", "data": {"types": [KIND]}});
+    client.send(wish.clone()).await;
     let mut state = BTreeMap::new();
     loop {
-        let page = client.find(|message| message["type"] == "graph.sync").await;
-        for entity in page["data"]["entities"].as_array().expect("entities") {
+        let page = client.find(|message| message["type"] == "graph.sync" || message["data"]["code"].is_string()).await;
+        if page["data"]["code"] == "unavailable" {
+            // The entities lie behind the log for longer than a node waits for them.
+            client.send(wish.clone()).await;
+            continue;
+        }
+        for entity in page["data"]["entities"].as_array().unwrap_or_else(|| panic!("{page}")) {
             let version = entity["version"].as_u64().expect("a version");
             state.insert(entity["entity_id"].as_str().expect("an id").to_owned(), (version, entity["data"].clone()));
         }
@@ -211,4 +217,12 @@ pub async fn graph_sync(node: SocketAddr, name: &str) -> BTreeMap<String, (u64, 
             return state;
         }
     }
+}
+
+/// Waits until pages speak for everything up to a position: they may lie behind the log, and say so.
+pub async fn until_pages_reach(node: SocketAddr, position: u64) {
+    until("the pages reach the log's end", async || {
+        try_snapshot(&[node], 1_000).await.filter(|snapshot| snapshot.position >= position)
+    })
+    .await;
 }
