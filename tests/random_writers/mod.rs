@@ -127,7 +127,7 @@ impl Room {
 
     /// Holds what stands on these nodes against what was sent and answered.
     pub async fn check(&self, nodes: &[Node]) {
-        let book = self.book.borrow();
+        let book = self.book.take();
         assert_eq!(book.sent.len(), self.plan.writers * self.plan.each);
         let addresses: Vec<_> = nodes.iter().map(Node::address).collect();
         check::everything(&book.sent, &book.snapshots, &addresses).await;
