@@ -157,8 +157,10 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Sends something new at two nodes at once.
+    /// Sends something new at two nodes at once. Nothing of its own may be under way: it would be overtaken at the other node,
+    /// and a replica's operations have to come in the order in which it made them.
     async fn send_twice(&mut self) {
+        self.answers(0).await;
         let operation = self.make(At::Node);
         self.send(std::slice::from_ref(&operation)).await;
         self.room.book.borrow_mut().sent.get_mut(&operation.id).expect("just made").copies += 1;
