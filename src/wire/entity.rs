@@ -84,8 +84,9 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
     let (before, next) = (&draft.before, &draft.next);
     let happened = happened(before, next);
     let delta = match happened {
-        // Whoever is told of something new is told the whole of it.
+        // Whoever is told of something new is told the whole of it, and of what came and went in one record nothing.
         Happened::Created => Delta::default(),
+        Happened::Deleted if !before.is_there() => Delta::default(),
         _ => Delta::between(before.is_there().then_some(&before.data), &next.data, &draft.texts),
     };
     let delta: Arc<RawValue> = raw(&DeltaFields::of(&delta)).into();
@@ -148,6 +149,10 @@ fn happened(before: &Entity, next: &Entity) -> Happened {
     match (before.is_there(), next.is_there()) {
         (false, true) => Happened::Created,
         (true, false) => Happened::Deleted,
+        // Made or restored and deleted again by operations that share a record. Nobody may take it for one that is there.
+        (false, false) if before.data != next.data || before.state.open.len() == next.state.open.len() => {
+            Happened::Deleted
+        }
         _ if before.data != next.data => Happened::Updated,
         _ => match before.state.open.len().cmp(&next.state.open.len()) {
             std::cmp::Ordering::Less => match next.state.open.last().map(|open| open.kind) {
@@ -183,6 +188,11 @@ pub fn event_type(kind: &str, happened: Happened) -> &'static str {
 
 /// Who may see what of it: an entity that turns private is withdrawn from the others, one that turns public appears to them.
 fn private(key: &EntityKey, happened: Happened, before: &Entity, next: &Entity) -> Option<Private> {
+    if !before.is_there() && !next.is_there() {
+        // Nobody has it, so nobody but its owner need hear of it.
+        let Audience::Only(owner) = next.audience() else { return None };
+        return Some(Private { owner, outside: None });
+    }
     let sight = |entity: &Entity| if entity.is_there() { entity.audience() } else { Audience::Everyone };
     let (owner, outside) = match (sight(before), sight(next)) {
         // A tombstone of something private stays its owner's.
@@ -212,4 +222,45 @@ pub fn read(tenant: &TenantId, key: &EntityKey, position: Position, body: &[u8])
     let mut entity = Entity { version: position, data, state };
     entity.settle(position);
     Ok(entity)
+}
+
+#[cfg(test)]
+mod tests {
+    //! What a record says happened, where several operations share it.
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entity(data: Value, deleted: bool) -> Arc<Entity> {
+        let created = Some(stamp());
+        Arc::new(Entity { version: Position(3), data, state: State { deleted, created, ..State::default() } })
+    }
+
+    fn stamp() -> Stamp {
+        let by = Author { instance: "a".parse().expect("an instance"), user: Some("ann".into()), name: None };
+        Stamp { by, at: Timestamp(7) }
+    }
+
+    fn record(before: Arc<Entity>, next: Arc<Entity>) -> Value {
+        let parts = (0..2).map(|_| (OpId(uuid::Uuid::new_v4()), stamp())).collect();
+        let key = EntityKey::new("note", "n").expect("a key");
+        let draft = Draft { next, before, texts: Vec::new(), parts };
+        let made = to_body(&"t".parse().expect("a tenant"), &key, &draft, Timestamp(7));
+        serde_json::from_slice(&made.body).expect("JSON")
+    }
+
+    #[test]
+    fn what_came_and_went_in_one_record_is_told_as_a_deletion_and_only_to_who_may_see_it() {
+        let (none, content) = (Arc::new(Entity::none()), json!({"a": 1}));
+        for before in [none, entity(content.clone(), true), entity(json!({"a": 2}), true)] {
+            let record = record(before, entity(content.clone(), true));
+            assert_eq!(record["entity"]["happened"], "deleted", "{record}");
+            assert_eq!(record["entity"]["delta"], json!({}), "{record}");
+            assert_eq!(record["entity"].get("private"), None, "{record}");
+        }
+        let private = json!({"a": 1, "visibility": "private"});
+        let record = record(entity(private.clone(), true), entity(private, true));
+        assert_eq!(record["entity"]["private"]["owner"], json!({"user": "ann"}), "{record}");
+    }
 }

@@ -8,6 +8,9 @@ mod federation;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 mod outage;
+mod random_state;
+#[path = "../random_writers/mod.rs"]
+mod random_writers;
 mod settings;
 mod shared_state;
 mod storm;

@@ -15,6 +15,7 @@ mod flush;
 mod gonzai;
 mod handshake;
 mod interests;
+mod large_state;
 mod lifecycle;
 mod load;
 #[path = "../nats_support/mod.rs"]
@@ -23,6 +24,9 @@ mod over_http;
 mod people;
 mod polling;
 mod puo_memo;
+mod random_state;
+#[path = "../random_writers/mod.rs"]
+mod random_writers;
 mod rebuild;
 mod reserved;
 mod resume;

@@ -4,13 +4,19 @@
 //! with a later version. So whoever keeps the latest version of everything has the whole state, and nothing is held here
 //! but one page.
 
-use std::{future::poll_fn, rc::Rc, sync::Arc};
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::Session;
 use crate::{
     actors::{context::NodeContext, link::Link},
     auth::Grant,
     backbone::{BackboneError, EntityPage, ReadBudget},
+    model::{Position, TenantId},
     wire::{
         Code, Refusal, Variant,
         outgoing::Voice,
@@ -20,6 +26,10 @@ use crate::{
 
 /// Entities in one page.
 const ENTITIES: usize = 1_000;
+/// How long entities that lie behind the log are waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at how far they have come.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Session {
     /// Sends the state, unless it is being sent already.
@@ -66,9 +76,9 @@ async fn send_pages<'a>(
     let budget = ReadBudget { records: ENTITIES, bytes: context.config.rooms.page_bytes };
     let (owner, end) = (grant.author().owner(), context.backbone.extent(tenant).await?.last);
     let mut progress = Progress { pages: 0, entities: 0, reached: 0, of: end.0 };
-    let mut mark = None;
+    let mut read = first_page(context, tenant, budget, end).await?;
     loop {
-        let EntityPage { entities, as_of, next } = context.backbone.entities(tenant, mark, budget).await?;
+        let EntityPage { entities, as_of, next } = read;
         let mut page = Page::new(request);
         for (key, stored) in &entities {
             page.add(tenant, key, stored.position, &stored.body, &owner);
@@ -85,9 +95,30 @@ async fn send_pages<'a>(
             return Ok(());
         }
         link.send(voice(context).state(&page, &progress, is_last.then_some(as_of)));
-        mark = next;
         if is_last {
             return Ok(());
         }
+        read = context.backbone.entities(tenant, next, budget).await?;
+    }
+}
+
+/// The first page, once it speaks for all that the log held when the state was asked for. The records beside the pages tell of
+/// what happens from then on, so that what lay between the two would never be told.
+async fn first_page(
+    context: &NodeContext,
+    tenant: &TenantId,
+    budget: ReadBudget,
+    end: Position,
+) -> Result<EntityPage, BackboneError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = context.backbone.entities(tenant, None, budget).await?;
+        if page.as_of >= end {
+            return Ok(page);
+        }
+        if Instant::now() >= deadline {
+            return Err(BackboneError::Unavailable(format!("the entities stand at {}, the log at {end}", page.as_of)));
+        }
+        actix_rt::time::sleep(PAUSE).await;
     }
 }

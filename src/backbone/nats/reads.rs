@@ -232,6 +232,8 @@ impl Shared {
                 if let Some(Stored { subject: crate::backbone::Subject::Entity(key), .. }) = &stored {
                     let key = key.clone();
                     as_of = as_of.max(position.unwrap_or_default());
+                    // A replica that is behind gives what is replaced by now, and the leader then what replaced it.
+                    page.entities.retain(|(known, _)| *known != key);
                     page.entities.extend(self.record(stored).map(|stored| (key, stored)));
                 }
             }
