@@ -166,7 +166,7 @@ async fn fan_out(args: &FanoutArgs, target: &Target) -> anyhow::Result<Report> {
     let events = args.events.unwrap_or(DELIVERIES / args.members.max(1) as u64).max(1);
     let parameters = json!({"members": args.members, "events": events, "size": args.size, "in_flight": args.in_flight});
     let load = Load::Window(args.in_flight);
-    let plan = plan(&args.common, target, args.members, events, args.size, load);
+    let plan = plan(&args.common, &target.by(args.path), args.members, events, args.size, load);
     compared("fanout", parameters, plan, args.common.timeout, &args.comparison).await
 }
 
@@ -176,7 +176,7 @@ async fn overload(args: &OverloadArgs, target: &Target) -> anyhow::Result<Report
         "publishers": args.publishers,
     });
     let load = Load::Rate { per_second: args.rate as f64, publishers: args.publishers };
-    let plan = plan(&args.common, target, args.members, args.rate * args.seconds, args.size, load);
+    let plan = plan(&args.common, &target.by(args.path), args.members, args.rate * args.seconds, args.size, load);
     compared("overload", parameters, plan, args.common.timeout, &args.comparison).await
 }
 

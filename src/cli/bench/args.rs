@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reference;
+use super::{reference, target::Door};
 use crate::{client::BaseUrl, model::TenantId};
 
 /// Put a running node under load and print what that cost.
@@ -71,6 +71,9 @@ pub struct FanoutArgs {
     /// Receivers.
     #[arg(long, default_value_t = 1_000)]
     pub members: usize,
+    /// By which path they join.
+    #[arg(long, value_enum, default_value_t = Door::Sync)]
+    pub path: Door,
     /// Events; by default so many that a million deliveries come of them.
     #[arg(long)]
     pub events: Option<u64>,
@@ -93,6 +96,9 @@ pub struct OverloadArgs {
     /// Receivers.
     #[arg(long, default_value_t = 1_000)]
     pub members: usize,
+    /// By which path they join.
+    #[arg(long, value_enum, default_value_t = Door::Sync)]
+    pub path: Door,
     /// Events a second.
     #[arg(long, default_value_t = 3_000)]
     pub rate: u64,

@@ -17,7 +17,7 @@ use super::{
     publisher::{Order, Pace, Published, Shape},
     publishers::Publishers,
     report::Figures,
-    target::Target,
+    target::{Door, Target},
 };
 
 /// Presence is summed up once a second.
@@ -115,7 +115,7 @@ impl FanOut {
                 Load::Window(window) => Pace::Window(window, Some((Arc::clone(&crowd.tally), self.members))),
                 Load::Rate { per_second, .. } => Pace::Rate(per_second / count as f64),
             };
-            let (target, deadline) = (self.target.clone(), self.deadline);
+            let (target, deadline) = (self.target.by(Door::Sync), self.deadline);
             let order = Order { target, publisher, events, size: self.size, pace, shape: self.shape, deadline };
             publishers.push(order);
         }

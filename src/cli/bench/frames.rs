@@ -157,9 +157,9 @@ pub fn text_after<'a>(payload: &'a [u8], key: &[u8]) -> Option<&'a str> {
     str::from_utf8(&payload[at..at + end]).ok()
 }
 
-/// The message's type.
+/// The message's type, in either envelope: `event_type`, or `type`.
 pub fn event_type(payload: &[u8]) -> Option<&str> {
-    text_after(payload, b"\"event_type\":\"")
+    text_after(payload, b"type\":\"")
 }
 
 #[cfg(test)]

@@ -30,6 +30,17 @@ pub struct Target {
     url: BaseUrl,
     /// The room.
     pub tenant: TenantId,
+    /// By which door members join; publishers take the first.
+    door: Door,
+}
+
+/// A WebSocket path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Door {
+    /// `/ws/sync`.
+    Sync,
+    /// `/ws`.
+    Ws,
 }
 
 /// Who a connection is, and what it receives.
@@ -52,12 +63,17 @@ impl Target {
         if reach == Reach::Loopback && !address.ip().is_loopback() {
             bail!("{url} is not on this machine; a bench may bring a server down, so say --remote if you mean it");
         }
-        Ok(Self { address, url, tenant })
+        Ok(Self { address, url, tenant, door: Door::Sync })
     }
 
     /// The same server, another room.
     pub fn with_tenant(&self, tenant: TenantId) -> Self {
         Self { tenant, ..self.clone() }
+    }
+
+    /// The same server and room, by another door.
+    pub fn by(&self, door: Door) -> Self {
+        Self { door, ..self.clone() }
     }
 
     /// An upgraded connection and the bytes that came behind the answer.
@@ -66,7 +82,13 @@ impl Target {
         stream.set_nodelay(true)?;
         let instance: InstanceId = guest.name.parse()?;
         let options = ClientOptions::new(self.url.clone(), self.tenant.clone(), instance);
-        match handshake::upgrade(&mut stream, &self.url.authority(), &options.target(guest.since)).await {
+        let target = options.target(guest.since);
+        let target = match self.door {
+            Door::Sync => target,
+            // The two take the same parameters.
+            Door::Ws => target.replacen("/ws/sync?", "/ws?", 1),
+        };
+        match handshake::upgrade(&mut stream, &self.url.authority(), &target).await {
             Ok(rest) => Ok((stream, rest)),
             Err(handshake::HandshakeError::Refused(refusal)) => bail!("{}", explained(&refusal)),
             Err(error) => Err(error.into()),
