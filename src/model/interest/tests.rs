@@ -1,7 +1,5 @@
 //! The index against looking at everything: thousands of random changes, and after each one every result.
 
-mod cost;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -1,16 +1,37 @@
-//! What a change costs among a thousand interests.
+//! Figures for `docs/performance.md`: what a change costs among a thousand subscriptions to rectangles, hops, ids and
+//! queries of one room. `cargo bench --bench interests`.
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::*;
+use continuum::model::{
+    EntityKey, Position,
+    entity::Owner,
+    interest::{Area, Change, Content, Index, Interest, InterestId, Query, Touched},
+};
+use serde_json::json;
 
-/// Prints what a change costs among a thousand interests: `cargo test --release --lib interest -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures; prints and proves nothing"]
-fn what_a_change_costs_among_a_thousand_interests() {
+const KINDS: [&str; 3] = ["todo", "done", "later"];
+
+fn key(kind: &str, id: impl ToString) -> EntityKey {
+    EntityKey::new(kind, &id.to_string()).expect("a key")
+}
+
+fn query(kind: &str, text: &str) -> Interest {
+    let condition = cel::Program::compile(text).expect("a condition");
+    Interest::Matching(Arc::new(Query::new(kind, Some(condition)).expect("a cheap one")))
+}
+
+fn area(x: f64, y: f64, width: f64, height: f64) -> Interest {
+    Interest::Area(Area::new(x, y, width, height).expect("a rectangle"))
+}
+
+fn main() {
     const NODES: usize = 20_000;
     let mut random = fastrand::Rng::with_seed(7);
-    let mut index = Index::new(MOST);
+    let mut index = Index::new(10_000);
     let place = |random: &mut fastrand::Rng| (random.f64() * 1_000.0, random.f64() * 1_000.0);
     let entity = |random: &mut fastrand::Rng, n: usize| {
         let nth = n % 3;
@@ -35,7 +56,7 @@ fn what_a_change_costs_among_a_thousand_interests() {
             4 => Interest::Around { node, hops: 2 },
             _ => Interest::Ids((0..20).map(|_| key("node", format!("n{}", random.usize(..NODES / 3)))).collect()),
         };
-        index.add(InterestId(n), user("ann"), interest);
+        index.add(InterestId(n), Owner::User("ann".into()), interest);
     }
     for n in 0..1_000 {
         assert!(index.begin(InterestId(n)));
@@ -48,7 +69,7 @@ fn what_a_change_costs_among_a_thousand_interests() {
                    numbers: Vec<usize>,
                    touched: Touched<'_>| {
         let entities: Vec<_> = numbers.iter().map(|n| entity(random, *n)).collect();
-        let (from, mut updates, mut slowest) = (Instant::now(), 0, std::time::Duration::ZERO);
+        let (from, mut updates, mut slowest) = (Instant::now(), 0, Duration::ZERO);
         for (key, fields) in &entities {
             version += 1;
             let fields = fields.as_object().expect("an object");
