@@ -106,12 +106,17 @@ async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal>
     let (epoch, listing) = (backbone.epoch(&tenant), format!("snapshot {tenant} {types}"));
     let from = parameters.get("page").map(|token| Place::read(token, &listing, epoch)).transpose()?;
     let mut walk = Walk::new(shared, &tenant, from.as_ref());
-    let mut items = Vec::new();
+    let (mut items, mut deleted, now) = (Vec::new(), Vec::new(), shared.context.now());
     while let Some(entities) = walk.more(limit - items.len()).await? {
-        let wanted =
-            |key: &EntityKey, entity: &Entity| entity.is_there() && filter.admits_name(&key.kind) && asker.sees(entity);
-        let wanted = entities.iter().filter(|(key, entity)| wanted(key, entity));
-        items.extend(wanted.map(|(key, entity)| shown::in_snapshot(key, entity)));
+        for (key, entity) in &entities {
+            if !filter.admits_name(&key.kind) || !asker.sees(entity) {
+                continue;
+            }
+            match entity.is_there() {
+                true => items.push(shown::in_snapshot(key, entity)),
+                false => deleted.extend(shown::deleted_lately(key, entity, now)),
+            }
+        }
     }
     let mut position = walk.position.unwrap_or_default();
     if from.is_none() {
@@ -121,8 +126,9 @@ async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal>
     let shown = from.map_or(0, |from| from.shown) + items.len() as u64;
     let next = walk.next(shown);
     let reached = if next.is_none() { walk.reached.max(position) } else { walk.reached };
+    let deleted = if deleted.is_empty() { String::new() } else { format!(r#""deleted":{},"#, json_list(deleted)) };
     Ok(format!(
-        r#"{{"entities":{},"position":{position},"cursor":"{}","next":{},"progress":{{"entities":{shown},"reached":{reached},"of":{position}}}}}"#,
+        r#"{{"entities":{},{deleted}"position":{position},"cursor":"{}","next":{},"progress":{{"entities":{shown},"reached":{reached},"of":{position}}}}}"#,
         json_list(items),
         place(epoch, position),
         Value::from(next.map(|next| next.token(&listing, epoch))),

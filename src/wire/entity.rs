@@ -55,6 +55,14 @@ pub(super) struct Part {
 pub(super) struct Standing {
     pub deleted: bool,
     pub created: Option<Stamp>,
+    pub changed: Option<Stamp>,
+}
+
+/// Whether a deletion is so young that whoever is sent the state is told of it: the copy that answers may be seconds behind
+/// and show what is deleted by now, and the tombstone, of which nothing else would be told, comes with a later page.
+pub(super) fn is_told(deletion: Option<&Stamp>, now: Timestamp) -> bool {
+    const TOLD: i64 = 10 * 60 * 1_000;
+    deletion.is_some_and(|stamp| stamp.at > now.earlier_by(TOLD))
 }
 
 /// What a stored entity is made of.

@@ -4,12 +4,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    entity::{About, Standing},
+    entity::{About, Standing, is_told},
     message::{Fields, json_list},
     record::DamagedRecord,
+    state::as_deleted,
 };
 use crate::model::{
-    EntityKey, Position, TenantId,
+    EntityKey, Position, TenantId, Timestamp,
     entity::{Alternative, AlternativeKind, Entity, Stamp, State},
     record::{Happened, Private, View},
 };
@@ -32,6 +33,12 @@ pub fn in_snapshot(key: &EntityKey, entity: &Entity) -> String {
     let mut fields = head(key, entity);
     fields.value("data", &entity.data);
     fields.end()
+}
+
+/// One that was deleted a little while ago: a copy of the state may have shown it.
+pub fn deleted_lately(key: &EntityKey, entity: &Entity, now: Timestamp) -> Option<String> {
+    let is_told = entity.state.deleted && is_told(entity.state.changed.as_ref(), now);
+    is_told.then(|| as_deleted(key, entity.version))
 }
 
 /// What lies open with an entity.

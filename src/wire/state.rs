@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 
 use super::{
     codes::Refusal,
-    entity::Standing,
+    entity::{Standing, is_told},
     message::{Fields, json_list, with_id},
     operation::invalid,
 };
 use crate::model::{
-    EntityKey, Position, TenantId,
+    EntityKey, Position, TenantId, Timestamp,
     entity::{Audience, Owner},
 };
 
@@ -69,20 +69,33 @@ struct Stored<'a> {
     data: &'a RawValue,
 }
 
-/// A stored entity's content for somebody; `None`: there is nothing to see for them.
-fn content_for<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner) -> Option<&'a RawValue> {
+/// What somebody sees of a stored entity.
+enum Seen<'a> {
+    Content(&'a RawValue),
+    /// It was deleted a little while ago.
+    Gone,
+}
+
+/// A stored entity for somebody; `None`: there is nothing to see for them.
+fn seen_by<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner, now: Timestamp) -> Option<Seen<'a>> {
     #[derive(Deserialize)]
     struct Visible<'a> {
         #[serde(borrow, default)]
         visibility: Option<Cow<'a, str>>,
     }
     let stored: Stored<'a> = serde_json::from_slice(body).ok()?;
-    if stored.tenant_id != tenant.as_str() || stored.state.deleted {
+    if stored.tenant_id != tenant.as_str() {
         return None;
     }
     let visibility = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok().and_then(|visible| visible.visibility);
     let audience = Audience::of(visibility.as_deref(), stored.state.created.as_ref());
-    (!audience.excludes(Some(viewer))).then_some(stored.data)
+    if audience.excludes(Some(viewer)) {
+        return None;
+    }
+    match stored.state.deleted {
+        false => Some(Seen::Content(stored.data)),
+        true => is_told(stored.state.changed.as_ref(), now).then_some(Seen::Gone),
+    }
 }
 
 /// A node or an edge as Gitmind has it: its own fields beside its id.
@@ -103,6 +116,15 @@ pub(super) fn as_entity(key: &EntityKey, position: Position, data: &str) -> Stri
     fields.end()
 }
 
+/// One that was deleted a little while ago.
+pub(super) fn as_deleted(key: &EntityKey, position: Position) -> String {
+    let mut fields = Fields::default();
+    fields.text("entity_type", &key.kind);
+    fields.text("entity_id", &key.id);
+    fields.number("version", position.0);
+    fields.end()
+}
+
 /// One page: what Gitmind calls nodes and edges under these names, everything else as entities.
 #[derive(Debug)]
 pub struct Page<'a> {
@@ -110,12 +132,14 @@ pub struct Page<'a> {
     nodes: Vec<String>,
     edges: Vec<String>,
     others: Vec<String>,
+    deleted: Vec<String>,
+    now: Timestamp,
 }
 
 impl<'a> Page<'a> {
     /// An empty page.
-    pub fn new(request: &'a StateRequest) -> Self {
-        Self { request, nodes: Vec::new(), edges: Vec::new(), others: Vec::new() }
+    pub fn new(request: &'a StateRequest, now: Timestamp) -> Self {
+        Self { request, nodes: Vec::new(), edges: Vec::new(), others: Vec::new(), deleted: Vec::new(), now }
     }
 
     /// Adds an entity, if it is wanted and may be seen.
@@ -123,7 +147,11 @@ impl<'a> Page<'a> {
         if !self.request.types.is_empty() && !self.request.types.iter().any(|kind| **kind == *key.kind) {
             return;
         }
-        let Some(data) = content_for(tenant, body, viewer) else { return };
+        let data = match seen_by(tenant, body, viewer, self.now) {
+            Some(Seen::Content(data)) => data,
+            Some(Seen::Gone) => return self.deleted.push(as_deleted(key, position)),
+            None => return,
+        };
         let list = match &*key.kind {
             "node" => &mut self.nodes,
             "edge" => &mut self.edges,
@@ -153,6 +181,9 @@ impl<'a> Page<'a> {
         }
         for (name, list) in [("nodes", &self.nodes), ("edges", &self.edges), ("entities", &self.others)] {
             fields.raw(name, &json_list(list));
+        }
+        if !self.deleted.is_empty() {
+            fields.raw("deleted", &json_list(&self.deleted));
         }
         fields.value("progress", progress);
         fields.raw("done", if end.is_some() { "true" } else { "false" });

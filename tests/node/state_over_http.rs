@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     entities_over_http::{JSON, MERGE, ask, get, put, version},
-    support::{Node, Port},
+    support::{Client, Node, Port},
 };
 
 /// Reads a snapshot to its end.
@@ -293,4 +293,37 @@ async fn what_is_private_is_its_owners_alone() {
     get(&node, &make("hers", ann)).await.problem(410, "deleted");
     get(&node, &make("hers", bob)).await.problem(404, "not_found");
     put(&node, &make("hers", bob), json!({})).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn what_was_deleted_a_moment_ago_is_told_with_the_state() {
+    let node = Node::start(&[]).await;
+    for id in ["kept", "gone", "secret"] {
+        let visibility = if id == "secret" { "private" } else { "team" };
+        put(&node, &format!("thing/{id}?instance_id=a&user_id=ann"), json!({"visibility": visibility})).await;
+    }
+    for id in ["gone", "secret"] {
+        ask(&node, "DELETE", &format!("thing/{id}?instance_id=a&user_id=ann"), &[], &Value::Null).await;
+    }
+    let names = |list: &Value| {
+        let names =
+            list.as_array().into_iter().flatten().map(|item| item["entity_id"].as_str().expect("an id").to_owned());
+        names.collect::<Vec<_>>()
+    };
+    for (user, told) in [("ann", vec!["gone", "secret"]), ("bob", vec!["gone"])] {
+        let page = node.get(&format!("/v1/tenants/t/snapshot?user_id={user}")).await.json();
+        assert_eq!(
+            (names(&page["entities"]), names(&page["deleted"])),
+            (vec!["kept".to_owned()], told.clone().into_iter().map(str::to_owned).collect()),
+            "{page}"
+        );
+        let mut client = Client::typed(node.address(), &format!("tenant_id=t&instance_id={user}&user_id={user}")).await;
+        client.send(json!({"id": "s", "type": "graph.sync"})).await;
+        let page = client.find(|message| message["type"] == "graph.sync").await["data"].clone();
+        assert_eq!(
+            (names(&page["entities"]), names(&page["deleted"])),
+            (vec!["kept".to_owned()], told.into_iter().map(str::to_owned).collect()),
+            "{page}"
+        );
+    }
 }

@@ -102,6 +102,11 @@ pub async fn try_snapshot(nodes: &[SocketAddr], limit: usize) -> Option<Snapshot
                 *known = (version, entity["data"].clone());
             }
         }
+        for (id, version) in deleted(&page) {
+            if snapshot.entities.get(&id).is_some_and(|known| known.0 < version) {
+                snapshot.entities.remove(&id);
+            }
+        }
         match page["next"].as_str() {
             Some(next) => page_of = format!("&page={next}"),
             None => break,
@@ -212,11 +217,22 @@ pub async fn graph_sync(node: SocketAddr, name: &str) -> BTreeMap<String, (u64, 
             let version = entity["version"].as_u64().expect("a version");
             state.insert(entity["entity_id"].as_str().expect("an id").to_owned(), (version, entity["data"].clone()));
         }
+        for (id, version) in deleted(&page["data"]) {
+            if state.get(&id).is_some_and(|known: &(u64, Value)| known.0 < version) {
+                state.remove(&id);
+            }
+        }
         if page["data"]["done"] == true {
             client.close().await;
             return state;
         }
     }
+}
+
+/// What a page says was deleted lately, each with its version.
+fn deleted(page: &Value) -> Vec<(String, u64)> {
+    let each = |item: &Value| Some((item["entity_id"].as_str()?.to_owned(), item["version"].as_u64()?));
+    page["deleted"].as_array().into_iter().flatten().map(|item| each(item).expect("a deletion")).collect()
 }
 
 /// Waits until pages speak for everything up to a position: they may lie behind the log, and say so.

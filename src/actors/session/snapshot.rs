@@ -79,7 +79,7 @@ async fn send_pages<'a>(
     let mut read = first_page(context, tenant, budget, end).await?;
     loop {
         let EntityPage { entities, as_of, next } = read;
-        let mut page = Page::new(request);
+        let mut page = Page::new(request, context.now());
         for (key, stored) in &entities {
             page.add(tenant, key, stored.position, &stored.body, &owner);
             progress.reached = progress.reached.max(stored.position.0);
