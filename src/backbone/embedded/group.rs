@@ -136,7 +136,7 @@ impl<'a> Group<'a> {
             high: self.tail.high,
             size,
             is_entity: entity.is_some(),
-            dedupe: if is_deduped(append) { append.dedupe } else { rows::NO_ID },
+            dedupe: is_deduped(append).then_some(append.dedupe),
         };
         let record = rows::encode_record(self.now, &append.subject, &append.body);
         self.batch.insert(&self.store.log, rows::room_position(room, position), record);

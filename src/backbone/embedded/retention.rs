@@ -123,8 +123,8 @@ impl<'a> Step<'a> {
         }
         self.batch.remove(&self.store.log, key);
         self.batch.remove(&self.store.order, position.0.to_be_bytes());
-        if row.dedupe != rows::NO_ID {
-            self.batch.remove(&self.store.dedupe, rows::dedupe_key(row.room, row.dedupe));
+        if let Some(id) = row.dedupe {
+            self.batch.remove(&self.store.dedupe, rows::dedupe_key(row.room, id));
         }
         self.tail.bytes = self.tail.bytes.saturating_sub(u64::from(row.size));
         Ok(())

@@ -214,8 +214,8 @@ pub fn entity_in(key: &[u8]) -> Result<EntityKey, Damaged> {
     EntityKey::new(kind, id).map_err(|_| damaged)
 }
 
-/// In place of the dedupe id of a record that has none.
-pub const NO_ID: DedupeId = DedupeId(uuid::Uuid::nil());
+/// Beside the lowest bit of an order row's flags, which says that it is an entity's.
+const WITHOUT_ID: u8 = 2;
 
 /// What the order table keeps of a record: enough to trim it and to find it by time without reading its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,8 +230,8 @@ pub struct OrderRow {
     pub size: u32,
     /// Whether it is an entity's.
     pub is_entity: bool,
-    /// Its dedupe id; [`NO_ID`] if its repeats are not known by that.
-    pub dedupe: DedupeId,
+    /// Its dedupe id, if its repeats are known by that.
+    pub dedupe: Option<DedupeId>,
 }
 
 impl OrderRow {
@@ -242,22 +242,20 @@ impl OrderRow {
         row[4..12].copy_from_slice(&self.stored_at.0.to_be_bytes());
         row[12..20].copy_from_slice(&self.high.0.to_be_bytes());
         row[20..24].copy_from_slice(&self.size.to_be_bytes());
-        row[24] = u8::from(self.is_entity);
-        row[25..].copy_from_slice(self.dedupe.0.as_bytes());
+        row[24] = u8::from(self.is_entity) | if self.dedupe.is_none() { WITHOUT_ID } else { 0 };
+        if let Some(id) = self.dedupe {
+            row[25..].copy_from_slice(id.0.as_bytes());
+        }
         row
     }
 
     /// From bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut row = Reader::new(bytes, "order");
-        Ok(Self {
-            room: row.u32()?,
-            stored_at: row.time()?,
-            high: row.time()?,
-            size: row.u32()?,
-            is_entity: row.u8()? != 0,
-            dedupe: DedupeId(uuid::Uuid::from_bytes(row.array()?)),
-        })
+        let (room, stored_at, high, size, flags) = (row.u32()?, row.time()?, row.time()?, row.u32()?, row.u8()?);
+        let id = DedupeId(uuid::Uuid::from_bytes(row.array()?));
+        let dedupe = (flags & WITHOUT_ID == 0).then_some(id);
+        Ok(Self { room, stored_at, high, size, is_entity: flags & 1 == 1, dedupe })
     }
 }
 
