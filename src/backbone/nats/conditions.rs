@@ -14,7 +14,7 @@ use super::{
     line::AskError,
     names,
     publisher::{Job, PATIENCE},
-    shard::Shard,
+    shard::{Shard, Trimmed},
 };
 use crate::{
     backbone::{AppendError, Expect},
@@ -94,7 +94,9 @@ pub(super) async fn judge(shared: &Shared, wanted: Condition<'_>) -> Result<Verd
         let head = Message::get(line, log, Which::Last(subject)).await?;
         return Ok(Verdict::Lost(Position(head.map_or(next.seq, |head| head.seq))));
     }
-    if let Some(head) = Message::get(line, log, Which::Last(subject)).await? {
+    if version > Position::START
+        && let Some(head) = Message::get(line, log, Which::Last(subject)).await?
+    {
         let stands = Position(head.seq) == version;
         return Ok(if stands { Verdict::Try(head.seq) } else { Verdict::Lost(Position(head.seq)) });
     }
@@ -104,17 +106,33 @@ pub(super) async fn judge(shared: &Shared, wanted: Condition<'_>) -> Result<Verd
 /// LOG has nothing on the subject: STATE may know the version, if it has come so far that it would.
 async fn forgotten(shared: &Shared, wanted: Condition<'_>) -> Result<Verdict, AskError> {
     let (line, Condition { shard, version, .. }) = (&shared.line, wanted);
-    let kept = Message::get(line, &shard.state, Which::Last(wanted.subject)).await?;
-    let current = kept.and_then(|kept| kept.source_position()).unwrap_or_default();
-    if current > version {
-        return Ok(Verdict::Lost(current));
-    }
-    let Some(log) = StreamInfo::get(line, &shard.log).await? else { return Ok(Verdict::NotYet) };
-    let trimmed_to = log.trimmed_to();
-    if trimmed_to > Position::START && !is_sourced(shared, shard, trimmed_to).await? {
-        return Ok(Verdict::NotYet);
+    let Some(trimmed_to) = trimmed_to(shared, shard).await? else { return Ok(Verdict::NotYet) };
+    let mut current = Position::START;
+    if trimmed_to > Position::START {
+        // In this order: what STATE says before it is known to have everything might be old.
+        if !is_sourced(shared, shard, trimmed_to).await? {
+            return Ok(Verdict::NotYet);
+        }
+        let kept = Message::get(line, &shard.state, Which::Last(wanted.subject)).await?;
+        current = kept.and_then(|kept| kept.source_position()).unwrap_or_default();
     }
     Ok(if current == version { Verdict::Try(0) } else { Verdict::Lost(current) })
+}
+
+/// How far the log is trimmed, asked after now; of many who want to know at once one asks. `None`: it is not there.
+async fn trimmed_to(shared: &Shared, shard: &Shard) -> Result<Option<Position>, AskError> {
+    let now = Instant::now();
+    let mut known = shard.trimmed.lock().await;
+    let to = match known.take().filter(|known| known.asked >= now) {
+        Some(known) => known,
+        None => {
+            let asked = Instant::now();
+            let info = StreamInfo::get(&shared.line, &shard.log).await;
+            let to = info.map(|info| info.map(|info| info.trimmed_to())).map_err(|error| error.to_string());
+            Trimmed { asked, to }
+        }
+    };
+    known.insert(to).to.clone().map_err(AskError::Away)
 }
 
 /// Whether STATE has everything that LOG has trimmed. Positions are compared; a lag of 0 alone is no proof, for it is

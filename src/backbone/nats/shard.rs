@@ -57,6 +57,17 @@ pub struct Shard {
     epoch: AtomicU64,
     /// Told when somebody begins to follow.
     pub wake: Notify,
+    /// How far the log is trimmed, as it was said last; held while it is asked.
+    pub trimmed: tokio::sync::Mutex<Option<Trimmed>>,
+}
+
+/// How far a log is trimmed.
+#[derive(Clone, Debug)]
+pub struct Trimmed {
+    /// When the question began.
+    pub asked: Instant,
+    /// The answer; `None`: there is no such stream; or why there was none.
+    pub to: Result<Option<Position>, String>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +103,7 @@ impl Shard {
             past: Mutex::default(),
             epoch: AtomicU64::default(),
             wake: Notify::new(),
+            trimmed: tokio::sync::Mutex::default(),
         }
     }
 
