@@ -55,7 +55,8 @@ pub fn nothing_is_lost_silently(states: &[State], sent: &BTreeMap<String, Sent>)
     let mut was_there = false;
     for state in states {
         let done: Vec<&Sent> = state.ops.iter().map(|op| &sent[op]).collect();
-        if let ([alone], true) = (&done[..], was_there) {
+        // One that was asked for twice may have found nothing to delete, and have been kept for a choice later.
+        if let ([alone], true, false) = (&done[..], was_there, state.is_there) {
             nobody_deletes_what_it_has_not_seen(alone, &claims);
         }
         claims.iter_mut().for_each(|claim| claim.since.extend(&done));
