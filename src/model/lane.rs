@@ -15,7 +15,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::Value;
 
-pub use self::together::{Plan, Step, Together};
+pub use self::together::{Deciding, Plan, Step, Together, Verdict};
 pub use self::words::{Company, Do, Draft, Failure, Made, Refused, Said};
 use super::{
     Position,

@@ -89,8 +89,7 @@ impl Told {
     pub fn words(&self) -> Result<Words, Refusal> {
         let mut fields = Fields::default();
         fields.text("updateId", &self.reference);
-        fields.text("entity_type", &self.key.kind);
-        fields.text("entity_id", &self.key.id);
+        fields.entity(&self.key.kind, &self.key.id);
         let mut conflict = None;
         let kind = match &self.said {
             Said::Decided { outcome, version, made, current } => {
@@ -185,8 +184,7 @@ impl Told {
 
     fn conflict_info(&self, open: &Alternative, current: Option<&serde_json::Value>) -> String {
         let mut fields = Fields::default();
-        fields.text("entity_type", &self.key.kind);
-        fields.text("entity_id", &self.key.id);
+        fields.entity(&self.key.kind, &self.key.id);
         fields.value("local_data", &open.proposed);
         fields.value("remote_data", &current);
         fields.value("conflict_id", &open.id);

@@ -116,21 +116,11 @@ pub fn is_change(kind: &str) -> bool {
 /// The message as a whole makes no sense; what is wrong with one of its operations stands in its place.
 pub(super) fn read(message: Message<'_>, sender: Sender<'_>) -> Result<Changes, Refusal> {
     let Some(asked) = asked(message.kind) else { return Err(invalid("not a change")) };
-    if asked == Asked::Event
-        && let Some(content) = message.event.or(message.data)
-    {
-        let wanted = vec![event(content, sender, message.id)];
-        return Ok(Changes { wanted, form: Form::SyncResponse, unit: Unit::Operation });
-    }
     let form = if asked == Asked::Event { Form::SyncResponse } else { Form::Update };
-    let content = match (message.event, message.data) {
-        (Some(event), _) => object(event)?,
-        (None, Some(data)) => object(data)?,
-        (None, None) => Map::new(),
-    };
-    let (wanted, unit) = match asked {
-        Asked::Batch => batch(content, sender)?,
-        asked => (vec![one(asked, content, sender, message.id)], Unit::Operation),
+    let (wanted, unit) = match (asked, message.event.or(message.data)) {
+        (Asked::Event, Some(content)) => (vec![event(content, sender, message.id)], Unit::Operation),
+        (Asked::Batch, content) => batch(object(content)?, sender)?,
+        (asked, content) => (vec![one(asked, object(content)?, sender, message.id)], Unit::Operation),
     };
     Ok(Changes { wanted, form, unit })
 }
@@ -278,6 +268,7 @@ fn batch(mut content: Map<String, Value>, sender: Sender<'_>) -> Result<Batch, R
     Ok((list.into_iter().map(read).collect(), unit))
 }
 
-fn object(raw: &RawValue) -> Result<Map<String, Value>, Refusal> {
+fn object(raw: Option<&RawValue>) -> Result<Map<String, Value>, Refusal> {
+    let Some(raw) = raw else { return Ok(Map::new()) };
     serde_json::from_str(raw.get()).map_err(|_| invalid("'data' must be an object, its numbers in range"))
 }

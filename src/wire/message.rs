@@ -216,8 +216,7 @@ fn of_entity<'a>(
     let is_whole = variant.deltas == Deltas::Off || happened == Happened::Created || name.starts_with("memory.");
     match &*about.kind {
         _ if name.starts_with("conflict.") => {
-            fields.text("entity_type", &about.kind);
-            fields.text("entity_id", &about.id);
+            fields.entity(&about.kind, &about.id);
         }
         kind @ ("memory" | "node" | "edge") if happened == Happened::Deleted => {
             fields.text(&format!("{kind}_id"), &about.id);
@@ -275,8 +274,7 @@ pub(super) fn action(happened: Happened) -> &'static str {
 fn sync_event(stored: &Stored<'_>, about: &About<'_>, happened: Happened, data: Option<&str>) -> String {
     let mut fields = Fields::default();
     fields.text("id", &stored.event_id);
-    fields.text("entity_type", &about.kind);
-    fields.text("entity_id", &about.id);
+    fields.entity(&about.kind, &about.id);
     fields.text("action", action(happened));
     if let Some(data) = data.filter(|_| happened != Happened::Deleted) {
         fields.raw("data", data);
@@ -334,6 +332,12 @@ impl Fields {
     pub(super) fn raw(&mut self, name: &str, json: &str) {
         self.name(name);
         self.0.extend_from_slice(json.as_bytes());
+    }
+
+    /// Which entity something is about.
+    pub(super) fn entity(&mut self, kind: &str, id: &str) {
+        self.text("entity_type", kind);
+        self.text("entity_id", id);
     }
 
     /// Takes another object's fields over.

@@ -7,7 +7,7 @@ use super::{
     entity::{About, Standing, is_told},
     message::{Fields, json_list},
     record::DamagedRecord,
-    state::as_deleted,
+    state::head,
 };
 use crate::model::{
     EntityKey, Position, TenantId, Timestamp,
@@ -17,7 +17,7 @@ use crate::model::{
 
 /// An entity with all that belongs to it: one JSON object.
 pub fn entity(key: &EntityKey, entity: &Entity, cursor: &str) -> String {
-    let mut fields = head(key, entity);
+    let mut fields = head(key, entity.version);
     fields.value("data", &entity.data);
     let State { created, changed, .. } = &entity.state;
     for (name, stamp) in [("created", created), ("changed", if changed.is_some() { changed } else { created })] {
@@ -30,7 +30,7 @@ pub fn entity(key: &EntityKey, entity: &Entity, cursor: &str) -> String {
 
 /// An entity as far as a copy of the state needs it.
 pub fn in_snapshot(key: &EntityKey, entity: &Entity) -> String {
-    let mut fields = head(key, entity);
+    let mut fields = head(key, entity.version);
     fields.value("data", &entity.data);
     fields.end()
 }
@@ -38,12 +38,12 @@ pub fn in_snapshot(key: &EntityKey, entity: &Entity) -> String {
 /// One that was deleted a little while ago: a copy of the state may have shown it.
 pub fn deleted_lately(key: &EntityKey, entity: &Entity, now: Timestamp) -> Option<String> {
     let is_told = entity.state.deleted && is_told(entity.state.changed.as_ref(), now);
-    is_told.then(|| as_deleted(key, entity.version))
+    is_told.then(|| head(key, entity.version).end())
 }
 
 /// What lies open with an entity.
 pub fn open(key: &EntityKey, entity: &Entity) -> String {
-    let mut fields = head(key, entity);
+    let mut fields = head(key, entity.version);
     fields.value("current", &entity.is_there().then_some(&entity.data));
     put_open(&mut fields, entity);
     fields.end()
@@ -52,19 +52,11 @@ pub fn open(key: &EntityKey, entity: &Entity) -> String {
 /// What lies open with an entity, each with what it is about.
 pub fn open_items<'a>(key: &'a EntityKey, entity: &'a Entity) -> impl Iterator<Item = String> + 'a {
     entity.state.open.iter().map(|open| {
-        let mut fields = head(key, entity);
+        let mut fields = head(key, entity.version);
         fields.text("kind", word(open.kind));
         put_alternative(&mut fields, open);
         fields.end()
     })
-}
-
-fn head(key: &EntityKey, entity: &Entity) -> Fields {
-    let mut fields = Fields::default();
-    fields.text("entity_type", &key.kind);
-    fields.text("entity_id", &key.id);
-    fields.number("version", entity.version.0);
-    fields
 }
 
 fn put_open(fields: &mut Fields, entity: &Entity) {

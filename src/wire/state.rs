@@ -106,22 +106,18 @@ pub(super) fn as_part_of_graph(key: &EntityKey, position: Position, data: &str) 
     fields.end()
 }
 
-/// Any entity.
-pub(super) fn as_entity(key: &EntityKey, position: Position, data: &str) -> String {
+/// What is said first of any entity: which, and its version.
+pub(super) fn head(key: &EntityKey, position: Position) -> Fields {
     let mut fields = Fields::default();
-    fields.text("entity_type", &key.kind);
-    fields.text("entity_id", &key.id);
+    fields.entity(&key.kind, &key.id);
     fields.number("version", position.0);
-    fields.raw("data", data);
-    fields.end()
+    fields
 }
 
-/// One that was deleted a little while ago.
-pub(super) fn as_deleted(key: &EntityKey, position: Position) -> String {
-    let mut fields = Fields::default();
-    fields.text("entity_type", &key.kind);
-    fields.text("entity_id", &key.id);
-    fields.number("version", position.0);
+/// Any entity.
+pub(super) fn as_entity(key: &EntityKey, position: Position, data: &str) -> String {
+    let mut fields = head(key, position);
+    fields.raw("data", data);
     fields.end()
 }
 
@@ -149,7 +145,7 @@ impl<'a> Page<'a> {
         }
         let data = match seen_by(tenant, body, viewer, self.now) {
             Some(Seen::Content(data)) => data,
-            Some(Seen::Gone) => return self.deleted.push(as_deleted(key, position)),
+            Some(Seen::Gone) => return self.deleted.push(head(key, position).end()),
             None => return,
         };
         let list = match &*key.kind {

@@ -12,13 +12,9 @@ use uuid::Uuid;
 use crate::{
     cluster_presence::{nodes, on},
     nats_support::NatsServer,
+    signals::{STALLING, typed},
     support::{Client, Node, RawClient},
 };
-
-async fn typed(node: &Node, instance: &str, more: &str) -> Client {
-    let query = format!("tenant_id=t&instance_id={instance}&user_id=user-{instance}&{more}");
-    Client::typed(node.address(), &query).await
-}
 
 fn message(kind: &str, data: Value) -> Value {
     // Each envelope has its own name for the type; what it does not know is ignored.
@@ -134,13 +130,7 @@ async fn what_is_no_suggestion_or_too_large_is_refused_with_its_id_and_counts_as
 #[tokio::test]
 async fn a_stalled_reader_gets_the_newest_suggestion_when_it_reads_again() {
     const SENT: u64 = 5_000;
-    let node = Node::start(&[
-        ("limits.signals_per_minute", "1000000"),
-        ("limits.control_per_minute", "1000000"),
-        ("server.send_buffer", "4096"),
-        ("limits.stall_timeout", "5m"),
-    ])
-    .await;
+    let node = Node::start(&STALLING).await;
     let mut stalled = RawClient::connect(&node, "tenant_id=t&instance_id=slow&since=latest").await;
     stalled.expect("caught_up").await;
     stalled.send_json(&json!({"event_type": "gonzai.focus", "data": {"nodes": ["n1"]}})).await;

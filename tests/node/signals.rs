@@ -10,7 +10,15 @@ use crate::{
 
 const RESIDENT: &str = "process_resident_memory_bytes";
 
-async fn typed(node: &Node, instance: &str, more: &str) -> Client {
+/// A node on which a reader may stall and a sender may send as much as it likes.
+pub const STALLING: [(&str, &str); 4] = [
+    ("limits.signals_per_minute", "1000000"),
+    ("limits.control_per_minute", "1000000"),
+    ("server.send_buffer", "4096"),
+    ("limits.stall_timeout", "5m"),
+];
+
+pub async fn typed(node: &Node, instance: &str, more: &str) -> Client {
     let query = format!("tenant_id=t&instance_id={instance}&user_id=user-{instance}&{more}");
     Client::typed(node.address(), &query).await
 }
@@ -164,13 +172,7 @@ async fn a_signal_that_is_too_large_is_refused_and_names_its_id() {
 #[tokio::test]
 async fn ten_thousand_moves_cost_a_stalled_reader_nothing_and_it_gets_the_newest_when_it_reads_again() {
     const MOVES: u64 = 10_000;
-    let node = Node::start(&[
-        ("limits.signals_per_minute", "1000000"),
-        ("limits.control_per_minute", "1000000"),
-        ("server.send_buffer", "4096"),
-        ("limits.stall_timeout", "5m"),
-    ])
-    .await;
+    let node = Node::start(&STALLING).await;
     let mut stalled = RawClient::connect(&node, "tenant_id=t&instance_id=slow&since=latest").await;
     stalled.expect("caught_up").await;
     let (mut ann, mut bob) = (typed(&node, "a", "").await, typed(&node, "b", "").await);

@@ -57,11 +57,10 @@ struct Busy {
     lane: Lane<Job>,
     /// What the record under way changes, for the answers.
     delta: Option<Arc<RawValue>>,
-    /// The record under way, then the last one that is in the log.
+    /// The record under way.
     body: Option<Bytes>,
-    written: Option<Position>,
-    /// The latest record that the feed has shown since the lane got busy.
-    latest: Option<(Position, Bytes)>,
+    /// The latest record that was written or shown by the feed since the lane got busy.
+    latest: Option<Head>,
 }
 
 /// A head at rest: the record. Most are never needed again, and reading one costs little beside keeping it read.
@@ -69,6 +68,14 @@ struct Busy {
 struct Head {
     version: Position,
     body: Bytes,
+}
+
+impl Busy {
+    fn know(&mut self, head: Head) {
+        if self.latest.as_ref().is_none_or(|known| known.version < head.version) {
+            self.latest = Some(head);
+        }
+    }
 }
 
 /// All of them.
@@ -110,9 +117,8 @@ impl Lanes {
 
     /// Nothing is under way for an entity any more.
     fn rest(&mut self, key: &EntityKey, busy: Busy) {
-        let written = busy.written.zip(busy.body);
-        if let Some((version, body)) = written.into_iter().chain(busy.latest).max_by_key(|(version, _)| *version) {
-            self.keep_head(key.clone(), Head { version, body });
+        if let Some(head) = busy.latest {
+            self.keep_head(key.clone(), head);
         }
     }
 
@@ -126,12 +132,10 @@ impl Lanes {
         self.busy.get(key).is_some_and(|busy| busy.lane.is_busy())
     }
 
-    /// An entity was changed past its lane.
-    pub(super) fn changed(&mut self, tenant: &TenantId, key: &EntityKey, entity: Arc<Entity>) {
-        match self.busy.get_mut(key) {
-            Some(busy) => busy.lane.seen(entity),
-            // It is older than what the feed is about to show.
-            None => drop(self.take_head(tenant, key)),
+    /// An entity was changed past its lane. Of one at rest the feed tells.
+    pub(super) fn changed(&mut self, key: &EntityKey, entity: Arc<Entity>) {
+        if let Some(busy) = self.busy.get_mut(key) {
+            busy.lane.seen(entity);
         }
     }
 
@@ -139,7 +143,7 @@ impl Lanes {
     pub(super) fn see(&mut self, stored: &Stored) {
         let Subject::Entity(key) = &stored.subject else { return };
         if let Some(busy) = self.busy.get_mut(key) {
-            busy.latest = Some((stored.position, stored.body.clone()));
+            busy.know(Head { version: stored.position, body: stored.body.clone() });
         } else if self.heads.peek(key).is_some_and(|head| head.version < stored.position) {
             self.keep_head(key.clone(), Head { version: stored.position, body: stored.body.clone() });
         }
@@ -157,7 +161,7 @@ impl Room {
         let job = Job { waiter, reference };
         // While somebody is busy with an entity, its head is there and not at rest.
         let head = self.lanes.take_head(&self.tenant, &key);
-        let begin = || Busy { lane: Lane::new(head), delta: None, body: None, written: None, latest: None };
+        let begin = || Busy { lane: Lane::new(head), delta: None, body: None, latest: None };
         let busy = self.lanes.busy.entry(key.clone()).or_insert_with(begin);
         if let Err((job, operation)) = busy.lane.push(job, operation) {
             self.tell_waiter(&key, job, &operation, Said::Failed(Failure::Busy));
@@ -289,14 +293,15 @@ impl Room {
     fn draft_ended(&mut self, key: &EntityKey, ended: Result<Position, Refused>, ctx: &mut Context<Self>) {
         let tenant = &self.tenant;
         let Some(busy) = self.lanes.busy.get_mut(key) else { return };
-        let latest = busy.latest.take();
-        busy.written = ended.ok();
-        if let (Err(_), Some((position, body))) = (ended, latest)
-            && busy.lane.version().is_none_or(|version| version < position)
-            && let Ok(entity) = record::read(tenant, key, position, &body)
-        {
+        match (ended, busy.body.take(), &busy.latest) {
+            (Ok(version), Some(body), _) => busy.know(Head { version, body }),
             // Somebody else's record came in between: it need not be read from the log.
-            busy.lane.seen(Arc::new(entity));
+            (Err(_), _, Some(Head { version, body })) if busy.lane.version().is_none_or(|known| known < *version) => {
+                if let Ok(entity) = record::read(tenant, key, *version, body) {
+                    busy.lane.seen(Arc::new(entity));
+                }
+            }
+            _ => {}
         }
         self.with_lane(key, ctx, |lane| match ended {
             Ok(position) => lane.appended(position),

@@ -26,7 +26,7 @@ use crate::{
     model::{
         EntityKey, Position, TenantId,
         entity::{Entity, Limits},
-        lane::{Failure, Plan, Refused, Said, Step, TRIES, Together},
+        lane::{Failure, Plan, Refused, Said, Step, TRIES, Together, Verdict},
     },
     wire::{
         answer::{Form, Told},
@@ -67,12 +67,11 @@ pub(super) struct Batches {
 /// How a batch ended.
 struct Ended {
     said: Vec<Said>,
-    records: Vec<Written>,
+    records: HashMap<EntityKey, Written>,
 }
 
 /// A record of a batch.
 struct Written {
-    key: EntityKey,
     entity: Arc<Entity>,
     delta: Arc<RawValue>,
 }
@@ -95,7 +94,7 @@ impl Room {
         let job = Job { waiting, wanted };
         if self.batches.operations + job.wanted.len() > WAITING {
             let said = vec![Said::Failed(Failure::Busy); job.wanted.len()];
-            return self.tell_batch(job, Ended { said, records: Vec::new() });
+            return self.tell_batch(job, Ended { said, records: HashMap::new() });
         }
         self.batches.operations += job.wanted.len();
         self.batches.in_line.push_back(job);
@@ -127,8 +126,8 @@ impl Room {
 
     fn batch_ended(&mut self, job: Job, ended: Ended, ctx: &mut Context<Self>) {
         self.batches.operations -= job.wanted.len();
-        for Written { key, entity, .. } in &ended.records {
-            self.lanes.changed(&self.tenant, key, entity.clone());
+        for (key, Written { entity, .. }) in &ended.records {
+            self.lanes.changed(key, entity.clone());
         }
         self.tell_batch(job, ended);
         let held = std::mem::take(&mut self.batches.held);
@@ -139,9 +138,8 @@ impl Room {
 
     fn tell_batch(&mut self, job: Job, Ended { said, records }: Ended) {
         let told = job.wanted.into_iter().zip(said).map(|(Wanted { key, operation, reference }, said)| {
-            let record = records.iter().find(|record| record.key == key);
             let delta = match &said {
-                Said::Decided { made: Some(_), .. } => record.map(|record| record.delta.clone()),
+                Said::Decided { made: Some(_), .. } => records.get(&key).map(|record| record.delta.clone()),
                 _ => None,
             };
             Told { key, op: operation.id, reference, said, delta }
@@ -172,13 +170,12 @@ struct Work {
 type Heads = HashMap<EntityKey, Arc<Entity>>;
 
 impl Work {
-    async fn run(&self, mut batch: Together) -> Ended {
+    async fn run(&self, batch: Together) -> Ended {
         let mut last = Said::Retry;
         for tries in 1..=TRIES {
-            let plan = match self.plan(&mut batch).await {
-                Ok(Step::Append(plan)) => plan,
-                Ok(Step::Answer(said)) => return Ended { said, records: Vec::new() },
-                Ok(Step::LoadBase(..)) => return failed(&batch, Failure::Unavailable), // never: it was loaded
+            let plan = match self.plan(&batch).await {
+                Ok(Verdict::Append(plan)) => plan,
+                Ok(Verdict::Answer(said)) => return Ended { said, records: HashMap::new() },
                 Err(failure) => return failed(&batch, failure),
             };
             last = match self.append(&batch, plan).await {
@@ -189,22 +186,22 @@ impl Work {
             };
             sleep((FIRST_REST * 2u32.saturating_pow(tries)).mul_f64(fastrand::f64())).await;
         }
-        Ended { said: batch.failed(&last), records: Vec::new() }
+        Ended { said: batch.failed(&last), records: HashMap::new() }
     }
 
     /// Decides on the heads as they stand, with whatever else that takes.
-    async fn plan(&self, batch: &mut Together) -> Result<Step, Failure> {
+    async fn plan(&self, batch: &Together) -> Result<Verdict, Failure> {
         let keys = batch.keys();
         let reads: Vec<_> = keys.iter().map(|key| self.read(key)).collect();
         let heads: Heads = stream::iter(reads).buffered(AT_A_TIME).try_collect().await?;
+        let mut deciding = batch.decide(&heads);
         loop {
-            match batch.decide(&heads, self.limits) {
-                Step::LoadBase(at, version) => {
-                    let Some(key) = batch.key(at) else { return Err(Failure::Unavailable) };
-                    let content = read_content(&self.context.backbone, &self.tenant, key, version).await?;
-                    batch.base_loaded(at, content);
+            match deciding.step(self.limits) {
+                Step::LoadBase(key, version) => {
+                    let content = read_content(&self.context.backbone, &self.tenant, &key, version).await?;
+                    deciding.base_loaded(content);
                 }
-                step => return Ok(step),
+                Step::End(verdict) => return Ok(verdict),
             }
         }
     }
@@ -218,7 +215,7 @@ impl Work {
         for (key, draft) in plan.drafts.iter().filter(|(_, draft)| !draft.parts.is_empty()) {
             let (append, delta) = append_of(&self.tenant, key, draft, self.context.now());
             if append.body.len() > self.context.config.limits.max_message_bytes {
-                return Ok(Ended { said: batch.too_large(key), records: Vec::new() });
+                return Ok(Ended { said: batch.too_large(key), records: HashMap::new() });
             }
             appends.push(append);
             deltas.push((key.clone(), delta));
@@ -228,11 +225,11 @@ impl Work {
             deltas.iter().zip(appended).map(|((key, _), appended)| (key.clone(), appended.position)).collect();
         let (said, entities) = batch.done(plan, &positions);
         let records = deltas.into_iter().zip(entities);
-        let records = records.map(|((key, delta), entity)| Written { key, entity: Arc::new(entity), delta });
+        let records = records.map(|((key, delta), entity)| (key, Written { entity: Arc::new(entity), delta }));
         Ok(Ended { said, records: records.collect() })
     }
 }
 
 fn failed(batch: &Together, failure: Failure) -> Ended {
-    Ended { said: batch.failed(&Said::Failed(failure)), records: Vec::new() }
+    Ended { said: batch.failed(&Said::Failed(failure)), records: HashMap::new() }
 }

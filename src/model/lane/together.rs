@@ -6,10 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -21,17 +18,32 @@ use crate::model::{
 
 /// A batch.
 #[derive(Debug)]
-pub struct Together {
-    operations: Vec<(EntityKey, Arc<Operation>)>,
-    /// What stood at the operations' bases, as far as it was looked up.
-    bases: HashMap<usize, KnownBase>,
+pub struct Together(Vec<(EntityKey, Arc<Operation>)>);
+
+/// A batch that is being decided, one operation after the other.
+#[derive(Debug)]
+pub struct Deciding<'a> {
+    batch: &'a Together,
+    heads: &'a HashMap<EntityKey, Arc<Entity>>,
+    plan: Plan,
+    /// Where the drafts of its entities stand.
+    places: HashMap<&'a EntityKey, usize>,
+    /// What stood at the next operation's base, as far as it was looked up.
+    base: KnownBase,
 }
 
 /// What is to be done about a batch.
 #[derive(Debug)]
 pub enum Step {
-    /// Look up what stood at this version for the operation at this place, then decide again.
-    LoadBase(usize, Position),
+    /// Look up what stood at this version of this entity, then [`Deciding::base_loaded`].
+    LoadBase(EntityKey, Position),
+    /// It is decided.
+    End(Verdict),
+}
+
+/// What a batch comes to.
+#[derive(Debug)]
+pub enum Verdict {
     /// Append these records, all or none.
     Append(Plan),
     /// Nothing is to be done; what each operation is told, in order.
@@ -39,7 +51,7 @@ pub enum Step {
 }
 
 /// The records of a batch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
     /// Each with its entity.
     pub drafts: Vec<(EntityKey, Draft)>,
@@ -47,66 +59,69 @@ pub struct Plan {
     decided: Vec<(Outcome, usize, bool)>,
 }
 
+impl Deciding<'_> {
+    /// What stood at the base was looked up: `None` if the log does not hold it any more.
+    pub fn base_loaded(&mut self, content: Option<Value>) {
+        self.base = content.map_or(KnownBase::Gone, KnownBase::Known);
+    }
+
+    /// Goes on until something has to be looked up, or to the end.
+    pub fn step(&mut self, limits: Limits) -> Step {
+        let Self { batch, heads, plan, places, base } = self;
+        let Plan { drafts, decided } = plan;
+        let done = decided.len();
+        for (at, (key, operation)) in batch.0.iter().enumerate().skip(done) {
+            let place = *places.entry(key).or_insert_with(|| {
+                let head = heads.get(key).cloned().unwrap_or_else(|| Arc::new(Entity::none()));
+                drafts.push((key.clone(), Draft::on(head)));
+                drafts.len() - 1
+            });
+            let draft = &mut drafts[place].1;
+            let known = std::mem::take(base);
+            let refused = match entity::decide(&draft.next, operation, known.as_base(), limits) {
+                Decision::Append { next, outcome, texts } => match takes_effect(outcome, &next) {
+                    Ok(outcome) => {
+                        let is_new = draft.add(operation, *next, texts);
+                        decided.push((outcome, place, is_new));
+                        continue;
+                    }
+                    Err(why) => said(operation, Outcome::RolledBack(why), &draft.before, None),
+                },
+                Decision::Answer(outcome @ Outcome::RolledBack(_)) => said(operation, outcome, &draft.before, None),
+                Decision::Answer(outcome) => {
+                    decided.push((outcome, place, false));
+                    continue;
+                }
+                Decision::NeedsBase => {
+                    return Step::LoadBase(key.clone(), operation.base.unwrap_or(draft.before.version));
+                }
+                Decision::Ahead => Said::Ahead { version: draft.before.version },
+            };
+            return Step::End(Verdict::Answer(batch.refused(at, refused)));
+        }
+        let plan = std::mem::take(plan);
+        let writes = plan.drafts.iter().any(|(_, draft)| !draft.parts.is_empty());
+        Step::End(if writes { Verdict::Append(plan) } else { Verdict::Answer(batch.done(plan, &HashMap::new()).0) })
+    }
+}
+
 impl Together {
     /// A batch, as its sender wrote it.
     pub fn new(operations: Vec<(EntityKey, Arc<Operation>)>) -> Self {
-        Self { operations, bases: HashMap::new() }
+        Self(operations)
     }
 
     /// The entities that it is about, each once.
     pub fn keys(&self) -> Vec<EntityKey> {
-        let mut keys: Vec<_> = self.operations.iter().map(|(key, _)| key.clone()).collect();
+        let mut keys: Vec<_> = self.0.iter().map(|(key, _)| key.clone()).collect();
         keys.sort();
         keys.dedup();
         keys
     }
 
-    /// The entity of the operation at a place.
-    pub fn key(&self, at: usize) -> Option<&EntityKey> {
-        self.operations.get(at).map(|(key, _)| key)
-    }
-
-    /// What stood at an operation's base was looked up: `None` if the log does not hold it any more.
-    pub fn base_loaded(&mut self, at: usize, content: Option<Value>) {
-        self.bases.insert(at, content.map_or(KnownBase::Gone, KnownBase::Known));
-    }
-
-    /// Decides on heads that were read from the log just now, one for each of [`Together::keys`].
-    pub fn decide(&self, heads: &HashMap<EntityKey, Arc<Entity>>, limits: Limits) -> Step {
-        let mut drafts: Vec<(EntityKey, Draft)> = Vec::new();
-        let (mut places, mut decided) = (HashMap::new(), Vec::new());
-        for (at, (key, operation)) in self.operations.iter().enumerate() {
-            let place = match places.entry(key) {
-                Entry::Occupied(place) => *place.get(),
-                Entry::Vacant(place) => {
-                    let head = heads.get(key).cloned().unwrap_or_else(|| Arc::new(Entity::none()));
-                    drafts.push((key.clone(), Draft::on(head)));
-                    *place.insert(drafts.len() - 1)
-                }
-            };
-            let draft = &mut drafts[place].1;
-            let base = self.bases.get(&at).unwrap_or(&KnownBase::NotAsked).as_base();
-            let (outcome, is_new) = match entity::decide(&draft.next, operation, base, limits) {
-                Decision::Append { next, outcome, texts } => match takes_effect(outcome, &next) {
-                    Ok(outcome) => (outcome, draft.add(operation, *next, texts)),
-                    Err(why) => {
-                        return self.refused(at, said(operation, Outcome::RolledBack(why), &draft.before, None));
-                    }
-                },
-                Decision::Answer(outcome @ Outcome::RolledBack(_)) => {
-                    return self.refused(at, said(operation, outcome, &draft.before, None));
-                }
-                Decision::Answer(outcome) => (outcome, false),
-                Decision::NeedsBase => return Step::LoadBase(at, operation.base.unwrap_or(draft.before.version)),
-                Decision::Ahead => return self.refused(at, Said::Ahead { version: draft.before.version }),
-            };
-            decided.push((outcome, place, is_new));
-        }
-        let plan = Plan { drafts, decided };
-        if plan.drafts.iter().all(|(_, draft)| draft.parts.is_empty()) {
-            return Step::Answer(self.done(plan, &HashMap::new()).0);
-        }
-        Step::Append(plan)
+    /// Begins to decide on heads that were read from the log just now, one for each of [`Together::keys`].
+    pub fn decide<'a>(&'a self, heads: &'a HashMap<EntityKey, Arc<Entity>>) -> Deciding<'a> {
+        Deciding { batch: self, heads, plan: Plan::default(), places: HashMap::new(), base: KnownBase::NotAsked }
     }
 
     /// The records are in the log, each where this says: what the operations are told, and the entities that got one, in
@@ -114,7 +129,7 @@ impl Together {
     pub fn done(&self, plan: Plan, positions: &HashMap<EntityKey, Position>) -> (Vec<Said>, Vec<Entity>) {
         let settled: Vec<_> =
             plan.drafts.into_iter().map(|(key, draft)| Done::of(draft, positions.get(&key))).collect();
-        let answers = self.operations.iter().zip(plan.decided);
+        let answers = self.0.iter().zip(plan.decided);
         let answer =
             |((_, operation), (mut outcome, place, is_new)): (&(EntityKey, Arc<Operation>), (Outcome, usize, bool))| {
                 let Done { entity, record } = &settled[place];
@@ -130,33 +145,30 @@ impl Together {
 
     /// Nothing could be read or written.
     pub fn failed(&self, said: &Said) -> Vec<Said> {
-        vec![said.clone(); self.operations.len()]
+        vec![said.clone(); self.0.len()]
     }
 
     /// One record is larger than the log takes.
     pub fn too_large(&self, key: &EntityKey) -> Vec<Said> {
-        let said =
-            |(of, _): &(EntityKey, Arc<Operation>)| if of == key { Said::Failed(Failure::TooLarge) } else { apart() };
-        self.operations.iter().map(said).collect()
+        let said = |(of, _): &(EntityKey, Arc<Operation>)| {
+            if of == key { Said::Failed(Failure::TooLarge) } else { Said::apart() }
+        };
+        self.0.iter().map(said).collect()
     }
 
-    fn refused(&self, at: usize, why: Said) -> Step {
-        let mut answers: Vec<_> = self.operations.iter().map(|_| apart()).collect();
+    fn refused(&self, at: usize, why: Said) -> Vec<Said> {
+        let mut answers: Vec<_> = self.0.iter().map(|_| Said::apart()).collect();
         answers[at] = why;
-        Step::Answer(answers)
+        answers
     }
 }
 
 impl Said {
     /// What is said of an operation of a batch of which another could not be done.
     pub fn apart() -> Self {
-        apart()
+        let outcome = Outcome::RolledBack(Rollback::BatchFailed);
+        Self::Decided { outcome, version: Position::START, made: None, current: None }
     }
-}
-
-fn apart() -> Said {
-    let outcome = Outcome::RolledBack(Rollback::BatchFailed);
-    Said::Decided { outcome, version: Position::START, made: None, current: None }
 }
 
 /// An entity behind its record, if it got one.

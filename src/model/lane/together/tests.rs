@@ -54,13 +54,14 @@ type Heads = HashMap<EntityKey, Arc<Entity>>;
 
 /// Does a batch, its records standing from a position on.
 fn write(heads: &mut Heads, operations: Vec<(EntityKey, Arc<Operation>)>, first: u64) -> Vec<Said> {
-    let mut batch = Together::new(operations);
+    let batch = Together::new(operations);
+    let mut deciding = batch.decide(heads);
     let plan = loop {
-        match batch.decide(heads, LIMITS) {
-            Step::Append(plan) => break plan,
-            Step::Answer(said) => return said,
+        match deciding.step(LIMITS) {
+            Step::End(Verdict::Append(plan)) => break plan,
+            Step::End(Verdict::Answer(said)) => return said,
             // What was proposed on it is told with it if it is known.
-            Step::LoadBase(at, _) => batch.base_loaded(at, None),
+            Step::LoadBase(..) => deciding.base_loaded(None),
         }
     };
     let keys = plan.drafts.iter().filter(|(_, draft)| !draft.parts.is_empty()).map(|(key, _)| key.clone());
@@ -170,9 +171,11 @@ fn what_stood_at_a_base_is_asked_for_and_used() {
     write(&mut heads, vec![operation("a", "bob", Action::Update(Change::Merge(json!({"text": "one more"}))))], 5);
     let whole = TextChange { path: "/text".to_owned(), edit: TextEdit::Whole("only one".to_owned()) };
     let edit = operation("a", "ann", Action::Update(Change::Text(whole)));
-    let mut batch = Together::new(vec![update("b", json!({"n": 2})), seen(1, Strategy::Merge, edit)]);
-    let Step::LoadBase(1, Position(1)) = batch.decide(&heads, LIMITS) else { panic!("it needs the text at its base") };
-    batch.base_loaded(1, Some(json!({"n": 1, "text": "one"})));
-    let Step::Append(plan) = batch.decide(&heads, LIMITS) else { panic!("it can be done now") };
+    let batch = Together::new(vec![update("b", json!({"n": 2})), seen(1, Strategy::Merge, edit)]);
+    let mut deciding = batch.decide(&heads);
+    let Step::LoadBase(of, Position(1)) = deciding.step(LIMITS) else { panic!("it needs the text at its base") };
+    assert_eq!(of, key("a"));
+    deciding.base_loaded(Some(json!({"n": 1, "text": "one"})));
+    let Step::End(Verdict::Append(plan)) = deciding.step(LIMITS) else { panic!("it can be done now") };
     assert_eq!(plan.drafts[1].1.next.data["text"], "only one more");
 }
