@@ -24,6 +24,7 @@ pub mod shown;
 pub mod signal;
 pub mod sse;
 pub mod state;
+mod text;
 pub mod typed;
 
 pub use batch::Batch;

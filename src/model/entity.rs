@@ -9,6 +9,7 @@
 mod audience;
 mod change;
 mod clocks;
+mod content;
 mod decide;
 mod delta;
 mod operation;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 pub use self::{
     audience::{Audience, Owner},
     clocks::{Clock, Clocks},
+    content::{Content, PRIVATE, VISIBILITY},
     decide::decide,
     delta::{Delta, DeltaError, TextDelta},
     operation::{
@@ -52,7 +54,7 @@ pub struct Entity {
     /// Position of its last record; [`Position::START`] if there never was one, [`THIS`] while that record is made.
     pub version: Position,
     /// Its content, an object; of a tombstone, the content when it was deleted.
-    pub data: Value,
+    pub data: Content,
     /// What the rules need to know.
     pub state: State,
 }
@@ -151,7 +153,7 @@ mod stored_version {
 impl Entity {
     /// What stands where nothing was ever made.
     pub fn none() -> Self {
-        Self { version: Position::START, data: Value::Null, state: State::default() }
+        Self { version: Position::START, data: Content::default(), state: State::default() }
     }
 
     /// Whether it can be seen: made and not deleted.

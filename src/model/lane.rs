@@ -13,13 +13,11 @@ mod words;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use serde_json::Value;
-
 pub use self::together::{Deciding, Plan, Step, Together, Verdict};
 pub use self::words::{Company, Do, Draft, Failure, Made, Refused, Said};
 use super::{
     Position,
-    entity::{Action, Base, Decision, Entity, Limits, Operation, Outcome, Rollback, THIS},
+    entity::{Action, Base, Content, Decision, Entity, Limits, Operation, Outcome, Rollback, THIS},
 };
 
 /// How often a record is tried on a head that has moved, before its operations are given back.
@@ -63,7 +61,7 @@ struct Waiting<J> {
 enum KnownBase {
     #[default]
     NotAsked,
-    Known(Value),
+    Known(Content),
     Gone,
 }
 
@@ -87,7 +85,8 @@ struct Attempt<J> {
 
 impl<J> Default for Lane<J> {
     fn default() -> Self {
-        Self { head: None, waiting: VecDeque::new(), busy: Busy::No, alone: false, polite: 0 }
+        // Mostly one comes and goes: room for more costs more than it.
+        Self { head: None, waiting: VecDeque::with_capacity(1), busy: Busy::No, alone: false, polite: 0 }
     }
 }
 
@@ -155,7 +154,7 @@ impl<J> Lane<J> {
     }
 
     /// What stood at the first operation's base was read: `None` if the log does not hold it any more.
-    pub fn base_loaded(&mut self, content: Result<Option<Value>, Failure>) -> Vec<Do<J>> {
+    pub fn base_loaded(&mut self, content: Result<Option<Content>, Failure>) -> Vec<Do<J>> {
         self.busy = Busy::No;
         match (content, self.waiting.front_mut()) {
             (Ok(content), Some(first)) => {
@@ -260,10 +259,10 @@ impl<J> Lane<J> {
 
     /// What is to be done now: any number of answers, then at most one thing that takes time.
     pub fn step(&mut self, limits: Limits) -> Vec<Do<J>> {
-        let mut todo = Vec::new();
         if !matches!(self.busy, Busy::No) || self.waiting.is_empty() {
-            return todo;
+            return Vec::new();
         }
+        let mut todo = Vec::with_capacity(1);
         let guess = self.guess();
         let guessed = guess.is_some();
         let Some(head) = self.head.clone().or(guess) else {
@@ -272,9 +271,10 @@ impl<J> Lane<J> {
             return todo;
         };
         let base = head.version;
-        let mut draft = Draft::on(head.clone());
-        let mut decided: Vec<(Waiting<J>, Outcome)> = Vec::new();
         let most = if self.alone { 1 } else { TOGETHER };
+        let likely = self.waiting.len().min(most);
+        let mut draft = Draft::on(head.clone(), likely);
+        let mut decided: Vec<(Waiting<J>, Outcome)> = Vec::with_capacity(likely);
         while draft.parts.len() < most
             && let Some(mut waiting) = self.waiting.pop_front()
         {

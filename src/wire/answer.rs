@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{
     EntityKey, Position,
-    entity::{Alternative, Fate, OpId, Outcome, Overwritten, Rollback, Seen, Settled},
+    entity::{Alternative, Content, Fate, OpId, Outcome, Overwritten, Rollback, Seen, Settled},
     lane::{Company, Failure, Made, Said},
 };
 
@@ -123,7 +123,7 @@ impl Told {
         fields: &mut Fields,
         outcome: &Outcome,
         made: Option<Made>,
-        current: Option<&serde_json::Value>,
+        current: Option<&Content>,
     ) -> &'static str {
         match outcome {
             Outcome::Confirmed(seen) => {
@@ -182,7 +182,7 @@ impl Told {
         }
     }
 
-    fn conflict_info(&self, open: &Alternative, current: Option<&serde_json::Value>) -> String {
+    fn conflict_info(&self, open: &Alternative, current: Option<&Content>) -> String {
         let mut fields = Fields::default();
         fields.entity(&self.key.kind, &self.key.id);
         fields.value("local_data", &open.proposed);

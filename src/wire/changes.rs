@@ -7,7 +7,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     answer::Form,
     codes::Refusal,
-    operation::{Fields, Sender, Unit, Wanted, invalid},
+    operation::{Fields, Given, Sender, Unit, Wanted, invalid},
 };
 
 /// Greatest number of operations in one batch.
@@ -117,48 +117,40 @@ pub fn is_change(kind: &str) -> bool {
 pub(super) fn read(message: Message<'_>, sender: Sender<'_>) -> Result<Changes, Refusal> {
     let Some(asked) = asked(message.kind) else { return Err(invalid("not a change")) };
     let form = if asked == Asked::Event { Form::SyncResponse } else { Form::Update };
-    let (wanted, unit) = match (asked, message.event.or(message.data)) {
-        (Asked::Event, Some(content)) => (vec![event(content, sender, message.id)], Unit::Operation),
-        (Asked::Batch, content) => batch(object(content)?, sender)?,
-        (asked, content) => (vec![one(asked, object(content)?, sender, message.id)], Unit::Operation),
+    let content = message.event.or(message.data);
+    let (wanted, unit) = match asked {
+        Asked::Batch => batch(content, sender)?,
+        asked => (vec![one(asked, content, sender, message.id)], Unit::Operation),
     };
     Ok(Changes { wanted, form, unit })
 }
 
 /// A `sync_event`, read as it came: the content, or what stands in it under `event`.
 fn event(content: &RawValue, sender: Sender<'_>, fallback: Option<&str>) -> Result<Wanted, Refusal> {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     struct Holder<'a> {
         #[serde(borrow)]
         event: Option<&'a RawValue>,
     }
-    let Holder { event } =
-        serde_json::from_str(content.get()).map_err(|_| invalid("'data' must be an object, its numbers in range"))?;
+    let Holder { event } = parts(Some(content))?;
     let event = event.unwrap_or(content);
     if !event.get().starts_with('{') {
         return Err(invalid("'event' must be an object"));
     }
-    validated(Fields::read_text(event)?)?.wanted(sender, fallback)
+    validated(Fields::read(event.get())?)?.wanted(sender, fallback)
 }
 
 fn one(
     asked: Asked<'_>,
-    mut content: Map<String, Value>,
+    content: Option<&RawValue>,
     sender: Sender<'_>,
     fallback: Option<&str>,
 ) -> Result<Wanted, Refusal> {
     let fields = match asked {
-        Asked::On(family, action) => on(family, action, content)?,
-        Asked::Event => {
-            let content = match content.shift_remove("event") {
-                Some(Value::Object(event)) => event,
-                Some(_) => return Err(invalid("'event' must be an object")),
-                None => content,
-            };
-            validated(Fields::read(Value::Object(content))?)?
-        }
+        Asked::Event => return event(content.unwrap_or(RawValue::NULL), sender, fallback),
+        Asked::On(family, action) => on(family, action, object(content)?)?,
         Asked::Resolve => {
-            let mut fields = Fields::read(Value::Object(content))?;
+            let mut fields = Fields::of_values(Value::Object(object(content)?))?;
             fields.action = Some("resolve".into());
             fields
         }
@@ -168,7 +160,7 @@ fn one(
 }
 
 /// What a `sync_event` must have.
-fn validated(mut fields: Fields) -> Result<Fields, Refusal> {
+fn validated(mut fields: Fields<'_>) -> Result<Fields<'_>, Refusal> {
     for (name, value) in
         [("entity_type", &fields.entity_type), ("entity_id", &fields.entity_id), ("action", &fields.action)]
     {
@@ -185,7 +177,7 @@ fn validated(mut fields: Fields) -> Result<Fields, Refusal> {
 }
 
 /// A change of an entity whose type the message's name says: its fields stand under that name, or directly in `data`.
-fn on(family: &str, action: &str, mut content: Map<String, Value>) -> Result<Fields, Refusal> {
+fn on(family: &str, action: &'static str, mut content: Map<String, Value>) -> Result<Fields<'static>, Refusal> {
     let inner = match content.shift_remove(family) {
         Some(Value::Object(inner)) => Some(inner),
         Some(_) => return Err(invalid(format!("'{family}' must be an object"))),
@@ -194,26 +186,26 @@ fn on(family: &str, action: &str, mut content: Map<String, Value>) -> Result<Fie
     let inner_id = inner.as_ref().and_then(|inner| inner.get("id")).cloned();
     let id = if family == "context" { context_id(&mut content)? } else { None };
     let outer_id = content.shift_remove(&format!("{family}_id")).or_else(|| content.shift_remove("id"));
-    let mut fields = Fields::read(Value::Object(content.clone()))?;
+    let mut fields = Fields::of_values(Value::Object(content.clone()))?;
     if !fields.has_change() && action != "delete" && action != "restore" {
         let content = inner.unwrap_or_else(|| {
             content.retain(|name, _| !CONTROL.contains(&name.as_str()));
             content
         });
         match action {
-            "create" => fields.data = Some(Value::Object(content)),
-            _ => fields.patch = Some(Value::Object(content)),
+            "create" => fields.data = Some(Given::Values(Value::Object(content))),
+            _ => fields.patch = Some(Given::Values(Value::Object(content))),
         }
-    } else if let (Some(Value::Object(_)), "put") = (&fields.data, action) {
+    } else if action == "put" && fields.data.as_ref().is_some_and(Given::is_object) {
         // A notebook's entry is added to, not replaced.
         fields.patch = fields.data.take();
     }
-    fields.entity_type = Some(family.into());
+    fields.entity_type = Some(family.to_owned().into());
     fields.action = Some(action.into());
     fields.entity_id = match id.map(Value::String).or(inner_id).or(outer_id) {
-        Some(Value::String(id)) => Some(id),
+        Some(Value::String(id)) => Some(id.into()),
         // Ids that are numbers elsewhere.
-        Some(Value::Number(id)) => Some(id.to_string()),
+        Some(Value::Number(id)) => Some(id.to_string().into()),
         Some(_) => return Err(invalid("the entity's id must be a text")),
         None => fields.entity_id,
     };
@@ -234,38 +226,56 @@ fn context_id(content: &mut Map<String, Value>) -> Result<Option<String>, Refusa
 
 type Batch = (Vec<Result<Wanted, Refusal>>, Unit);
 
-fn batch(mut content: Map<String, Value>, sender: Sender<'_>) -> Result<Batch, Refusal> {
-    #[derive(Deserialize)]
-    struct Item {
-        r#type: Option<String>,
-        id: Option<String>,
-        data: Option<Map<String, Value>>,
+fn batch(content: Option<&RawValue>, sender: Sender<'_>) -> Result<Batch, Refusal> {
+    #[derive(Default, Deserialize)]
+    struct Listed<'a> {
+        #[serde(borrow)]
+        operations: Option<&'a RawValue>,
+        #[serde(borrow)]
+        updates: Option<&'a RawValue>,
+        #[serde(borrow)]
+        atomic: Option<&'a RawValue>,
     }
-    let list = content.shift_remove("operations").or_else(|| content.shift_remove("updates"));
-    let unit = match content.get("atomic") {
-        None | Some(Value::Bool(false)) => Unit::Operation,
-        Some(Value::Bool(true)) => Unit::Batch,
+    let Listed { operations, updates, atomic } = parts(content)?;
+    let unit = match atomic.map(RawValue::get) {
+        None | Some("false") => Unit::Operation,
+        Some("true") => Unit::Batch,
         Some(_) => return Err(invalid("'atomic' must be true or false")),
     };
-    let Some(Value::Array(list)) = list else { return Err(invalid("'operations' must be a list")) };
+    let list: Option<Vec<&RawValue>> = operations.or(updates).and_then(|list| serde_json::from_str(list.get()).ok());
+    let Some(list) = list else { return Err(invalid("'operations' must be a list")) };
     if list.len() > BATCH {
         return Err(invalid(format!("a batch may have {BATCH} operations, this has {}", list.len())));
     }
-    let read = |item: Value| {
-        let Value::Object(fields) = item else { return Err(invalid("an operation is one JSON object")) };
-        match fields.get("type").and_then(Value::as_str).map(asked) {
-            None => Fields::read(Value::Object(fields))?.wanted(sender, None),
-            Some(None) => Err(invalid("'type' is not one of the messages that change entities")),
-            Some(Some(_)) => {
-                let Item { r#type, id, data } = serde_json::from_value(Value::Object(fields))
-                    .map_err(|_| invalid("a message in a batch has 'type', 'id' and 'data'"))?;
-                let kind = r#type.unwrap_or_default();
-                let asked = asked(&kind).ok_or_else(|| invalid("not a change"))?;
-                one(asked, data.unwrap_or_default(), sender, id.as_deref())
-            }
-        }
+    Ok((list.into_iter().map(|item| item_of_batch(item, sender)).collect(), unit))
+}
+
+/// An operation in a batch: as it is, or in the message that it would come in alone.
+fn item_of_batch(item: &RawValue, sender: Sender<'_>) -> Result<Wanted, Refusal> {
+    #[derive(Default, Deserialize)]
+    struct Item<'a> {
+        #[serde(borrow)]
+        r#type: Option<&'a RawValue>,
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+    }
+    let Item { r#type, id, data } = parts(Some(item))?;
+    let text = |raw: &'_ RawValue| serde_json::from_str::<String>(raw.get()).ok();
+    let Some(kind) = r#type.and_then(text) else { return Fields::read(item.get())?.wanted(sender, None) };
+    let Some(asked) = asked(&kind) else {
+        return Err(invalid("'type' is not one of the messages that change entities"));
     };
-    Ok((list.into_iter().map(read).collect(), unit))
+    let id = id.map(|id| text(id).ok_or_else(|| invalid("a message in a batch has 'type', 'id' and 'data'")));
+    one(asked, data, sender, id.transpose()?.as_deref())
+}
+
+/// Parts of a message's content, or of an operation in it, where there is one.
+fn parts<'a, T: Default + Deserialize<'a>>(content: Option<&'a RawValue>) -> Result<T, Refusal> {
+    let Some(content) = content else { return Ok(T::default()) };
+    let read = if content.get().starts_with('{') { serde_json::from_str(content.get()).ok() } else { None };
+    read.ok_or_else(|| invalid("what is to be done must be an object, each field at most once"))
 }
 
 fn object(raw: Option<&RawValue>) -> Result<Map<String, Value>, Refusal> {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{
     EntityKey, EventId, InstanceId, Position, TenantId, Timestamp,
-    entity::{AlternativeKind, Audience, Author, Delta, Entity, OpId, Stamp, State, TextDelta},
+    entity::{AlternativeKind, Audience, Author, Content, Delta, Entity, OpId, Stamp, State, TextDelta},
     lane::Draft,
     record::{Happened, Private},
 };
@@ -121,7 +121,7 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
     out.extend_from_slice(b",\"state\":");
     put_value(&mut out, &next.state);
     out.extend_from_slice(b",\"data\":");
-    put_value(&mut out, &next.data);
+    out.extend_from_slice(next.data.text().as_bytes());
     out.put_u8(b'}');
     EntityBody { body: out.freeze(), delta }
 }
@@ -226,7 +226,7 @@ pub fn read(tenant: &TenantId, key: &EntityKey, position: Position, body: &[u8])
         return Err(DamagedRecord::Foreign);
     }
     let state: State = serde_json::from_str(stored.state.get()).map_err(malformed)?;
-    let data = serde_json::from_str(stored.data.get()).map_err(malformed)?;
+    let data = Content::read(stored.data.to_owned()).map_err(malformed)?;
     let mut entity = Entity { version: position, data, state };
     entity.settle(position);
     Ok(entity)
@@ -242,7 +242,11 @@ mod tests {
 
     fn entity(data: Value, deleted: bool) -> Arc<Entity> {
         let created = Some(stamp());
-        Arc::new(Entity { version: Position(3), data, state: State { deleted, created, ..State::default() } })
+        Arc::new(Entity {
+            version: Position(3),
+            data: data.into(),
+            state: State { deleted, created, ..State::default() },
+        })
     }
 
     fn stamp() -> Stamp {

@@ -1,6 +1,6 @@
 //! What clients send, turned into types: the only reader of client JSON.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,6 +14,7 @@ use super::{
     record::Publish,
     signal,
     state::StateRequest,
+    text::Text,
 };
 use crate::model::{
     Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, interest::Focus, resume::Since,
@@ -23,15 +24,15 @@ use crate::model::{
 #[derive(Debug, Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
-    event_type: Option<Cow<'a, str>>,
+    event_type: Option<Text<'a>>,
     #[serde(borrow)]
-    event_id: Option<Cow<'a, str>>,
+    event_id: Option<Text<'a>>,
     #[serde(borrow)]
-    tenant_id: Option<Cow<'a, str>>,
+    tenant_id: Option<Text<'a>>,
     #[serde(borrow)]
-    instance_id: Option<Cow<'a, str>>,
+    instance_id: Option<Text<'a>>,
     #[serde(borrow)]
-    timestamp: Option<Cow<'a, str>>,
+    timestamp: Option<Text<'a>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -201,7 +202,7 @@ pub(super) fn acknowledged(data: Option<&RawValue>, event_type: &str) -> Result<
         seq: Option<u64>,
         position: Option<u64>,
         #[serde(borrow)]
-        cursor: Option<Cow<'a, str>>,
+        cursor: Option<Text<'a>>,
     }
     let position = match data.map(|raw| serde_json::from_str::<Data<'_>>(raw.get())) {
         None => None,

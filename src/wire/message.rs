@@ -13,6 +13,7 @@ use super::{
     entity::{About, event_type},
     preview,
     record::put_json_string,
+    text::Text,
 };
 use crate::model::{
     RecordMeta, Timestamp,
@@ -299,14 +300,20 @@ fn title(data: &str) -> String {
     #[derive(Deserialize)]
     struct Titled<'a> {
         #[serde(borrow, default)]
-        title: Option<Cow<'a, str>>,
+        title: Option<Text<'a>>,
     }
-    serde_json::from_str::<Titled<'_>>(data).ok().and_then(|titled| titled.title).unwrap_or_default().into_owned()
+    serde_json::from_str::<Titled<'_>>(data).ok().and_then(|titled| titled.title).unwrap_or_default().to_string()
 }
 
 /// A JSON object that is being written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fields(BytesMut);
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self(BytesMut::with_capacity(256))
+    }
+}
 
 impl Fields {
     fn name(&mut self, name: &str) {
@@ -321,7 +328,7 @@ impl Fields {
     }
 
     pub(super) fn number(&mut self, name: &str, number: u64) {
-        self.raw(name, &number.to_string());
+        self.value(name, &number);
     }
 
     pub(super) fn value(&mut self, name: &str, value: &impl Serialize) {

@@ -7,12 +7,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
-use super::codes::{Code, Refusal};
+use super::{
+    codes::{Code, Refusal},
+    text::Text,
+};
 use crate::model::{
     EntityKey, Position, TenantId, Timestamp,
     entity::{
-        Action, Author, Change, Choice, OpId, Operation, Precondition, ReplicaId, Resolve, Stamp, Strategy, TextChange,
-        TextEdit,
+        Action, Author, Change, Choice, Content, OpId, Operation, Precondition, ReplicaId, Resolve, Stamp, Strategy,
+        TextChange, TextEdit,
     },
     lane::TOGETHER,
     text::TextOps,
@@ -72,45 +75,56 @@ pub struct Sender<'a> {
 /// An operation as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Fields {
-    pub op_id: Option<String>,
-    pub id: Option<String>,
-    pub replica_id: Option<String>,
-    device_id: Option<String>,
+pub(super) struct Fields<'a> {
+    #[serde(borrow)]
+    pub op_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub replica_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    device_id: Option<Text<'a>>,
     op_number: Option<u64>,
-    #[serde(alias = "entityType")]
-    pub entity_type: Option<String>,
-    #[serde(alias = "entityId")]
-    pub entity_id: Option<String>,
-    pub action: Option<String>,
+    #[serde(borrow, alias = "entityType")]
+    pub entity_type: Option<Text<'a>>,
+    #[serde(borrow, alias = "entityId")]
+    pub entity_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub action: Option<Text<'a>>,
     #[serde(alias = "baseVersion")]
     pub base_version: Option<u64>,
-    pub strategy: Option<String>,
-    user_id: Option<String>,
+    #[serde(borrow)]
+    pub strategy: Option<Text<'a>>,
+    #[serde(borrow)]
+    user_id: Option<Text<'a>>,
     #[serde(alias = "changes")]
-    pub patch: Option<Value>,
+    pub patch: Option<Given>,
     pub ops: Option<Value>,
     text: Option<Value>,
-    pub data: Option<Value>,
-    #[serde(alias = "conflictId")]
-    pub conflict_id: Option<String>,
-    choice: Option<String>,
+    pub data: Option<Given>,
+    #[serde(borrow, alias = "conflictId")]
+    pub conflict_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    choice: Option<Text<'a>>,
 }
 
-impl Fields {
+impl<'a> Fields<'a> {
     /// Reads the fields of a JSON object.
-    pub(super) fn read(fields: Value) -> Result<Self, Refusal> {
+    pub(super) fn of_values(fields: Value) -> Result<Self, Refusal> {
         Self::deserialized(fields)
     }
 
-    /// Reads the fields of a JSON object as it came: most changes come this way.
-    pub(super) fn read_text(fields: &RawValue) -> Result<Self, Refusal> {
+    /// Reads the fields of a JSON object as it came.
+    pub(super) fn read(fields: &'a str) -> Result<Self, Refusal> {
+        // A list would be read too, field by field.
+        if !fields.trim_start().starts_with('{') {
+            return Err(invalid("an operation is one JSON object"));
+        }
         // To know where an error is costs more than reading: it is found out once there is one.
-        serde_json::from_str(fields.get())
-            .or_else(|_| Self::deserialized(&mut serde_json::Deserializer::from_str(fields.get())))
+        serde_json::from_str(fields).or_else(|_| Self::deserialized(&mut serde_json::Deserializer::from_str(fields)))
     }
 
-    fn deserialized<'de>(from: impl serde::Deserializer<'de>) -> Result<Self, Refusal> {
+    fn deserialized<'de: 'a>(from: impl serde::Deserializer<'de>) -> Result<Self, Refusal> {
         serde_path_to_error::deserialize(from).map_err(|error| match error.path().iter().next() {
             Some(_) => invalid(format!("'{}' has the wrong type", error.path())),
             None => invalid("an operation is one JSON object"),
@@ -140,25 +154,24 @@ impl Fields {
     fn operation(self, sender: Sender<'_>, reference: &str) -> Result<(EntityKey, Operation), Refusal> {
         let id = op_id(sender, reference);
         let kind = self.entity_type.as_deref().ok_or_else(|| invalid("'entity_type' is missing"))?;
-        let made_here = id.0.to_string();
         let entity_id = match (self.entity_id.as_deref(), self.action.as_deref()) {
-            (Some(id), _) => id,
+            (Some(id), _) => Cow::Borrowed(id),
             // Whoever makes something need not invent a name for it.
-            (None, Some("create")) => &made_here,
+            (None, Some("create")) => id.0.to_string().into(),
             (None, _) => return Err(invalid("'entity_id' is missing")),
         };
-        let key = EntityKey::new(kind, entity_id).map_err(|error| Refusal::of_name(Code::InvalidEntity, &error))?;
+        let key = EntityKey::new(kind, &entity_id).map_err(|error| Refusal::of_name(Code::InvalidEntity, &error))?;
         let author = author(sender.author, self.user_id.as_deref())?;
         let replica = match self.replica_id.as_deref().or(self.device_id.as_deref()) {
-            None => sender.author.instance.as_str(),
+            None => sender.author.instance.shared(),
             Some(text) if text.is_empty() || text.len() > REPLICA_BYTES => {
                 return Err(invalid(format!("'replica_id' must have 1 to {REPLICA_BYTES} bytes")));
             }
-            Some(text) => text,
+            Some(text) => text.into(),
         };
         let operation = Operation {
             id,
-            replica: ReplicaId(replica.into()),
+            replica: ReplicaId(replica),
             number: self.op_number,
             base: self.base_version.map(Position),
             strategy: strategy(self.strategy.as_deref())?,
@@ -173,8 +186,8 @@ impl Fields {
         if self.conflict_id.is_some() || self.action.as_deref() == Some("resolve") {
             return self.resolve(key);
         }
-        let action = self.action.as_deref().unwrap_or("update").to_owned();
-        match &*action {
+        let action = self.action.clone();
+        match action.as_deref().unwrap_or("update") {
             "create" => Ok(Action::Create(Change::Replace(self.content(key)?))),
             "update" => Ok(Action::Update(self.change(key)?)),
             "put" => Ok(Action::Put(self.change(key)?)),
@@ -184,20 +197,20 @@ impl Fields {
         }
     }
 
-    fn content(self, key: &EntityKey) -> Result<Value, Refusal> {
-        match self.data.or(self.patch) {
-            None => Ok(Value::Object(Map::new())),
-            Some(value) => object(value, "data", key),
+    fn content(self, key: &EntityKey) -> Result<Content, Refusal> {
+        match (self.data, self.patch) {
+            (Some(given), _) | (None, Some(given)) => content(given, key),
+            (None, None) => Ok(Value::Object(Map::new()).into()),
         }
     }
 
     fn change(self, key: &EntityKey) -> Result<Change, Refusal> {
         let Self { patch, ops, text, data, .. } = self;
         match (patch, ops, text, data) {
-            (Some(patch), None, None, None) => Ok(Change::Merge(object(patch, "patch", key)?)),
+            (Some(patch), None, None, None) => Ok(Change::Merge(object(patch.values()?, "patch", key)?)),
             (None, Some(ops), None, None) => json_patch(ops),
             (None, None, Some(text), None) => text_change(text),
-            (None, None, None, Some(data)) => Ok(Change::Replace(object(data, "data", key)?)),
+            (None, None, None, Some(data)) => Ok(Change::Replace(content(data, key)?)),
             (None, None, None, None) => Err(invalid("say what to change: 'patch', 'ops', 'text' or 'data'")),
             _ => Err(invalid("only one of 'patch', 'ops', 'text' and 'data' in one operation")),
         }
@@ -210,7 +223,7 @@ impl Fields {
             Some("current" | "remote") => Choice::Current,
             Some("proposed" | "local") => Choice::Proposed,
             Some("merged") => match self.data.or(self.patch) {
-                Some(data) => Choice::Merged(object(data, "data", key)?),
+                Some(given) => Choice::Merged(object(given.values()?, "data", key)?),
                 None => return Err(invalid("'data' is missing: what shall hold")),
             },
             _ => return Err(invalid("'choice' must be current, proposed or merged")),
@@ -256,10 +269,69 @@ fn strategy(word: Option<&str>) -> Result<Strategy, Refusal> {
     }
 }
 
+/// A content or a patch: as it came, for what is made whole is mostly never looked into, or as the values from which it was
+/// put together.
+#[derive(Debug)]
+pub(super) enum Given {
+    Text(Box<RawValue>),
+    Values(Value),
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::deserialize(deserializer).map(Self::Text)
+    }
+}
+
+impl Given {
+    pub(super) fn is_object(&self) -> bool {
+        match self {
+            Self::Text(text) => text.get().starts_with('{'),
+            Self::Values(value) => value.is_object(),
+        }
+    }
+
+    pub(super) fn values(self) -> Result<Value, Refusal> {
+        match self {
+            Self::Text(text) => serde_json::from_str(text.get()).map_err(|_| out_of_range()),
+            Self::Values(value) => Ok(value),
+        }
+    }
+}
+
+/// A content: as it came, if it may stay so.
+fn content(given: Given, key: &EntityKey) -> Result<Content, Refusal> {
+    match given {
+        Given::Text(text) if !carries_id(key) || !may_name_id(text.get()) => {
+            let content = Content::read(text).map_err(|_| out_of_range())?;
+            if content.is_object() { Ok(content) } else { Err(no_object("data")) }
+        }
+        given => object(given.values()?, "data", key).map(Content::from),
+    }
+}
+
+fn out_of_range() -> Refusal {
+    invalid("a content or patch must be an object, its numbers in range")
+}
+
+fn no_object(name: &str) -> Refusal {
+    invalid(format!("'{name}' must be an object"))
+}
+
+/// Whether an object may have a member `id`; a quick look.
+fn may_name_id(object: &str) -> bool {
+    object.contains("\"id\"") || object.contains('\\')
+}
+
+/// Whether messages of this type of entity carry the id among the content's fields.
+fn carries_id(key: &EntityKey) -> bool {
+    matches!(&*key.kind, "memory" | "node" | "edge")
+}
+
 /// A content or merge patch: an object. Types whose messages carry the id among the fields have none of their own there.
 fn object(value: Value, name: &str, key: &EntityKey) -> Result<Value, Refusal> {
-    let Value::Object(mut fields) = value else { return Err(invalid(format!("'{name}' must be an object"))) };
-    if matches!(&*key.kind, "memory" | "node" | "edge")
+    let Value::Object(mut fields) = value else { return Err(no_object(name)) };
+    if carries_id(key)
         && let Some(id) = fields.shift_remove("id")
         && id != *key.id
     {

@@ -4,7 +4,7 @@ mod presence;
 mod reports;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 pub use self::{
@@ -23,12 +23,12 @@ use crate::model::{Cursor, Epoch, EventId, InstanceId, Position, TenantId, Times
 
 /// The envelope of a session message.
 #[derive(Debug, Serialize)]
-struct Message<'a, D> {
+struct Message<'a> {
     event_type: &'a str,
     tenant_id: &'a str,
-    timestamp: String,
+    #[serde(serialize_with = "as_text")]
+    timestamp: Timestamp,
     instance_id: &'a str,
-    data: D,
 }
 
 /// Who a message is for and when it is said; makes the frames.
@@ -50,28 +50,44 @@ pub struct Voice<'a> {
 
 /// The envelope of a session message on `/ws`.
 #[derive(Debug, Serialize)]
-struct Typed<'a, D> {
+struct Typed<'a> {
     id: uuid::Uuid,
     r#type: &'a str,
     timestamp: Time,
     /// Of Gitmind's protocol, on its types.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
-    data: D,
 }
 
 /// A time as the type of its message wants it.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Time {
-    Text(String),
+    Text(#[serde(serialize_with = "as_text")] Timestamp),
     Millis(i64),
+}
+
+fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
 }
 
 impl Time {
     fn of(r#type: &str, time: Timestamp) -> Self {
-        if is_gitmind(r#type) { Self::Millis(time.0) } else { Self::Text(time.to_string()) }
+        if is_gitmind(r#type) { Self::Millis(time.0) } else { Self::Text(time) }
     }
+}
+
+/// Writes an object without its end.
+fn begun(head: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    write(&mut out, head);
+    out.pop();
+    out
+}
+
+fn write(out: &mut Vec<u8>, value: &impl Serialize) {
+    // None of these types can fail to serialize: no maps with odd keys, no fallible Serialize.
+    let _ = serde_json::to_writer(out, value);
 }
 
 /// A place without a record's fingerprint.
@@ -85,23 +101,34 @@ pub fn place_of(epoch: Epoch, position: Position, id: EventId) -> String {
 }
 
 impl Voice<'_> {
-    pub(super) fn say<D: Serialize>(&self, event_type: &str, data: D) -> Bytes {
-        debug_assert!(Kind::of(event_type) != Kind::Event, "anybody could say {event_type} too");
-        if self.envelope == Envelope::Typed {
-            return self.say_typed(event_type, data);
-        }
-        let message = Message {
-            event_type,
-            tenant_id: self.tenant.as_str(),
-            timestamp: self.now.to_string(),
-            instance_id: self.instance.as_str(),
-            data,
-        };
-        // None of these types can fail to serialize: no maps with odd keys, no fallible Serialize.
-        self.encoding.frame(&serde_json::to_vec(&message).unwrap_or_default())
+    pub(super) fn say(&self, event_type: &str, data: impl Serialize) -> Bytes {
+        self.frame(self.head(event_type), |out| write(out, &data))
     }
 
-    fn say_typed<D: Serialize>(&self, event_type: &str, data: D) -> Bytes {
+    /// Says something whose data is JSON already.
+    fn say_json(&self, event_type: &str, data: &str) -> Bytes {
+        self.frame(self.head(event_type), |out| out.extend_from_slice(data.as_bytes()))
+    }
+
+    /// A message of this head, which is an object without its end, and this data.
+    fn frame(&self, head: Vec<u8>, put_data: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let mut message = head;
+        message.extend_from_slice(b",\"data\":");
+        put_data(&mut message);
+        message.push(b'}');
+        self.encoding.frame(&message)
+    }
+
+    fn head(&self, event_type: &str) -> Vec<u8> {
+        debug_assert!(Kind::of(event_type) != Kind::Event, "anybody could say {event_type} too");
+        if self.envelope == Envelope::Typed {
+            return self.typed_head(event_type);
+        }
+        let (tenant_id, instance_id) = (self.tenant.as_str(), self.instance.as_str());
+        begun(&Message { event_type, tenant_id, timestamp: self.now, instance_id })
+    }
+
+    fn typed_head(&self, event_type: &str) -> Vec<u8> {
         let r#type = match event_type {
             "heartbeat" => "system.heartbeat",
             "draining" => "system.reconnect",
@@ -109,46 +136,41 @@ impl Voice<'_> {
         };
         let (id, timestamp) = (uuid::Uuid::new_v4(), Time::of(r#type, self.now));
         let version = is_gitmind(r#type).then_some("1.0");
-        let message = Typed { id, r#type, timestamp, version, data };
-        // As above.
-        self.encoding.frame(&serde_json::to_vec(&message).unwrap_or_default())
+        begun(&Typed { id, r#type, timestamp, version })
     }
 
     /// What became of an operation.
     pub fn answer(&self, form: Form, words: &Words) -> Bytes {
-        let Some(data) = RawValue::from_string(words.data.clone()).ok() else { return Bytes::new() };
         if form == Form::SyncResponse && self.envelope == Envelope::Typed {
-            return self.sync_answer(words, &data);
+            return self.sync_answer(words);
         }
-        self.say(words.kind, &*data)
+        self.say_json(words.kind, &words.data)
     }
 
     /// The same as Aether has it.
-    fn sync_answer(&self, words: &Words, data: &RawValue) -> Bytes {
+    fn sync_answer(&self, words: &Words) -> Bytes {
         #[derive(Serialize)]
-        struct SyncAnswer<'a> {
+        struct SyncAnswer {
             id: uuid::Uuid,
             r#type: &'static str,
-            timestamp: String,
+            #[serde(serialize_with = "as_text")]
+            timestamp: Timestamp,
             success: bool,
             conflict: bool,
             #[serde(skip_serializing_if = "Option::is_none")]
             conflict_info: Option<Box<RawValue>>,
             status: &'static str,
-            data: &'a RawValue,
         }
-        let message = SyncAnswer {
+        let head = SyncAnswer {
             id: uuid::Uuid::new_v4(),
             r#type: "sync_response",
-            timestamp: self.now.to_string(),
+            timestamp: self.now,
             success: matches!(words.kind, "update.confirmed" | "update.conflict_resolved"),
             conflict: words.kind.contains("conflict"),
             conflict_info: words.conflict.clone().and_then(|text| RawValue::from_string(text).ok()),
             status: words.kind.rsplit('.').next().unwrap_or_default(),
-            data,
         };
-        // As above.
-        self.encoding.frame(&serde_json::to_vec(&message).unwrap_or_default())
+        self.frame(begun(&head), |out| out.extend_from_slice(words.data.as_bytes()))
     }
 
     /// `session_ready`.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::signals::{Told, signals};
-use super::signal::Signal;
+use super::{signal::Signal, text::Text};
 use crate::model::{
     IdError, Timestamp,
     chaos::Affinity,
@@ -89,9 +89,9 @@ struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<Uuid>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    instance: Option<Cow<'a, str>>,
+    instance: Option<Text<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    reason: Option<Cow<'a, str>>,
+    reason: Option<Text<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     members: Vec<Member<'a>>,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -117,9 +117,9 @@ struct Member<'a> {
     missed: bool,
     // Nodes of the first version know none of these.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    user: Option<Cow<'a, str>>,
+    user: Option<Text<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     connection: Option<Uuid>,
     #[serde(default, skip_serializing_if = "is_none_of_it")]
@@ -191,8 +191,8 @@ fn member_of(claim: &Claim) -> Member<'_> {
         since: connected_at.0,
         capabilities: capabilities.clone(),
         missed: claim.attendance == Attendance::Missed,
-        user: user.as_deref().map(Cow::from),
-        name: name.as_deref().map(Cow::from),
+        user: user.as_deref().map(Text::from),
+        name: name.as_deref().map(Text::from),
         connection: *connection,
         affinity: affinity.millionths(),
     }

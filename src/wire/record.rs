@@ -3,7 +3,7 @@
 //! It starts with `{"event_type":`, so a frame for `/ws/sync` is made by splicing the position in behind the brace and
 //! `data` is never parsed on its way.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt::Write, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
@@ -60,7 +60,8 @@ pub(super) fn put_head(
     out.extend_from_slice(b"\",\"tenant_id\":\"");
     out.extend_from_slice(tenant.as_str().as_bytes());
     out.extend_from_slice(b"\",\"timestamp\":\"");
-    out.extend_from_slice(time.to_string().as_bytes());
+    // Into memory; it cannot fail.
+    let _ = write!(out, "{time}");
     out.extend_from_slice(b"\",\"instance_id\":");
     put_json_string(out, instance);
 }

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
     codes::{Code, Refusal},
-    incoming::{check_text, invalid_json, mismatch},
-    operation::{Fields, Sender, Wanted, invalid},
+    incoming::{check_text, explain, invalid_json, mismatch},
+    operation::{Fields, Given, Sender, Wanted, invalid},
+    text::Text,
 };
 use crate::model::{
     EntityKey, InstanceId, TenantId, Timestamp,
@@ -56,17 +58,17 @@ pub enum What<'a> {
 ///
 /// Something in it makes no sense, or the body is not JSON.
 pub fn read(request: Request<'_>, sender: Sender<'_>, depth: usize) -> Result<Wanted, Refusal> {
-    let mut fields = match request.what {
-        What::Settle(_, text) => Fields::read(json(text, depth)?)?,
+    let mut fields: Fields<'_> = match request.what {
+        What::Settle(_, text) => Fields::read(json::<&RawValue>(text, depth)?.get())?,
         _ => Fields::default(),
     };
     let action = match request.what {
         What::Replace(text) => {
-            fields.data = Some(json(text, depth)?);
+            fields.data = Some(Given::Text(json(text, depth)?));
             "put"
         }
         What::Merge(text) => {
-            fields.patch = Some(json(text, depth)?);
+            fields.patch = Some(Given::Text(json(text, depth)?));
             "update"
         }
         What::Patch(text) => {
@@ -75,13 +77,13 @@ pub fn read(request: Request<'_>, sender: Sender<'_>, depth: usize) -> Result<Wa
         }
         What::Delete => "delete",
         What::Settle(id, _) => {
-            fields.conflict_id = Some(id.to_string());
+            fields.conflict_id = Some(id.to_string().into());
             "resolve"
         }
     };
     fields.action = Some(action.into());
-    fields.entity_type = Some(request.key.kind.to_string());
-    fields.entity_id = Some(request.key.id.to_string());
+    fields.entity_type = Some((&*request.key.kind).into());
+    fields.entity_id = Some((&*request.key.id).into());
     for (field, given) in [
         (&mut fields.op_id, request.id),
         (&mut fields.replica_id, request.replica),
@@ -103,30 +105,33 @@ pub fn read(request: Request<'_>, sender: Sender<'_>, depth: usize) -> Result<Wa
 ///
 /// It makes no sense, or is not JSON.
 pub fn read_item(text: &str, tenant: &TenantId, now: Timestamp, depth: usize) -> Result<Wanted, Refusal> {
-    let Value::Object(mut fields) = json(text, depth)? else {
-        return Err(Refusal::new(Code::InvalidMessage, "an operation is one JSON object"));
-    };
-    let mut take = |name: &str| match fields.shift_remove(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Refusal::new(Code::InvalidMessage, format!("'{name}' has the wrong type"))),
-    };
-    if take("tenant_id")?.is_some_and(|claimed| claimed != tenant.as_str()) {
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        #[serde(borrow)]
+        tenant_id: Option<Text<'a>>,
+        #[serde(borrow)]
+        instance_id: Option<Text<'a>>,
+        #[serde(borrow)]
+        user_name: Option<Text<'a>>,
+    }
+    check_text(text, depth)?;
+    let Item { tenant_id, instance_id, user_name } =
+        serde_json::from_str(text).map_err(|error| explain::<Item<'_>>(text, &error))?;
+    if tenant_id.is_some_and(|claimed| *claimed != *tenant.as_str()) {
         return Err(mismatch("tenant_id"));
     }
-    let Some(instance) = take("instance_id")? else {
+    let Some(instance) = instance_id else {
         return Err(Refusal::new(Code::InvalidMessage, "'instance_id' is missing: say who sends the operation"));
     };
     let instance: InstanceId = instance.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?;
-    let name = take("user_name")?;
-    if name.as_ref().is_some_and(|name| name.len() > 128 || name.chars().any(char::is_control)) {
+    if user_name.as_ref().is_some_and(|name| name.len() > 128 || name.chars().any(char::is_control)) {
         return Err(invalid("'user_name' must have at most 128 bytes and no control characters"));
     }
-    let author = Author { instance, user: None, name: name.map(Into::into) };
-    Fields::read(Value::Object(fields))?.wanted(Sender { tenant, author: &author, now }, None)
+    let author = Author { instance, user: None, name: user_name.as_deref().map(Into::into) };
+    Fields::read(text)?.wanted(Sender { tenant, author: &author, now }, None)
 }
 
-fn json(text: &str, depth: usize) -> Result<Value, Refusal> {
+fn json<'a, T: Deserialize<'a>>(text: &'a str, depth: usize) -> Result<T, Refusal> {
     check_text(text, depth)?;
     serde_json::from_str(text).map_err(|error| invalid_json(&error))
 }

@@ -10,10 +10,11 @@ use super::{
     entity::{Standing, is_told},
     message::{Fields, json_list, with_id},
     operation::invalid,
+    text::Text,
 };
 use crate::model::{
     EntityKey, Position, TenantId, Timestamp,
-    entity::{Audience, Owner},
+    entity::{Audience, Owner, PRIVATE},
 };
 
 /// What somebody wants to know.
@@ -81,14 +82,15 @@ fn seen_by<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner, now: Timestamp
     #[derive(Deserialize)]
     struct Visible<'a> {
         #[serde(borrow, default)]
-        visibility: Option<Cow<'a, str>>,
+        visibility: Option<Text<'a>>,
     }
     let stored: Stored<'a> = serde_json::from_slice(body).ok()?;
     if stored.tenant_id != tenant.as_str() {
         return None;
     }
-    let visibility = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok().and_then(|visible| visible.visibility);
-    let audience = Audience::of(visibility.as_deref(), stored.state.created.as_ref());
+    let visible = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok();
+    let is_private = visible.and_then(|visible| visible.visibility).as_deref() == Some(PRIVATE);
+    let audience = Audience::of(is_private, stored.state.created.as_ref());
     if audience.excludes(Some(viewer)) {
         return None;
     }

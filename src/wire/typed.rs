@@ -17,6 +17,7 @@ use super::{
     record::Publish,
     signal,
     state::StateRequest,
+    text::Text,
 };
 use crate::model::{EventId, EventType, Timestamp, resume::Since};
 
@@ -24,9 +25,9 @@ use crate::model::{EventId, EventType, Timestamp, resume::Since};
 #[derive(Debug, Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
+    r#type: Option<Text<'a>>,
     #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
     /// A text or, from Gitmind's clients, a number.
     #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
@@ -34,15 +35,15 @@ struct Envelope<'a> {
     #[serde(borrow)]
     version: Option<&'a RawValue>,
     #[serde(borrow, alias = "userId")]
-    user_id: Option<Cow<'a, str>>,
+    user_id: Option<Text<'a>>,
     #[serde(borrow)]
     event: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
-    last_sync_timestamp: Option<Cow<'a, str>>,
+    last_sync_timestamp: Option<Text<'a>>,
     #[serde(borrow)]
-    cursor: Option<Cow<'a, str>>,
+    cursor: Option<Text<'a>>,
 }
 
 /// Reads one message of a session on `/ws`. `depth` is the greatest nesting.

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use lru::LruCache;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ use crate::{
     },
     model::{
         DedupeId, EntityKey, Position, TenantId, Timestamp,
-        entity::{Entity, Limits, Operation},
+        entity::{Content, Entity, Limits, Operation},
         lane::{Do, Draft, Failure, Lane, Refused, Said},
     },
     wire::{
@@ -200,13 +200,15 @@ impl Room {
                             lane.rested();
                             Vec::new()
                         });
+                        room.flush(ctx);
                     });
                 }
             }
         }
     }
 
-    /// Tells a lane something, does what it wants, and goes on.
+    /// Tells a lane something, does what it wants, and goes on. What the outlets have to do of it waits for the next flush:
+    /// many lanes hear of their records at once.
     fn with_lane(
         &mut self,
         key: &EntityKey,
@@ -217,7 +219,6 @@ impl Room {
         let todo = tell(&mut busy.lane);
         self.carry(key, todo, ctx);
         self.turn(key, ctx);
-        self.flush(ctx);
     }
 
     fn tell_waiter(&mut self, key: &EntityKey, job: Job, operation: &Operation, said: Said) {
@@ -243,6 +244,7 @@ impl Room {
         let loading = async move { read_head(&backbone, &tenant, &name).await };
         ctx.spawn(loading.into_actor(self).map(move |loaded, room, ctx| {
             room.with_lane(&key, ctx, |lane| lane.loaded(loaded));
+            room.flush(ctx);
         }));
     }
 
@@ -251,6 +253,7 @@ impl Room {
         let loading = async move { read_content(&backbone, &tenant, &name, version).await };
         ctx.spawn(loading.into_actor(self).map(move |loaded, room, ctx| {
             room.with_lane(&key, ctx, |lane| lane.base_loaded(loaded));
+            room.flush(ctx);
         }));
     }
 
@@ -271,7 +274,10 @@ impl Room {
     /// Ends an append without the log, as if that had ended it: not from within the turn that made it.
     fn refuse_draft(&mut self, key: &EntityKey, why: Refused, ctx: &mut Context<Self>) {
         let key = key.clone();
-        ctx.run_later(Duration::ZERO, move |room, ctx| room.draft_ended(&key, Err(why), ctx));
+        ctx.run_later(Duration::ZERO, move |room, ctx| {
+            room.draft_ended(&key, Err(why), ctx);
+            room.flush(ctx);
+        });
     }
 
     /// An entity's record is in the log, or is not.
@@ -361,7 +367,7 @@ pub(super) async fn read_content(
     tenant: &TenantId,
     key: &EntityKey,
     version: Position,
-) -> Result<Option<Value>, Failure> {
+) -> Result<Option<Content>, Failure> {
     let stored = record_at(backbone.as_ref(), tenant, version).await.map_err(|error| failure_of_read(&error))?;
     let entity = stored.and_then(|stored| record::read(tenant, key, version, &stored.body).ok());
     Ok(entity.map(|entity| entity.data))

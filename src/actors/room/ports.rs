@@ -20,6 +20,8 @@ use crate::{
 
 /// Types and senders of which a signal may wait for one outlet.
 const SIGNALS: usize = 4096;
+/// Orders for which there is room beforehand.
+const LIKELY: usize = 256;
 /// Signals in one set of orders: records wait no longer than it takes to pass these on.
 const SIGNALS_AT_ONCE: usize = 64;
 
@@ -162,7 +164,9 @@ impl Port {
     /// The next set of orders.
     fn take_orders(&mut self) -> Vec<Order> {
         self.bytes = 0;
-        let mut orders = mem::take(&mut self.waiting);
+        // The next set is likely to be as large.
+        let next = Vec::with_capacity(self.waiting.len().min(LIKELY));
+        let mut orders = mem::replace(&mut self.waiting, next);
         let signals: Vec<_> = iter::from_fn(|| self.signals.take_next()).take(SIGNALS_AT_ONCE).collect();
         if !signals.is_empty() {
             orders.push(Order::Signal(signals));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Author, Entity, Stamp};
 use crate::model::InstanceId;
@@ -49,10 +48,10 @@ impl Author {
 }
 
 impl Audience {
-    /// Who may see an entity whose content has this `visibility`: with `private` only whose it is, its creator.
-    pub fn of(visibility: Option<&str>, created: Option<&Stamp>) -> Self {
-        match (visibility, created) {
-            (Some("private"), Some(created)) => Self::Only(created.by.owner()),
+    /// Who may see an entity: if its content is private, only whose it is, its creator.
+    pub fn of(is_private: bool, created: Option<&Stamp>) -> Self {
+        match (is_private, created) {
+            (true, Some(created)) => Self::Only(created.by.owner()),
             _ => Self::Everyone,
         }
     }
@@ -66,8 +65,7 @@ impl Audience {
 impl Entity {
     /// Who may see it.
     pub fn audience(&self) -> Audience {
-        let visibility = self.data.get("visibility").and_then(Value::as_str);
-        Audience::of(visibility, self.state.created.as_ref())
+        Audience::of(self.data.is_private(), self.state.created.as_ref())
     }
 
     /// Whether somebody may not know of it; `None` is nobody's. A tombstone of something private stays its owner's.

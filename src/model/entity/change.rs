@@ -5,7 +5,7 @@ use std::io;
 use json_patch::{AddOperation, Patch, PatchError, PatchErrorKind, PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
-use super::{Limits, Rollback};
+use super::{Content, Limits, Rollback};
 
 /// How deep a content may be nested. What reads it back stops at 128, and the record around it takes some of that.
 pub const DEPTH: usize = 64;
@@ -14,14 +14,14 @@ pub const DEPTH: usize = 64;
 const PUSHES: usize = 4_000_000;
 
 /// Holds a content to its bounds.
-pub(super) fn check(content: &Value, limits: Limits) -> Result<(), Rollback> {
+pub(super) fn check(content: &Content, limits: Limits) -> Result<(), Rollback> {
     if !content.is_object() {
         return Err(Rollback::PatchFailed("the content would not be an object".to_owned()));
     }
-    if is_deeper(content, DEPTH) {
+    if !content.is_known_flat() && is_deeper(content, DEPTH) {
         return Err(too_deep());
     }
-    if exceeds(content, limits.data_bytes) { Err(Rollback::TooLarge(limits.data_bytes)) } else { Ok(()) }
+    if content.text().len() > limits.data_bytes { Err(Rollback::TooLarge(limits.data_bytes)) } else { Ok(()) }
 }
 
 /// Does a JSON patch; if it fails, the content is half changed and of no use.
@@ -109,11 +109,6 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
         Value::Array(elements) => levels == 0 || elements.iter().any(|inner| is_deeper(inner, levels - 1)),
         _ => false,
     }
-}
-
-/// Whether a value is longer than that, as JSON text.
-pub(super) fn exceeds(value: &Value, bytes: usize) -> bool {
-    size(value, bytes).is_none()
 }
 
 /// The length of a value as JSON text, if it is no more than `bound`. Stops there, and stores nothing.

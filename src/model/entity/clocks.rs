@@ -57,6 +57,9 @@ impl Clocks {
     /// Notes that a field was written; `replica` is `None` if what stands there now is the work of several.
     pub fn write(&mut self, path: &str, version: Position, replica: Option<&ReplicaId>) {
         self.0.retain(|clock| !is_within(&clock.path, path));
+        if self.0.is_empty() {
+            self.0.reserve_exact(1); // most have no other
+        }
         self.0.push(Clock { path: path.to_owned(), version, replica: replica.cloned() });
         while self.0.len() > FIELDS + usize::from(self.whole().is_some()) {
             self.forget_oldest();

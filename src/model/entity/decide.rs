@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Action, AlternativeKind, Base, Change, Clock, Decision, Entity, Fate, Limits, Operation, Outcome, Position,
-    Remembered, ReplicaId, Rollback, Seen, Settled, Strategy, THIS,
+    Action, AlternativeKind, Base, Change, Clock, Content, Decision, Entity, Fate, Limits, Operation, Outcome,
+    Position, Remembered, ReplicaId, Rollback, Seen, Settled, Strategy, THIS,
     change::{self},
     plan::{self, Plan},
 };
@@ -45,7 +45,7 @@ pub fn decide(head: &Entity, operation: &Operation, base: Base<'_>, limits: Limi
             // What the patch removes is not there.
             let mut content = Value::Object(Map::new());
             json_patch::merge(&mut content, patch);
-            create(&case, &content)
+            create(&case, &content.into())
         }
         Action::Update(change) | Action::Put(change) => update(&case, change),
         Action::Delete => delete(&case),
@@ -167,8 +167,10 @@ impl<'a> Case<'a> {
     }
 }
 
-fn create(case: &Case<'_>, content: &Value) -> Result<Decision, Stop> {
-    plan::an_object(content)?;
+fn create(case: &Case<'_>, content: &Content) -> Result<Decision, Stop> {
+    if !content.is_object() {
+        return Err(plan::no_object().into());
+    }
     if case.head.is_there() {
         return write_or_propose(case, Plan::create(content, &case.head.data));
     }

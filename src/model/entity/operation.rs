@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Entity, THIS};
+use super::{Content, Entity, THIS};
 use crate::model::{InstanceId, Position, Timestamp, text::TextOps};
 
 /// An operation's id: the same id is applied once.
@@ -68,7 +68,7 @@ pub enum Change {
     /// An edit of one text.
     Text(TextChange),
     /// The whole content, an object.
-    Replace(Value),
+    Replace(Content),
 }
 
 /// A change of the text at a path.

@@ -117,7 +117,11 @@ impl How<'_> {
 
 /// A content, or a patch for one.
 pub(super) fn an_object(value: &Value) -> Result<&Value, Rollback> {
-    if value.is_object() { Ok(value) } else { Err(Rollback::PatchFailed("not an object".to_owned())) }
+    if value.is_object() { Ok(value) } else { Err(no_object()) }
+}
+
+pub(super) fn no_object() -> Rollback {
+    Rollback::PatchFailed("not an object".to_owned())
 }
 
 /// A content that was looked up; where nothing stood, an empty one.

@@ -23,12 +23,13 @@ impl Case<'_> {
         let mut paths: Vec<String> = plan.touched.iter().filter(|path| is_clash(path)).cloned().collect();
         paths.retain(|path| !path.is_empty()); // the whole is named by no name
         let (proposed, nulls) = self.proposal(plan.how)?;
+        let proposed = proposed.into();
         change::check(&proposed, self.limits)?;
         let was = base.filter(|_| !paths.is_empty()).map(|base| {
             let value = |path: &String| base.pointer(path).cloned();
             as_merge_patch(paths.iter().map(|path| Field { path: path.clone(), value: value(path) }).collect()).0
         });
-        self.keep(Alternative { was, proposed: Some(proposed), nulls, paths, ..self.alternative(kind) })
+        self.keep(Alternative { was, proposed: Some(proposed.into_value()), nulls, paths, ..self.alternative(kind) })
     }
 
     /// Keeps that somebody wants it deleted.
@@ -56,7 +57,7 @@ impl Case<'_> {
             How::Merge(patch) => (patch.clone(), Vec::new()),
             How::Fields(fields) => as_merge_patch(fields),
             How::Patch(patch, _) => {
-                let mut new = self.head.data.clone();
+                let mut new = Value::clone(&self.head.data);
                 change::patch(&mut new, patch, self.limits)?;
                 as_merge_patch(touch::difference(&self.head.data, an_object(&new)?))
             }

@@ -75,6 +75,7 @@ impl Recent {
     /// Remembers that an operation is applied.
     pub fn remember(&mut self, operation: &Operation, outcome: Remembered) {
         let Some(number) = operation.number else {
+            self.ids.reserve_exact(1);
             self.ids.push((operation.id, outcome));
             if self.ids.len() > IDS {
                 self.ids.remove(0);
@@ -84,6 +85,7 @@ impl Recent {
         if let Some(known) = self.replicas.iter_mut().find(|known| known.replica == operation.replica) {
             return known.note(number, outcome);
         }
+        self.replicas.reserve_exact(1);
         self.replicas.push(Numbered { replica: operation.replica.clone(), last: number, applied: 1, outcome });
         if self.replicas.len() > REPLICAS {
             let oldest = self.replicas.iter().enumerate().min_by_key(|(_, known)| known.outcome.version);

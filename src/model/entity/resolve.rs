@@ -35,8 +35,11 @@ impl Case<'_> {
             next.state.clocks.mark(THIS, self.named_base(), self.me());
             return self.append(next, self.confirmed(), Touches::Content, Vec::new());
         };
-        how.apply(&mut next.data, self.limits)?;
-        nulls.iter().for_each(|path| touch::put(&mut next.data, path, Some(Value::Null)));
+        next.data.edit(|content| {
+            how.apply(content, self.limits)?;
+            nulls.iter().for_each(|path| touch::put(content, path, Some(Value::Null)));
+            Ok::<_, Rollback>(())
+        })?;
         touched.extend_from_slice(nulls);
         for path in touch::outermost(touched) {
             next.state.clocks.write(&path, THIS, Some(self.me()));

@@ -25,7 +25,7 @@ impl Case<'_> {
         let Plan { touched, how } = plan;
         let in_part: HashSet<String> = how.arrays().iter().cloned().collect();
         let mut next = self.next();
-        how.apply(&mut next.data, self.limits)?;
+        next.data.edit(|content| how.apply(content, self.limits))?;
         let clashing: Vec<&String> = touched.iter().filter(|path| self.clash(path).is_some()).collect();
         let merged = self.merge_texts(&mut next, &clashing)?;
         let outcome = match &clashing[..] {
@@ -79,7 +79,7 @@ impl Case<'_> {
             };
             match self.three_way(path, current, proposed) {
                 Ok(Some(text)) => {
-                    touch::put(&mut next.data, path, Some(text.text.clone().into()));
+                    next.data.edit(|content| touch::put(content, path, Some(text.text.clone().into())));
                     merged.push(text);
                 }
                 // Its base is not known any more, or had no text there: it is written over, and its sender told what.
@@ -100,7 +100,7 @@ impl Case<'_> {
             self.confirmed()
         };
         let mut next = self.next();
-        touch::put_string(&mut next.data, &text.path, text.text.clone());
+        next.data.edit(|content| touch::put_string(content, &text.path, text.text.clone()));
         self.note_merged(&mut next, &text);
         let edits: Vec<(String, TextOps)> = vec![(text.path, text.applied)];
         self.append(next, outcome, Touches::Content, edits)

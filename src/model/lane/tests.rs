@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
@@ -71,7 +71,7 @@ fn operation(number: u64) -> Operation {
         number: None,
         // Each writes a field of its own: whatever happens to the others, it has to be there in the end.
         action: match number % 5 {
-            0 => Action::Create(Change::Replace(json!({format!("k{number}"): number}))),
+            0 => Action::Create(Change::Replace(json!({format!("k{number}"): number}).into())),
             _ => Action::Put(Change::Merge(json!({format!("k{number}"): number}))),
         },
         base: None,
@@ -298,7 +298,7 @@ fn a_record_that_is_too_large_together_is_written_one_by_one() {
 }
 
 /// What was answered, by number: the outcome, the version, and what was told of the record.
-fn answers(todo: Vec<Do<u64>>) -> BTreeMap<u64, (Outcome, Position, Option<Made>, Option<Value>)> {
+fn answers(todo: Vec<Do<u64>>) -> BTreeMap<u64, (Outcome, Position, Option<Made>, Option<Content>)> {
     let answer = |one| match one {
         Do::Answer(number, _, Said::Decided { outcome, version, made, current }) => {
             (number, (outcome, version, made, current))
@@ -309,7 +309,7 @@ fn answers(todo: Vec<Do<u64>>) -> BTreeMap<u64, (Outcome, Position, Option<Made>
 }
 
 fn made_at(position: Position, content: Value) -> Arc<Entity> {
-    let make = Operation { action: Action::Create(Change::Replace(content)), ..operation(90) };
+    let make = Operation { action: Action::Create(Change::Replace(content.into())), ..operation(90) };
     let Decision::Append { mut next, .. } =
         crate::model::entity::decide(&Entity::none(), &make, Base::NotAsked, LIMITS)
     else {
@@ -345,7 +345,7 @@ fn a_precondition_is_not_judged_by_a_head_that_may_be_old() {
     lane.loaded(Ok(made_at(Position(30), json!({"a": 2, "k1": 1}))));
     let told = answers(lane.step(LIMITS));
     let failed = Outcome::RolledBack(Rollback::PreconditionFailed);
-    assert_eq!(told[&2], (failed, Position(30), None, Some(json!({"a": 2, "k1": 1}))));
+    assert_eq!(told[&2], (failed, Position(30), None, Some(json!({"a": 2, "k1": 1}).into())));
 }
 
 #[test]

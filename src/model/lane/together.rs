@@ -8,12 +8,10 @@ mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
-use serde_json::Value;
-
 use super::{Company, Draft, Failure, KnownBase, Made, Said, said, settle};
 use crate::model::{
     EntityKey, Position,
-    entity::{self, Decision, Entity, Limits, Operation, Outcome, Rollback, Settled},
+    entity::{self, Content, Decision, Entity, Limits, Operation, Outcome, Rollback, Settled},
 };
 
 /// A batch.
@@ -61,7 +59,7 @@ pub struct Plan {
 
 impl Deciding<'_> {
     /// What stood at the base was looked up: `None` if the log does not hold it any more.
-    pub fn base_loaded(&mut self, content: Option<Value>) {
+    pub fn base_loaded(&mut self, content: Option<Content>) {
         self.base = content.map_or(KnownBase::Gone, KnownBase::Known);
     }
 
@@ -73,7 +71,7 @@ impl Deciding<'_> {
         for (at, (key, operation)) in batch.0.iter().enumerate().skip(done) {
             let place = *places.entry(key).or_insert_with(|| {
                 let head = heads.get(key).cloned().unwrap_or_else(|| Arc::new(Entity::none()));
-                drafts.push((key.clone(), Draft::on(head)));
+                drafts.push((key.clone(), Draft::on(head, 1)));
                 drafts.len() - 1
             });
             let draft = &mut drafts[place].1;

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::model::{
     Position,
-    entity::{Entity, OpId, Operation, Outcome, Stamp},
+    entity::{Content, Entity, OpId, Operation, Outcome, Stamp},
     text::TextOps,
 };
 
@@ -39,9 +37,9 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Nothing is done yet.
-    pub(super) fn on(head: Arc<Entity>) -> Self {
-        Self { next: head.clone(), before: head, texts: Vec::new(), parts: Vec::new() }
+    /// Nothing is done yet; so many operations are likely to become part of it.
+    pub(super) fn on(head: Arc<Entity>, likely: usize) -> Self {
+        Self { next: head.clone(), before: head, texts: Vec::new(), parts: Vec::with_capacity(likely) }
     }
 
     /// One more operation becomes part of it; says whether it was this one that made the entity.
@@ -66,7 +64,7 @@ pub enum Said {
         /// The version before, if this operation was part of a record that was appended now, with the content since.
         made: Option<Made>,
         /// What stands, where the sender has to know it: with a rollback or a conflict. `None`: it is not there.
-        current: Option<Value>,
+        current: Option<Content>,
     },
     /// The entity moved on each time; nothing was done.
     Retry,

@@ -8,7 +8,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{Content, PeerError, Speaker, write};
-use crate::{model::Timestamp, wire::signal::Signal};
+use crate::{
+    model::Timestamp,
+    wire::{signal::Signal, text::Text},
+};
 
 /// Bytes of signals in one message, about; one more may go beyond.
 const PART_BYTES: usize = 32 * 1024;
@@ -30,7 +33,7 @@ pub(super) struct Item<'a> {
     #[serde(borrow)]
     instance: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    user: Option<Cow<'a, str>>,
+    user: Option<Text<'a>>,
     /// Of one that is not for everybody: all nodes decide alike by it for whom it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<Uuid>,
@@ -65,7 +68,7 @@ fn item_of(signal: &Signal) -> Item<'_> {
     Item {
         r#type: signal.event_type.as_str().into(),
         instance: signal.sender.as_str().into(),
-        user: signal.user.as_deref().map(Cow::from),
+        user: signal.user.as_deref().map(Text::from),
         id: (!signal.is_for_all()).then(|| signal.id()),
         at: signal.timestamp.0,
         data: &signal.data,

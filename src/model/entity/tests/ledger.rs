@@ -197,9 +197,8 @@ fn written(step: &Step) -> Vec<What> {
         Action::Create(Change::Replace(content)) if !step.before.was_made() => {
             values(content).filter(|(path, _)| path != "/list" && path != "/body").map(value).collect()
         }
-        Action::Create(Change::Replace(patch)) | Action::Update(Change::Merge(patch)) => {
-            values(patch).map(value).collect()
-        }
+        Action::Create(Change::Replace(content)) => values(content).map(value).collect(),
+        Action::Update(Change::Merge(patch)) => values(patch).map(value).collect(),
         Action::Update(Change::Patch(ops)) => ops.iter().filter_map(patched).collect(),
         // The field that was changed in it holds the number that names the operation.
         Action::Update(Change::Replace(content)) => {

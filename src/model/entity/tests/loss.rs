@@ -42,7 +42,7 @@ proptest! {
         let states = &world.log.states;
         let last = world.log.head();
         for (snapshot, from) in [(0, 0), (states.len() / 2, 0), (states.len() / 2, states.len() / 3)] {
-            prop_assert_eq!(world.replayed(snapshot, from), (last.data.clone(), last.state.deleted));
+            prop_assert_eq!(world.replayed(snapshot, from), (last.data.clone().into_value(), last.state.deleted));
         }
     }
 }

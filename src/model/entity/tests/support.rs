@@ -68,16 +68,21 @@ impl Log {
     }
 
     pub fn data(&self) -> Value {
-        self.head().data
+        self.head().data.into_value()
     }
 }
 
 /// An entity with this content, made by `maker`; its version is 3.
 pub fn made(content: Value) -> Log {
     let mut log = Log::default();
-    let outcome = log.run(by("maker").act(Action::Create(Change::Replace(content))));
+    let outcome = log.run(by("maker").act(Action::Create(Change::Replace(content.into()))));
     assert_eq!(outcome, Outcome::Confirmed(Seen::Head));
     log
+}
+
+/// A content as it is when it comes as text.
+pub fn as_text(content: &Value) -> Content {
+    Content::read(serde_json::value::to_raw_value(content).expect("JSON")).expect("a content")
 }
 
 /// A state after it was written and read.
@@ -85,7 +90,7 @@ pub fn reread(next: &Entity, position: Position) -> Entity {
     assert_eq!(next.version, THIS);
     let stored = serde_json::to_string(&next.state).expect("a state");
     let mut read =
-        Entity { version: THIS, data: next.data.clone(), state: serde_json::from_str(&stored).expect("read") };
+        Entity { version: THIS, data: as_text(&next.data), state: serde_json::from_str(&stored).expect("read") };
     read.settle(position);
     let mut direct = next.clone();
     direct.settle(position);
@@ -164,11 +169,11 @@ impl Ask {
     }
 
     pub fn replace(self, content: Value) -> Operation {
-        self.act(Action::Update(Change::Replace(content)))
+        self.act(Action::Update(Change::Replace(content.into())))
     }
 
     pub fn create(self, content: Value) -> Operation {
-        self.act(Action::Create(Change::Replace(content)))
+        self.act(Action::Create(Change::Replace(content.into())))
     }
 
     pub fn edit(self, path: &str, ops: Value) -> Operation {

@@ -235,7 +235,7 @@ impl World {
     /// What somebody has who took the state after some records, and then records from an earlier one on.
     pub fn replayed(&self, snapshot: usize, from: usize) -> (Value, bool) {
         let state = &self.log.states[snapshot];
-        let (mut data, mut deleted, mut version) = (state.data.clone(), state.state.deleted, state.version);
+        let (mut data, mut deleted, mut version) = (Value::clone(&state.data), state.state.deleted, state.version);
         for (record, state) in self.records.iter().zip(&self.log.states).skip(from) {
             if state.version > version {
                 data = record.delta.apply(&data).expect("made for it");
@@ -275,7 +275,7 @@ fn other(seen: &Entity, ask: Ask, kind: u8, pick: u8, mark: char) -> Operation {
         4 => ask.patch(json!([{ "op": "add", "path": format!("/{field}"), "value": value }])),
         5 => ask.patch(json!([{ "op": "move", "from": format!("/o/{inner}"), "path": "/n4" }])),
         6 | 7 => {
-            let mut content = if seen.was_made() { seen.data.clone() } else { json!({}) };
+            let mut content = if seen.was_made() { Value::clone(&seen.data) } else { json!({}) };
             content[field] = json!(value);
             ask.replace(content)
         }

@@ -1,6 +1,6 @@
 //! Batches decided on heads as they may stand.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
@@ -35,7 +35,7 @@ fn operation(id: &str, by: &str, action: Action) -> (EntityKey, Arc<Operation>) 
 }
 
 fn create(id: &str, content: Value) -> (EntityKey, Arc<Operation>) {
-    operation(id, "ann", Action::Create(Change::Replace(content)))
+    operation(id, "ann", Action::Create(Change::Replace(content.into())))
 }
 
 fn update(id: &str, patch: Value) -> (EntityKey, Arc<Operation>) {
@@ -175,7 +175,7 @@ fn what_stood_at_a_base_is_asked_for_and_used() {
     let mut deciding = batch.decide(&heads);
     let Step::LoadBase(of, Position(1)) = deciding.step(LIMITS) else { panic!("it needs the text at its base") };
     assert_eq!(of, key("a"));
-    deciding.base_loaded(Some(json!({"n": 1, "text": "one"})));
+    deciding.base_loaded(Some(json!({"n": 1, "text": "one"}).into()));
     let Step::End(Verdict::Append(plan)) = deciding.step(LIMITS) else { panic!("it can be done now") };
     assert_eq!(plan.drafts[1].1.next.data["text"], "only one more");
 }
