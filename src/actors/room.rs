@@ -60,6 +60,7 @@ use crate::{
     },
     wire::{
         Batch,
+        entity::Head,
         outgoing::RoomFigures,
         record::{DamagedRecord, Record},
     },
@@ -169,12 +170,17 @@ impl Room {
     fn apply(&mut self, records: Vec<Stored>, ctx: &mut Context<Self>) {
         let head = self.head;
         let fresh: Vec<_> = records.into_iter().skip_while(|record| record.position <= head).collect();
-        fresh.iter().for_each(|stored| self.lanes.see(stored));
         let followed = self.interests.pick(&fresh);
         let damaged = &self.context.metrics.damaged;
-        let records = read_records(&self.tenant, self.head, fresh, |_| {
-            damaged.inc();
-        });
+        let records = read_records(
+            &self.tenant,
+            self.head,
+            fresh,
+            |stored| self.lanes.see(stored),
+            |_| {
+                damaged.inc();
+            },
+        );
         records.iter().for_each(|record| self.tally.apply(record.meta.position, record.counted));
         self.tally_kept += records.len() as u64;
         if let Some(batch) = Batch::new(records) {
@@ -234,10 +240,24 @@ impl Room {
     }
 }
 
-/// Turns stored records into records, chained behind `prev`; what is no record of this room is reported and left out.
-fn read_records(tenant: &TenantId, mut prev: Position, stored: Vec<Stored>, damaged: impl Fn(&Stored)) -> Vec<Record> {
+/// Turns stored records into records, chained behind `prev`; what is no record of this room is reported and left out. What
+/// is `known` of a record already need not be read.
+fn read_records(
+    tenant: &TenantId,
+    mut prev: Position,
+    stored: Vec<Stored>,
+    mut known: impl FnMut(&Stored) -> Option<Head>,
+    damaged: impl Fn(&Stored),
+) -> Vec<Record> {
     let mut records = Vec::with_capacity(stored.len());
     for stored in stored {
+        if let Some(head) = known(&stored) {
+            let record = head.record(stored.position, prev, stored.body.clone());
+            debug_assert_eq!(Ok(&record.meta), read_record(tenant, prev, &stored).as_ref().map(|read| &read.meta));
+            prev = stored.position;
+            records.push(record);
+            continue;
+        }
         match read_record(tenant, prev, &stored) {
             Ok(record) => {
                 prev = stored.position;

@@ -15,6 +15,7 @@ mod retention;
 mod rooms;
 mod rows;
 mod store;
+mod versions;
 
 use std::{
     fmt,

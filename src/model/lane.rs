@@ -111,6 +111,11 @@ impl<J> Lane<J> {
         self.head.as_ref().map(|head| head.version)
     }
 
+    /// The last state that is known to be in the log.
+    pub fn into_head(self) -> Option<Arc<Entity>> {
+        self.head
+    }
+
     /// Somebody wants something done.
     ///
     /// # Errors

@@ -4,7 +4,12 @@
 //! changed, by whom and how, `state` what the rules need to know. `data` is the entity's whole content, so the last record
 //! of an entity is the entity.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -12,13 +17,14 @@ use serde_json::value::RawValue;
 
 use super::{
     message::put_value,
-    record::{DamagedRecord, put_head},
+    record::{DamagedRecord, Record, put_head},
 };
 use crate::model::{
-    EntityKey, EventId, InstanceId, Position, TenantId, Timestamp,
+    EntityKey, EventId, EventType, InstanceId, Position, RecordMeta, TenantId, Timestamp,
     entity::{AlternativeKind, Audience, Author, Content, Delta, Entity, OpId, Stamp, State, TextDelta},
     lane::Draft,
-    record::{Happened, Private},
+    record::{self, Happened, Private},
+    tally::Counted,
 };
 
 /// What a record says of the entity.
@@ -85,6 +91,27 @@ pub struct EntityBody {
     pub body: Bytes,
     /// What the senders of its operations are told of the change: the fields of a delta, as one JSON object.
     pub delta: Arc<RawValue>,
+    /// What reading it would find.
+    pub head: Head,
+}
+
+/// Who may see a record that was just written, who wrote it, and under which name it goes out.
+#[derive(Clone, Debug)]
+pub struct Head {
+    id: EventId,
+    event_type: EventType,
+    sender: Option<InstanceId>,
+    private: Option<Arc<Private>>,
+}
+
+impl Head {
+    /// The record, once it has its place.
+    pub fn record(self, position: Position, prev: Position, body: Bytes) -> Record {
+        let Self { id, event_type, sender, private } = self;
+        let meta = RecordMeta { position, prev, id, sender, event_type, about: record::About::Entity, private };
+        // No entity's change adds to the room's figures.
+        Record { meta, body, counted: Counted::Nothing }
+    }
 }
 
 /// Writes a record.
@@ -97,33 +124,59 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
         Happened::Deleted if !before.is_there() => Delta::default(),
         _ => Delta::between(before.is_there().then_some(&before.data), &next.data, &draft.texts),
     };
-    let delta: Arc<RawValue> = raw(&DeltaFields::of(&delta)).into();
+    let delta = if delta.is_empty() { nothing_changes() } else { raw(&DeltaFields::of(&delta)).into() };
     let id = match &draft.parts[..] {
         [(op, _)] => EventId(op.0),
         _ => EventId(uuid::Uuid::new_v4()),
     };
     let private = private(key, happened, before, next);
+    let event_type = event_type(&key.kind, happened);
+    let sender = sender(&draft.parts);
     let about = About {
         kind: (&*key.kind).into(),
         id: (&*key.id).into(),
         happened,
         base: before.version.0,
-        private,
+        private: private.clone(),
         parts: draft.parts.iter().map(|(op, Stamp { by, at })| Part { op: *op, by: by.clone(), at: *at }).collect(),
         delta: &delta,
     };
-    // Room for most; from 1 KB on the allocator takes a slower way.
-    let mut out = BytesMut::with_capacity(768);
-    let sender = sender(&draft.parts).map_or("", InstanceId::as_str);
-    put_head(&mut out, event_type(&key.kind, happened), id, tenant, now, sender);
-    out.extend_from_slice(b",\"entity\":");
-    put_value(&mut out, &about);
-    out.extend_from_slice(b",\"state\":");
-    put_value(&mut out, &next.state);
-    out.extend_from_slice(b",\"data\":");
-    out.extend_from_slice(next.data.text().as_bytes());
-    out.put_u8(b'}');
-    EntityBody { body: out.freeze(), delta }
+    let body = on_scratch(|out| {
+        put_head(out, event_type, id, tenant, now, sender.map_or("", InstanceId::as_str));
+        out.extend_from_slice(b",\"entity\":");
+        put_value(out, &about);
+        out.extend_from_slice(b",\"state\":");
+        put_value(out, &next.state);
+        out.extend_from_slice(b",\"data\":");
+        out.extend_from_slice(next.data.text().as_bytes());
+        out.put_u8(b'}');
+    });
+    let head = Head { id, event_type: as_type(event_type), sender: sender.cloned(), private: private.map(Arc::new) };
+    EntityBody { body, delta, head }
+}
+
+/// Bytes whose number is not known beforehand, in as much memory as they need: bodies are kept for long.
+fn on_scratch(write: impl FnOnce(&mut BytesMut)) -> Bytes {
+    /// What a thread keeps for the next one.
+    const KEPT: usize = 64 * 1024;
+    thread_local! {
+        static SCRATCH: RefCell<BytesMut> = RefCell::default();
+    }
+    SCRATCH.with_borrow_mut(|out| {
+        write(out);
+        let bytes = Bytes::copy_from_slice(out);
+        if out.capacity() > KEPT {
+            *out = BytesMut::new();
+        }
+        out.clear();
+        bytes
+    })
+}
+
+/// The delta of what is told as a whole.
+fn nothing_changes() -> Arc<RawValue> {
+    static NOTHING: LazyLock<Arc<RawValue>> = LazyLock::new(|| raw(&DeltaFields::of(&Delta::default())).into());
+    NOTHING.clone()
 }
 
 /// The delta's fields as they stand in a message.
@@ -171,6 +224,15 @@ fn happened(before: &Entity, next: &Entity) -> Happened {
             std::cmp::Ordering::Equal => Happened::Updated,
         },
     }
+}
+
+/// The same as a type; each is made once.
+fn as_type(name: &'static str) -> EventType {
+    thread_local! {
+        static TYPES: RefCell<HashMap<&'static str, EventType>> = RefCell::default();
+    }
+    let make = || name.parse().expect("a name of ours");
+    TYPES.with_borrow_mut(|types| types.entry(name).or_insert_with(make).clone())
 }
 
 /// Under which name a change goes out: it follows from the entity's type alone.

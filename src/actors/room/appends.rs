@@ -1,6 +1,6 @@
 //! The appends that a room has under way, and who waits for each.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, task::Poll, time::Duration};
 
 use actix::{Context, Handler, StreamHandler};
 use futures_util::{Stream, stream};
@@ -55,7 +55,16 @@ impl Appends {
     /// The answers as a stream of bundles.
     pub(super) fn answers(&self) -> impl Stream<Item = Vec<Ended>> + use<> {
         let answers = self.answers.clone();
+        let mut yielded = false;
         stream::poll_fn(move |cx| {
+            // An embedded log shows the records before it answers. The feed's turn comes behind this one's; it takes the
+            // answers with it, and both go to the outlets as one set of orders.
+            if !yielded && !answers.borrow().is_empty() {
+                yielded = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            yielded = false;
             let mut bundle = Vec::new();
             let received = answers.borrow_mut().poll_recv_many(cx, &mut bundle, ANSWERS);
             received.map(|count| (count > 0).then_some(bundle))

@@ -87,9 +87,15 @@ impl Room {
         }
         let last_read = page.records.last().map(|record| record.position);
         let damaged = &self.context.metrics.damaged;
-        let records = read_records(&self.tenant, prev, page.records, |_| {
-            damaged.inc();
-        });
+        let records = read_records(
+            &self.tenant,
+            prev,
+            page.records,
+            |_| None,
+            |_| {
+                damaged.inc();
+            },
+        );
         // Nothing there: whatever follows begins where the ring does.
         let nothing_until = last_read.unwrap_or_else(|| self.ring.from());
         let batch = Batch::new(records).map(Arc::new);

@@ -3,7 +3,7 @@
 //! Owns: performing what lanes want (`model/lane.rs` decides), the bound on remembered heads. A head that is remembered may
 //! be old: the log's condition finds out, at the cost of one attempt.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ptr, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
@@ -34,6 +34,8 @@ use crate::{
 const OPEN: usize = 16;
 /// What an entity in memory costs beside its text.
 const OVERHEAD: usize = 512;
+/// How many bytes of memory one of its text takes once it is read, about.
+const READ: usize = 4;
 /// The first pause after an entity moved on under a record; doubled each time, and jittered.
 pub(super) const FIRST_REST: Duration = Duration::from_millis(1);
 
@@ -59,19 +61,48 @@ struct Busy {
     delta: Option<Arc<RawValue>>,
     /// The record under way.
     body: Option<Bytes>,
+    /// What reading it would find, until it is shown.
+    head: Option<record::Head>,
     /// The latest record that was written or shown by the feed since the lane got busy.
-    latest: Option<Head>,
+    latest: Option<Record>,
+    /// Whether its head was remembered: it is changed again and again.
+    returns: bool,
 }
 
-/// A head at rest: the record. Most are never needed again, and reading one costs little beside keeping it read.
-#[derive(Debug)]
-struct Head {
+/// An entity's record.
+#[derive(Clone, Debug)]
+struct Record {
     version: Position,
     body: Bytes,
 }
 
+/// A head at rest. Most are never needed again, and rest as the record that they came as; what was needed twice is kept read.
+#[derive(Debug)]
+enum Head {
+    Record(Record),
+    Read(Arc<Entity>, usize),
+}
+
+impl Head {
+    fn version(&self) -> Position {
+        match self {
+            Self::Record(record) => record.version,
+            Self::Read(entity, _) => entity.version,
+        }
+    }
+
+    /// What it takes of the memory for heads.
+    fn bytes(&self) -> usize {
+        OVERHEAD
+            + match self {
+                Self::Record(record) => record.body.len(),
+                Self::Read(_, body) => READ * body,
+            }
+    }
+}
+
 impl Busy {
-    fn know(&mut self, head: Head) {
+    fn know(&mut self, head: Record) {
         if self.latest.as_ref().is_none_or(|known| known.version < head.version) {
             self.latest = Some(head);
         }
@@ -95,16 +126,19 @@ impl Lanes {
     }
 
     fn take_head(&mut self, tenant: &TenantId, key: &EntityKey) -> Option<Arc<Entity>> {
-        let Head { version, body } = self.heads.pop(key)?;
-        self.bytes -= body.len() + OVERHEAD;
-        record::read(tenant, key, version, &body).ok().map(Arc::new)
+        let head = self.heads.pop(key)?;
+        self.bytes -= head.bytes();
+        match head {
+            Head::Record(Record { version, body }) => record::read(tenant, key, version, &body).ok().map(Arc::new),
+            Head::Read(entity, _) => Some(entity),
+        }
     }
 
     fn keep_head(&mut self, key: EntityKey, head: Head) {
-        self.bytes += head.body.len() + OVERHEAD;
+        self.bytes += head.bytes();
         let mut gone = self.heads.push(key, head).map(|(_, old)| old);
         loop {
-            self.bytes -= gone.map_or(0, |old| old.body.len() + OVERHEAD);
+            self.bytes -= gone.as_ref().map_or(0, Head::bytes);
             if self.bytes <= self.capacity {
                 return;
             }
@@ -117,9 +151,13 @@ impl Lanes {
 
     /// Nothing is under way for an entity any more.
     fn rest(&mut self, key: &EntityKey, busy: Busy) {
-        if let Some(head) = busy.latest {
-            self.keep_head(key.clone(), head);
-        }
+        let Some(latest) = busy.latest else { return };
+        let read = busy.lane.into_head().filter(|head| busy.returns && head.version == latest.version);
+        let head = match read {
+            Some(entity) => Head::Read(entity, latest.body.len()),
+            None => Head::Record(latest),
+        };
+        self.keep_head(key.clone(), head);
     }
 
     /// Whether nothing is under way for any entity.
@@ -139,14 +177,20 @@ impl Lanes {
         }
     }
 
-    /// Notes what the feed shows.
-    pub(super) fn see(&mut self, stored: &Stored) {
-        let Subject::Entity(key) = &stored.subject else { return };
+    /// Notes what the feed shows. If it is the very record that a lane has written, it need not be read: this is what reading
+    /// would find.
+    pub(super) fn see(&mut self, stored: &Stored) -> Option<record::Head> {
+        let Subject::Entity(key) = &stored.subject else { return None };
+        let record = || Record { version: stored.position, body: stored.body.clone() };
         if let Some(busy) = self.busy.get_mut(key) {
-            busy.know(Head { version: stored.position, body: stored.body.clone() });
-        } else if self.heads.peek(key).is_some_and(|head| head.version < stored.position) {
-            self.keep_head(key.clone(), Head { version: stored.position, body: stored.body.clone() });
+            busy.know(record());
+            let is_ours = busy.body.as_ref().is_some_and(|body| ptr::eq::<[u8]>(&**body, &*stored.body));
+            return if is_ours { busy.head.take() } else { None };
         }
+        if self.heads.peek(key).is_some_and(|head| head.version() < stored.position) {
+            self.keep_head(key.clone(), Head::Record(record()));
+        }
+        None
     }
 }
 
@@ -161,7 +205,8 @@ impl Room {
         let job = Job { waiter, reference };
         // While somebody is busy with an entity, its head is there and not at rest.
         let head = self.lanes.take_head(&self.tenant, &key);
-        let begin = || Busy { lane: Lane::new(head), delta: None, body: None, latest: None };
+        let returns = head.is_some();
+        let begin = || Busy { lane: Lane::new(head), delta: None, body: None, head: None, latest: None, returns };
         let busy = self.lanes.busy.entry(key.clone()).or_insert_with(begin);
         if let Err((job, operation)) = busy.lane.push(job, operation) {
             self.tell_waiter(&key, job, &operation, Said::Failed(Failure::Busy));
@@ -258,10 +303,11 @@ impl Room {
     }
 
     fn append_draft(&mut self, key: &EntityKey, draft: &Draft, ctx: &mut Context<Self>) {
-        let (append, delta) = append_of(&self.tenant, key, draft, self.context.now());
+        let (append, delta, head) = append_of(&self.tenant, key, draft, self.context.now());
         if let Some(busy) = self.lanes.busy.get_mut(key) {
             busy.delta = Some(delta);
             busy.body = Some(append.body.clone());
+            busy.head = Some(head);
         }
         if append.body.len() > self.context.config.limits.max_message_bytes {
             return self.refuse_draft(key, Refused::Failed(Failure::TooLarge), ctx);
@@ -300,9 +346,9 @@ impl Room {
         let tenant = &self.tenant;
         let Some(busy) = self.lanes.busy.get_mut(key) else { return };
         match (ended, busy.body.take(), &busy.latest) {
-            (Ok(version), Some(body), _) => busy.know(Head { version, body }),
+            (Ok(version), Some(body), _) => busy.know(Record { version, body }),
             // Somebody else's record came in between: it need not be read from the log.
-            (Err(_), _, Some(Head { version, body })) if busy.lane.version().is_none_or(|known| known < *version) => {
+            (Err(_), _, Some(Record { version, body })) if busy.lane.version().is_none_or(|known| known < *version) => {
                 if let Ok(entity) = record::read(tenant, key, *version, body) {
                     busy.lane.seen(Arc::new(entity));
                 }
@@ -328,8 +374,13 @@ pub(super) fn refused(error: &AppendError) -> Refused {
     }
 }
 
-/// A record to append, and what the senders of its operations are told of the change.
-pub(super) fn append_of(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp) -> (Append, Arc<RawValue>) {
+/// A record to append, what the senders of its operations are told of the change, and what reading it would find.
+pub(super) fn append_of(
+    tenant: &TenantId,
+    key: &EntityKey,
+    draft: &Draft,
+    now: Timestamp,
+) -> (Append, Arc<RawValue>, record::Head) {
     let made = record::to_body(tenant, key, draft, now);
     let append = Append {
         tenant: tenant.clone(),
@@ -341,7 +392,7 @@ pub(super) fn append_of(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: 
         first_tried: None,
         body: made.body,
     };
-    (append, made.delta)
+    (append, made.delta, made.head)
 }
 
 /// An entity as it stands in the log.

@@ -105,7 +105,7 @@ impl Room {
             while tally.through < head {
                 let page = backbone.read(&tenant, tally.through, budget).await?;
                 let Some(last) = page.records.last().map(|record| record.position) else { break };
-                let records = read_records(&tenant, tally.through, page.records, |_| {});
+                let records = read_records(&tenant, tally.through, page.records, |_| None, |_| {});
                 records.iter().for_each(|record| tally.apply(record.meta.position, record.counted));
                 tally.through = tally.through.max(last);
             }

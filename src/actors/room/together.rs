@@ -213,7 +213,7 @@ impl Work {
     async fn append(&self, batch: &Together, plan: Plan) -> Result<Ended, Refused> {
         let (mut appends, mut deltas) = (Vec::new(), Vec::new());
         for (key, draft) in plan.drafts.iter().filter(|(_, draft)| !draft.parts.is_empty()) {
-            let (append, delta) = append_of(&self.tenant, key, draft, self.context.now());
+            let (append, delta, _) = append_of(&self.tenant, key, draft, self.context.now());
             if append.body.len() > self.context.config.limits.max_message_bytes {
                 return Ok(Ended { said: batch.too_large(key), records: HashMap::new() });
             }

@@ -21,6 +21,7 @@ use super::{
     rooms::Rooms,
     rows::Tail,
     store::{DirLock, Failure, Fault, Store},
+    versions::Versions,
 };
 use crate::{
     backbone::{Append, AppendError, Appended, BackboneError, Outcome, Reply},
@@ -50,6 +51,7 @@ pub struct Committer {
     shared: Arc<Shared>,
     config: EmbeddedConfig,
     rooms: Rooms,
+    versions: Versions,
     tail: Tail,
     health: Health,
     trims: VecDeque<(Target, Option<Done>)>,
@@ -69,7 +71,8 @@ impl Committer {
     ) -> Self {
         let next_sweep = sweep_after(&config);
         let (health, trims) = (Health::Well, VecDeque::new());
-        Self { shared, config, rooms, tail, health, trims, next_sweep, readers, lock }
+        let versions = Versions::default();
+        Self { shared, config, rooms, versions, tail, health, trims, next_sweep, readers, lock }
     }
 
     /// Works until the queue is closed and empty, then lets go of everything.
@@ -159,6 +162,9 @@ impl Committer {
     /// Checks and commits; on failure the answers and the cause.
     fn write(&mut self, work: &Work) -> Result<(Answers, Committed), (Answers, String)> {
         let written = self.attempt(work);
+        if written.is_err() {
+            self.versions.forget();
+        }
         match written {
             Ok((answers, committed)) => {
                 self.tail = committed.tail;
@@ -183,9 +189,9 @@ impl Committer {
         };
         // Nothing was written, but the store has to be opened again: a commit's failure.
         store.wait_for_background().map_err(Failure::Commit)?;
-        let (rooms, tail) = (&mut self.rooms, self.tail);
+        let (rooms, versions, tail) = (&mut self.rooms, &mut self.versions, self.tail);
         let attempt = AssertUnwindSafe(|| {
-            let mut group = Group::new(store, rooms, tail, now());
+            let mut group = Group::new(store, rooms, versions, tail, now());
             let answers = check(&mut group, work)?;
             let committed = group.commit().map_err(Failure::Commit)?;
             Ok((answers, committed))
@@ -323,6 +329,7 @@ impl Committer {
         if let Health::Paused { cause, .. } | Health::Broken { cause } = &self.health {
             return Err(cause.clone());
         }
+        self.versions.forget();
         let shared = self.shared.clone();
         let changed = {
             let store = shared.store();

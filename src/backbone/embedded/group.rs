@@ -13,6 +13,7 @@ use super::{
     rooms::Rooms,
     rows::{self, EntityRow, META_TAIL, OrderRow, RECORD_OVERHEAD, Tail},
     store::{Fault, Store},
+    versions::Versions,
 };
 use crate::{
     backbone::{Append, AppendError, Appended, CursorUpdate, Expect, Outcome, Reply, Subject},
@@ -23,11 +24,11 @@ use crate::{
 pub struct Group<'a> {
     store: &'a Store,
     rooms: &'a mut Rooms,
+    versions: &'a mut Versions,
     batch: WriteBatch,
     tail: Tail,
     now: Timestamp,
     ids: HashMap<(u32, DedupeId), Position>,
-    entities: HashMap<Vec<u8>, Position>,
     cursors: HashMap<Vec<u8>, Position>,
     records: u64,
 }
@@ -46,16 +47,17 @@ pub struct Committed {
 }
 
 impl<'a> Group<'a> {
-    /// Begins behind `tail`; its records will be stored at `now`.
-    pub fn new(store: &'a Store, rooms: &'a mut Rooms, tail: Tail, now: Timestamp) -> Self {
+    /// Begins behind `tail`; its records will be stored at `now`. If it is not committed, `versions` has to forget.
+    pub fn new(store: &'a Store, rooms: &'a mut Rooms, versions: &'a mut Versions, tail: Tail, now: Timestamp) -> Self {
+        versions.begin();
         Self {
             batch: store.db.batch(),
             store,
             rooms,
+            versions,
             tail,
             now,
             ids: HashMap::new(),
-            entities: HashMap::new(),
             cursors: HashMap::new(),
             records: 0,
         }
@@ -116,8 +118,8 @@ impl<'a> Group<'a> {
     /// Where an entity's last record stands; an event has none.
     fn version(&self, entity: Option<&[u8]>) -> Result<Position, Fault> {
         let Some(key) = entity else { return Ok(Position::START) };
-        match self.entities.get(key) {
-            Some(position) => Ok(*position),
+        match self.versions.get(key) {
+            Some(position) => Ok(position),
             None => version(self.store, key),
         }
     }
@@ -146,9 +148,8 @@ impl<'a> Group<'a> {
             self.ids.insert((room, append.dedupe), position);
         }
         if let Some(key) = entity {
-            let row = EntityRow { position, kept: None }.encode();
-            self.batch.insert(&self.store.entities, key.as_slice(), row);
-            self.entities.insert(key, position);
+            self.batch.insert(&self.store.entities, key.as_slice(), EntityRow::in_log(position));
+            self.versions.set(key, position);
         }
         position
     }

@@ -304,9 +304,14 @@ pub struct EntityRow<'a> {
 }
 
 impl<'a> EntityRow<'a> {
+    /// The row, as bytes, of an entity whose record the log holds.
+    pub fn in_log(position: Position) -> [u8; 8] {
+        position.0.to_be_bytes()
+    }
+
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut row = self.position.0.to_be_bytes().to_vec();
+        let mut row = Self::in_log(self.position).to_vec();
         row.extend_from_slice(self.kept.unwrap_or_default());
         row
     }

@@ -6,30 +6,66 @@
 //! Rests on this: a replica's operations come in the order in which it made them, so what it had seen never becomes less,
 //! and what stands under its name is known to it. Repeats may come at any time; they are found before clocks are asked.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Position, ReplicaId, is_this, settle, stored_version, this, touch::is_within};
+use super::{Position, ReplicaId, settle, stored_version, touch::is_within};
 
 /// How many fields have clocks of their own, beside that of the whole.
 pub const FIELDS: usize = 128;
 
 /// One clock per field that was written by itself; a field without one has that of the nearest field above it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "Stored<String, ReplicaId>")]
 pub struct Clocks(Vec<Clock>);
 
 /// When and by whom a field was written.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Clock {
     /// JSON pointer; empty for the whole.
-    #[serde(rename = "p", default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// When.
-    #[serde(rename = "v", default = "this", skip_serializing_if = "is_this", with = "stored_version")]
     pub version: Position,
     /// By whom; `None`: by several.
-    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<ReplicaId>,
+}
+
+/// Clocks as they are stored. Mostly one replica wrote them all, so each is named once.
+#[derive(Serialize, Deserialize)]
+struct Stored<P, R> {
+    by: Vec<R>,
+    at: Vec<StoredClock<P>>,
+}
+
+/// Path, version, and whose of those that are named.
+#[derive(Serialize, Deserialize)]
+struct StoredClock<P>(P, #[serde(with = "stored_version")] Position, Option<usize>);
+
+impl Serialize for Clocks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut by: Vec<&ReplicaId> = Vec::with_capacity(1);
+        let mut place_of = |replica| {
+            by.iter().position(|known| *known == replica).unwrap_or_else(|| {
+                by.push(replica);
+                by.len() - 1
+            })
+        };
+        let at = self
+            .0
+            .iter()
+            .map(|clock| StoredClock(clock.path.as_str(), clock.version, clock.replica.as_ref().map(&mut place_of)));
+        let at: Vec<_> = at.collect();
+        Stored { by, at }.serialize(serializer)
+    }
+}
+
+impl From<Stored<String, ReplicaId>> for Clocks {
+    fn from(Stored { by, at }: Stored<String, ReplicaId>) -> Self {
+        let clock = |StoredClock(path, version, place)| {
+            // One that is not named is nobody's; that costs a false clash at most.
+            Clock { path, version, replica: place.and_then(|place: usize| by.get(place).cloned()) }
+        };
+        Self(at.into_iter().map(clock).collect())
+    }
 }
 
 impl Clock {
