@@ -6,6 +6,7 @@
 
 mod committer;
 mod group;
+mod health;
 mod journal;
 mod live;
 mod queue;
@@ -258,10 +259,6 @@ impl Drop for EmbeddedLog {
             let _ = thread.join();
         }
     }
-}
-
-fn stored(append: &Append, position: Position, stored_at: Timestamp) -> Stored {
-    Stored { position, stored_at, subject: append.subject.clone(), body: append.body.clone() }
 }
 
 impl Backbone for EmbeddedLog {

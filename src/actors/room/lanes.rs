@@ -1,17 +1,16 @@
-//! The entities that somebody changes right now, and the heads that are remembered for the next change.
+//! The entities that somebody changes right now, and those that are remembered for the next change.
 //!
-//! Owns: performing what lanes want (`model/lane.rs` decides), the bound on remembered heads. A head that is remembered may
-//! be old: the log's condition finds out, at the cost of one attempt.
+//! Owns: performing what lanes want (`model/lane.rs` decides).
+
+mod heads;
 
 use std::{collections::HashMap, ptr, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
-use bytes::Bytes;
-use lru::LruCache;
-use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use self::heads::{Head, Heads, Record};
 use super::{Room, together::Waiting};
 use crate::{
     actors::messages::{Gone, MemberKey, OperateFor, Order},
@@ -25,17 +24,13 @@ use crate::{
     },
     wire::{
         answer::{Form, Told},
-        entity as record,
+        entity::{self as record, EntityBody},
         operation::{Unit, Wanted},
     },
 };
 
 /// Conflicts and variants that may be open with one entity.
 const OPEN: usize = 16;
-/// What an entity in memory costs beside its text.
-const OVERHEAD: usize = 512;
-/// How many bytes of memory one of its text takes once it is read, about.
-const READ: usize = 4;
 /// The first pause after an entity moved on under a record; doubled each time, and jittered.
 pub(super) const FIRST_REST: Duration = Duration::from_millis(1);
 
@@ -57,48 +52,12 @@ struct Job {
 #[derive(Debug)]
 struct Busy {
     lane: Lane<Job>,
-    /// What the record under way changes, for the answers.
-    delta: Option<Arc<RawValue>>,
-    /// The record under way.
-    body: Option<Bytes>,
-    /// What reading it would find, until it is shown.
-    head: Option<record::Head>,
+    /// The record under way, or the last one.
+    written: Option<EntityBody>,
     /// The latest record that was written or shown by the feed since the lane got busy.
     latest: Option<Record>,
     /// Whether its head was remembered: it is changed again and again.
     returns: bool,
-}
-
-/// An entity's record.
-#[derive(Clone, Debug)]
-struct Record {
-    version: Position,
-    body: Bytes,
-}
-
-/// A head at rest. Most are never needed again, and rest as the record that they came as; what was needed twice is kept read.
-#[derive(Debug)]
-enum Head {
-    Record(Record),
-    Read(Arc<Entity>, usize),
-}
-
-impl Head {
-    fn version(&self) -> Position {
-        match self {
-            Self::Record(record) => record.version,
-            Self::Read(entity, _) => entity.version,
-        }
-    }
-
-    /// What it takes of the memory for heads.
-    fn bytes(&self) -> usize {
-        OVERHEAD
-            + match self {
-                Self::Record(record) => record.body.len(),
-                Self::Read(_, body) => READ * body,
-            }
-    }
 }
 
 impl Busy {
@@ -113,40 +72,13 @@ impl Busy {
 #[derive(Debug)]
 pub(super) struct Lanes {
     busy: HashMap<EntityKey, Busy>,
-    heads: LruCache<EntityKey, Head>,
-    /// Bytes of the heads at rest.
-    bytes: usize,
-    capacity: usize,
+    heads: Heads,
 }
 
 impl Lanes {
     /// `capacity`: bytes of heads that are remembered.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { busy: HashMap::new(), heads: LruCache::unbounded(), bytes: 0, capacity }
-    }
-
-    fn take_head(&mut self, tenant: &TenantId, key: &EntityKey) -> Option<Arc<Entity>> {
-        let head = self.heads.pop(key)?;
-        self.bytes -= head.bytes();
-        match head {
-            Head::Record(Record { version, body }) => record::read(tenant, key, version, &body).ok().map(Arc::new),
-            Head::Read(entity, _) => Some(entity),
-        }
-    }
-
-    fn keep_head(&mut self, key: EntityKey, head: Head) {
-        self.bytes += head.bytes();
-        let mut gone = self.heads.push(key, head).map(|(_, old)| old);
-        loop {
-            self.bytes -= gone.as_ref().map_or(0, Head::bytes);
-            if self.bytes <= self.capacity {
-                return;
-            }
-            gone = self.heads.pop_lru().map(|(_, old)| old);
-            if gone.is_none() {
-                return;
-            }
-        }
+        Self { busy: HashMap::new(), heads: Heads::new(capacity) }
     }
 
     /// Nothing is under way for an entity any more.
@@ -157,7 +89,7 @@ impl Lanes {
             Some(entity) => Head::Read(entity, latest.body.len()),
             None => Head::Record(latest),
         };
-        self.keep_head(key.clone(), head);
+        self.heads.keep(key.clone(), head);
     }
 
     /// Whether nothing is under way for any entity.
@@ -181,16 +113,13 @@ impl Lanes {
     /// would find.
     pub(super) fn see(&mut self, stored: &Stored) -> Option<record::Head> {
         let Subject::Entity(key) = &stored.subject else { return None };
-        let record = || Record { version: stored.position, body: stored.body.clone() };
-        if let Some(busy) = self.busy.get_mut(key) {
-            busy.know(record());
-            let is_ours = busy.body.as_ref().is_some_and(|body| ptr::eq::<[u8]>(&**body, &*stored.body));
-            return if is_ours { busy.head.take() } else { None };
-        }
-        if self.heads.peek(key).is_some_and(|head| head.version() < stored.position) {
-            self.keep_head(key.clone(), Head::Record(record()));
-        }
-        None
+        let Some(busy) = self.busy.get_mut(key) else {
+            self.heads.see(key, stored.position, &stored.body);
+            return None;
+        };
+        busy.know(Record { version: stored.position, body: stored.body.clone() });
+        let ours = busy.written.as_ref().filter(|written| ptr::eq::<[u8]>(&*written.body, &*stored.body));
+        ours.map(|written| written.head.clone())
     }
 }
 
@@ -204,9 +133,9 @@ impl Room {
         let Wanted { key, operation, reference } = wanted;
         let job = Job { waiter, reference };
         // While somebody is busy with an entity, its head is there and not at rest.
-        let head = self.lanes.take_head(&self.tenant, &key);
+        let head = self.lanes.heads.take(&self.tenant, &key);
         let returns = head.is_some();
-        let begin = || Busy { lane: Lane::new(head), delta: None, body: None, head: None, latest: None, returns };
+        let begin = || Busy { lane: Lane::new(head), written: None, latest: None, returns };
         let busy = self.lanes.busy.entry(key.clone()).or_insert_with(begin);
         if let Err((job, operation)) = busy.lane.push(job, operation) {
             self.tell_waiter(&key, job, &operation, Said::Failed(Failure::Busy));
@@ -268,7 +197,9 @@ impl Room {
 
     fn tell_waiter(&mut self, key: &EntityKey, job: Job, operation: &Operation, said: Said) {
         let delta = match &said {
-            Said::Decided { made: Some(_), .. } => self.lanes.busy.get(key).and_then(|busy| busy.delta.clone()),
+            Said::Decided { made: Some(_), .. } => {
+                self.lanes.busy.get(key).and_then(|busy| busy.written.as_ref()).map(|written| written.delta.clone())
+            }
             _ => None,
         };
         let told = Told { key: key.clone(), op: operation.id, reference: job.reference, said, delta };
@@ -303,11 +234,9 @@ impl Room {
     }
 
     fn append_draft(&mut self, key: &EntityKey, draft: &Draft, ctx: &mut Context<Self>) {
-        let (append, delta, head) = append_of(&self.tenant, key, draft, self.context.now());
+        let (append, written) = append_of(&self.tenant, key, draft, self.context.now());
         if let Some(busy) = self.lanes.busy.get_mut(key) {
-            busy.delta = Some(delta);
-            busy.body = Some(append.body.clone());
-            busy.head = Some(head);
+            busy.written = Some(written);
         }
         if append.body.len() > self.context.config.limits.max_message_bytes {
             return self.refuse_draft(key, Refused::Failed(Failure::TooLarge), ctx);
@@ -345,7 +274,7 @@ impl Room {
     fn draft_ended(&mut self, key: &EntityKey, ended: Result<Position, Refused>, ctx: &mut Context<Self>) {
         let tenant = &self.tenant;
         let Some(busy) = self.lanes.busy.get_mut(key) else { return };
-        match (ended, busy.body.take(), &busy.latest) {
+        match (ended, busy.written.as_ref().map(|written| written.body.clone()), &busy.latest) {
             (Ok(version), Some(body), _) => busy.know(Record { version, body }),
             // Somebody else's record came in between: it need not be read from the log.
             (Err(_), _, Some(Record { version, body })) if busy.lane.version().is_none_or(|known| known < *version) => {
@@ -374,13 +303,8 @@ pub(super) fn refused(error: &AppendError) -> Refused {
     }
 }
 
-/// A record to append, what the senders of its operations are told of the change, and what reading it would find.
-pub(super) fn append_of(
-    tenant: &TenantId,
-    key: &EntityKey,
-    draft: &Draft,
-    now: Timestamp,
-) -> (Append, Arc<RawValue>, record::Head) {
+/// A record to append, and what else is known of it.
+pub(super) fn append_of(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp) -> (Append, EntityBody) {
     let made = record::to_body(tenant, key, draft, now);
     let append = Append {
         tenant: tenant.clone(),
@@ -390,9 +314,9 @@ pub(super) fn append_of(
         dedupe: DedupeId(Uuid::new_v4()),
         expect: Expect::Version(draft.before.version),
         first_tried: None,
-        body: made.body,
+        body: made.body.clone(),
     };
-    (append, made.delta, made.head)
+    (append, made)
 }
 
 /// An entity as it stands in the log.

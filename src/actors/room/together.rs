@@ -213,12 +213,12 @@ impl Work {
     async fn append(&self, batch: &Together, plan: Plan) -> Result<Ended, Refused> {
         let (mut appends, mut deltas) = (Vec::new(), Vec::new());
         for (key, draft) in plan.drafts.iter().filter(|(_, draft)| !draft.parts.is_empty()) {
-            let (append, delta, _) = append_of(&self.tenant, key, draft, self.context.now());
+            let (append, made) = append_of(&self.tenant, key, draft, self.context.now());
             if append.body.len() > self.context.config.limits.max_message_bytes {
                 return Ok(Ended { said: batch.too_large(key), records: HashMap::new() });
             }
             appends.push(append);
-            deltas.push((key.clone(), delta));
+            deltas.push((key.clone(), made.delta));
         }
         let appended = self.context.backbone.append_all(appends).await.map_err(|error| refused(&error))?;
         let positions: HashMap<EntityKey, Position> =

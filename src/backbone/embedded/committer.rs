@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::{
     EmbeddedConfig, Shared,
     group::{self, Committed, Group},
+    health::Health,
     queue::{Done, GroupBounds, Trim, Work},
     retention::{self, Progress, Target},
     rooms::Rooms,
@@ -24,25 +25,12 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    backbone::{Append, AppendError, Appended, BackboneError, Outcome, Reply},
+    backbone::{Append, AppendError, Appended, BackboneError, Outcome, Reply, Stored},
     model::{Position, Timestamp},
 };
 
 /// How long the log refuses appends after a failure before it tries the store again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Whether the store takes writes.
-enum Health {
-    Well,
-    /// Not before a time.
-    Paused {
-        cause: String,
-        until: Instant,
-    },
-    /// Not until the node starts again: what the device says of its data cannot be believed.
-    Broken {
-        cause: String,
-    },
-}
 
 type Answers = Vec<Result<Appended, AppendError>>;
 
@@ -137,9 +125,9 @@ impl Committer {
         if work.appends.is_empty() && work.cursors.is_empty() && work.tallies.is_empty() {
             return;
         }
-        let result = match &self.health {
-            Health::Well => self.write(&work),
-            Health::Paused { cause, .. } | Health::Broken { cause } => Err((refuse(&work, cause), cause.clone())),
+        let result = match self.health.cause() {
+            None => self.write(&work),
+            Some(cause) => Err((refuse(&work, cause), cause.to_owned())),
         };
         let kept = match result {
             Ok((answers, committed)) => {
@@ -208,8 +196,11 @@ impl Committer {
             Ok(Appended { position, outcome: Outcome::Stored }) => Some((&append.tenant, (append, *position))),
             _ => None,
         });
-        self.shared.live.publish(Position(self.tail.end), made, |(append, position)| {
-            super::stored(append, position, committed.stored_at)
+        self.shared.live.publish(Position(self.tail.end), made, |(append, position): (&Append, _)| Stored {
+            position,
+            stored_at: committed.stored_at,
+            subject: append.subject.clone(),
+            body: append.body.clone(),
         });
     }
 
@@ -326,8 +317,8 @@ impl Committer {
 
     /// Takes something out of the store, if it takes changes now.
     fn change(&mut self, change: impl FnOnce(&Store, &mut Rooms, Tail) -> Result<Tail, Failure>) -> Result<(), String> {
-        if let Health::Paused { cause, .. } | Health::Broken { cause } = &self.health {
-            return Err(cause.clone());
+        if let Some(cause) = self.health.cause() {
+            return Err(cause.to_owned());
         }
         self.versions.forget();
         let shared = self.shared.clone();

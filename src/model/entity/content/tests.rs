@@ -83,7 +83,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::hash_map("[a-c\"\\\\]{0,2}", inner, 0..4).prop_map(|map| Value::from_iter(map)),
+            prop::collection::hash_map("[a-c\"\\\\]{0,2}", inner, 0..4).prop_map(Value::from_iter),
         ]
     })
 }
