@@ -14,14 +14,14 @@ mod words;
 use std::{collections::VecDeque, sync::Arc};
 
 pub use self::together::{Deciding, Plan, Step, Together, Verdict};
-pub use self::words::{Company, Do, Draft, Failure, Made, Refused, Said};
+pub use self::words::{Company, Do, Draft, Failure, Made, Refused, Said, Why};
 use super::{
     Position,
     entity::{Action, Base, Content, Decision, Entity, Limits, Operation, Outcome, Rollback, THIS},
 };
 
 /// How often a record is tried on a head that has moved, before its operations are given back.
-pub const TRIES: u32 = 8;
+pub const TRIES: u32 = 24;
 /// For how many records a lane that has met others lets them go first.
 const POLITE: u32 = 8;
 /// Operations in one record: as many as an entity remembers, so that none of a record whose answers were lost is forgotten
@@ -176,6 +176,11 @@ impl<J> Lane<J> {
         self.busy = Busy::No;
     }
 
+    /// Somebody elsewhere waits for their turn.
+    pub fn give_way(&mut self) {
+        self.polite = POLITE;
+    }
+
     /// The record is in the log.
     pub fn appended(&mut self, position: Position) -> Vec<Do<J>> {
         let Busy::Appending(attempt) = std::mem::replace(&mut self.busy, Busy::No) else { return Vec::new() };
@@ -195,7 +200,7 @@ impl<J> Lane<J> {
             // Whoever has just won would win again, being the first to know the new head.
             self.polite -= 1;
             self.busy = Busy::Resting;
-            answers.push(Do::Rest(1));
+            answers.push(Do::Rest(Why::Polite));
         }
         answers
     }
@@ -240,7 +245,7 @@ impl<J> Lane<J> {
         }
         self.put_back(again);
         self.busy = Busy::Resting;
-        answers.push(Do::Rest(tries));
+        answers.push(Do::Rest(Why::Lost(tries)));
         answers
     }
 

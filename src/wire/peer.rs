@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use self::signals::{Told, signals};
 use super::{signal::Signal, text::Text};
 use crate::model::{
-    IdError, Timestamp,
+    EntityKey, IdError, Timestamp,
     chaos::Affinity,
     neighbours::{News, Part, Said},
     peers::{Incarnation, NodeId},
@@ -25,6 +25,9 @@ use crate::model::{
 const VERSION: u32 = 1;
 /// The largest message that is looked at, in bytes; ours are far smaller.
 const LARGEST: usize = 512 * 1024;
+
+/// How many entities one message names.
+const ENTITIES: usize = 64;
 
 /// Who says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub enum Word {
     Said(Said),
     /// What its members signal.
     Signals(Told, Vec<Arc<Signal>>),
+    /// These entities are being written here so fast that it does not get its turn.
+    Waits(Vec<EntityKey>),
 }
 
 /// Why a message cannot be used; nothing is answered.
@@ -102,6 +107,8 @@ struct Content<'a> {
     signals: Vec<signals::Item<'a>>,
     #[serde(default, skip_serializing_if = "is_false")]
     standing: bool,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    entities: Vec<(Text<'a>, Text<'a>)>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -183,6 +190,13 @@ pub fn said(speaker: Speaker, said: &Said) -> Bytes {
     }
 }
 
+/// Writes that somebody waits for their turn with entities; of very many only some are named.
+pub fn waits<'a>(speaker: Speaker, entities: impl IntoIterator<Item = &'a EntityKey>) -> Bytes {
+    let name = |key: &'a EntityKey| (Text::from(&*key.kind), Text::from(&*key.id));
+    let entities = entities.into_iter().take(ENTITIES).map(name).collect();
+    write(speaker, "waits", Content { entities, ..Content::default() })
+}
+
 fn member_of(claim: &Claim) -> Member<'_> {
     let Presence { connected_at, capabilities, user, name, connection, affinity } = &claim.presence;
     Member {
@@ -249,7 +263,7 @@ pub fn read_beat(body: &[u8]) -> Result<Option<(Speaker, Beat)>, PeerError> {
 /// It is no message of a node.
 pub fn read_word(body: &[u8], me: NodeId) -> Result<Option<(Speaker, Word)>, PeerError> {
     let Some((speaker, kind)) = head(body)?.filter(|(speaker, _)| speaker.node != me) else { return Ok(None) };
-    if !["ask", "joined", "missed", "left", "present", "signals", "aimed"].contains(&&*kind) {
+    if !["ask", "joined", "missed", "left", "present", "signals", "aimed", "waits"].contains(&&*kind) {
         return Ok(None);
     }
     let said = match (&*kind, serde_json::from_slice(body)?) {
@@ -257,6 +271,10 @@ pub fn read_word(body: &[u8], me: NodeId) -> Result<Option<(Speaker, Word)>, Pee
             let told = if standing { Told::Standing } else { Told::Live };
             let signals = signals.into_iter().map(signals::signal_of).collect::<Result<_, _>>()?;
             return Ok(Some((speaker, Word::Signals(told, signals))));
+        }
+        ("waits", Content { entities, .. }) => {
+            let keys = entities.iter().take(ENTITIES).map(|(kind, id)| EntityKey::new(kind, id));
+            return Ok(Some((speaker, Word::Waits(keys.collect::<Result<_, _>>()?))));
         }
         ("ask", Content { of, .. }) => Said::Ask(of.map(NodeId)),
         (kind, Content { room: Some(room), n: Some(number), instance, reason, members, first, last, .. }) => {

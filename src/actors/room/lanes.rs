@@ -3,36 +3,43 @@
 //! Owns: performing what lanes want (`model/lane.rs` decides).
 
 mod heads;
+pub(super) mod log;
 
 use std::{collections::HashMap, ptr, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
-use self::heads::{Head, Heads, Record};
+use self::{
+    heads::{Head, Heads, Record},
+    log::{append_of, read_content, read_head, refused},
+};
 use super::{Room, together::Waiting};
 use crate::{
-    actors::messages::{Gone, MemberKey, OperateFor, Order},
-    backbone::{
-        Answer, Append, AppendError, Appended, BackboneError, Expect, SharedBackbone, Stored, Subject, record_at,
+    actors::{
+        context::NodeContext,
+        messages::{Gone, MemberKey, OperateFor, Order},
     },
+    backbone::{Answer, AppendError, Appended, Channel, Stored, Subject},
     model::{
-        DedupeId, EntityKey, Position, TenantId, Timestamp,
-        entity::{Content, Entity, Limits, Operation},
-        lane::{Do, Draft, Failure, Lane, Refused, Said},
+        EntityKey, Position, TenantId,
+        entity::{Entity, Limits, Operation},
+        lane::{Do, Draft, Failure, Lane, Refused, Said, Why},
     },
     wire::{
         answer::{Form, Told},
         entity::{self as record, EntityBody},
         operation::{Unit, Wanted},
+        peer,
     },
 };
 
 /// Conflicts and variants that may be open with one entity.
 const OPEN: usize = 16;
-/// The first pause after an entity moved on under a record; doubled each time, and jittered.
-pub(super) const FIRST_REST: Duration = Duration::from_millis(1);
+/// The first pause after an entity moved on under a record.
+const FIRST_REST: Duration = Duration::from_millis(1);
+/// How many times it is doubled.
+const DOUBLED: u32 = 5;
 
 /// Who waits for an operation.
 #[derive(Debug)]
@@ -64,6 +71,16 @@ impl Busy {
     fn know(&mut self, head: Record) {
         if self.latest.as_ref().is_none_or(|known| known.version < head.version) {
             self.latest = Some(head);
+        }
+    }
+
+    /// Gives the lane what the feed has shown since: it need not be read from the log.
+    fn catch_up(&mut self, tenant: &TenantId, key: &EntityKey) {
+        if let Some(Record { version, body }) = &self.latest
+            && self.lane.version().is_none_or(|known| known < *version)
+            && let Ok(entity) = record::read(tenant, key, *version, body)
+        {
+            self.lane.seen(Arc::new(entity));
         }
     }
 }
@@ -100,6 +117,15 @@ impl Lanes {
     /// Whether something is under way for an entity.
     pub(super) fn is_busy(&self, key: &EntityKey) -> bool {
         self.busy.get(key).is_some_and(|busy| busy.lane.is_busy())
+    }
+
+    /// Somebody elsewhere waits for their turn with these.
+    pub(super) fn give_way(&mut self, entities: &[EntityKey]) {
+        for key in entities {
+            if let Some(busy) = self.busy.get_mut(key) {
+                busy.lane.give_way();
+            }
+        }
     }
 
     /// An entity was changed past its lane. Of one at rest the feed tells.
@@ -166,19 +192,31 @@ impl Room {
                 Do::Load => self.load(key.clone(), ctx),
                 Do::LoadBase(version) => self.load_base(key.clone(), version, ctx),
                 Do::Append(draft) => self.append_draft(key, &draft, ctx),
-                Do::Rest(tries) => {
-                    let longest = FIRST_REST * 2u32.saturating_pow(tries);
+                Do::Rest(why) => {
                     let key = key.clone();
-                    ctx.run_later(longest.mul_f64(fastrand::f64()), move |room, ctx| {
-                        room.with_lane(&key, ctx, |lane| {
-                            lane.rested();
-                            Vec::new()
-                        });
-                        room.flush(ctx);
-                    });
+                    let tries = match why {
+                        Why::Polite => 1,
+                        Why::Lost(tries) => {
+                            tell_waits(&self.context, &self.tenant, [&key]);
+                            tries
+                        }
+                    };
+                    ctx.run_later(pause(tries), move |room, ctx| room.rested(&key, ctx));
                 }
             }
         }
+    }
+
+    /// A pause is over. Others have not paused meanwhile.
+    fn rested(&mut self, key: &EntityKey, ctx: &mut Context<Self>) {
+        if let Some(busy) = self.lanes.busy.get_mut(key) {
+            busy.catch_up(&self.tenant, key);
+        }
+        self.with_lane(key, ctx, |lane| {
+            lane.rested();
+            Vec::new()
+        });
+        self.flush(ctx);
     }
 
     /// Tells a lane something, does what it wants, and goes on. What the outlets have to do of it waits for the next flush:
@@ -274,15 +312,10 @@ impl Room {
     fn draft_ended(&mut self, key: &EntityKey, ended: Result<Position, Refused>, ctx: &mut Context<Self>) {
         let tenant = &self.tenant;
         let Some(busy) = self.lanes.busy.get_mut(key) else { return };
-        match (ended, busy.written.as_ref().map(|written| written.body.clone()), &busy.latest) {
-            (Ok(version), Some(body), _) => busy.know(Record { version, body }),
-            // Somebody else's record came in between: it need not be read from the log.
-            (Err(_), _, Some(Record { version, body })) if busy.lane.version().is_none_or(|known| known < *version) => {
-                if let Ok(entity) = record::read(tenant, key, *version, body) {
-                    busy.lane.seen(Arc::new(entity));
-                }
-            }
-            _ => {}
+        if let (Ok(version), Some(written)) = (ended, &busy.written) {
+            busy.know(Record { version, body: written.body.clone() });
+        } else {
+            busy.catch_up(tenant, key);
         }
         self.with_lane(key, ctx, |lane| match ended {
             Ok(position) => lane.appended(position),
@@ -291,66 +324,21 @@ impl Room {
     }
 }
 
-/// What an error of the log's means to operations.
-pub(super) fn refused(error: &AppendError) -> Refused {
-    match error {
-        AppendError::Conflict { .. } => Refused::Conflict,
-        AppendError::Unknown(_) => Refused::Unknown,
-        AppendError::Busy => Refused::Failed(Failure::Busy),
-        AppendError::TooLarge { .. } | AppendError::Refused(_) => Refused::Failed(Failure::TooLarge),
-        AppendError::Full(_) | AppendError::JournalFull(_) => Refused::Failed(Failure::Full),
-        AppendError::Unavailable(_) | AppendError::Closed => Refused::Failed(Failure::Unavailable),
-    }
+/// How long to wait after an entity moved on so many times: longer each time, up to a bound, and no two nodes alike.
+pub(super) fn pause(tries: u32) -> Duration {
+    (FIRST_REST * 2u32.pow(tries.min(DOUBLED))).mul_f64(fastrand::f64())
 }
 
-/// A record to append, and what else is known of it.
-pub(super) fn append_of(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp) -> (Append, EntityBody) {
-    let made = record::to_body(tenant, key, draft, now);
-    let append = Append {
-        tenant: tenant.clone(),
-        subject: Subject::Entity(key.clone()),
-        // A fresh one each time: what tells a repeat is in the entity, and a record that was refused must not be taken
-        // for this one.
-        dedupe: DedupeId(Uuid::new_v4()),
-        expect: Expect::Version(draft.before.version),
-        first_tried: None,
-        body: made.body.clone(),
-    };
-    (append, made)
-}
-
-/// An entity as it stands in the log.
-pub(super) async fn read_head(
-    backbone: &SharedBackbone,
+/// Tells other nodes that somebody here does not get their turn with entities.
+pub(super) fn tell_waits<'a>(
+    context: &NodeContext,
     tenant: &TenantId,
-    key: &EntityKey,
-) -> Result<Arc<Entity>, Failure> {
-    let stored = backbone.entity(tenant, key).await.map_err(|error| failure_of_read(&error))?;
-    let Some(stored) = stored else { return Ok(Arc::new(Entity::none())) };
-    match record::read(tenant, key, stored.position, &stored.body) {
-        Ok(entity) => Ok(Arc::new(entity)),
-        Err(error) => {
-            tracing::error!(%tenant, position = %stored.position, %error, "an entity's last record is damaged");
-            Err(Failure::Unavailable)
-        }
+    entities: impl IntoIterator<Item = &'a EntityKey>,
+) {
+    if context.nodes.any() {
+        let waits = peer::waits(context.nodes.speaker(), entities);
+        context.backbone.signal(&Channel::Room(tenant.clone()), waits);
     }
-}
-
-/// An entity's content at a version, if the log still holds it.
-pub(super) async fn read_content(
-    backbone: &SharedBackbone,
-    tenant: &TenantId,
-    key: &EntityKey,
-    version: Position,
-) -> Result<Option<Content>, Failure> {
-    let stored = record_at(backbone.as_ref(), tenant, version).await.map_err(|error| failure_of_read(&error))?;
-    let entity = stored.and_then(|stored| record::read(tenant, key, version, &stored.body).ok());
-    Ok(entity.map(|entity| entity.data))
-}
-
-fn failure_of_read(error: &BackboneError) -> Failure {
-    tracing::warn!(%error, "an entity could not be read");
-    Failure::Unavailable
 }
 
 impl Handler<OperateFor> for Room {

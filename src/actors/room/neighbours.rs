@@ -120,6 +120,7 @@ impl Room {
                     self.perform(effects.into_iter().filter(is_talk).collect(), ctx);
                 }
                 Word::Signals(_, signals) => standing.extend(signals),
+                Word::Waits(_) => {}
             }
         }
         // Now that it is known who is here; those who come in find it as it stands.
@@ -205,6 +206,7 @@ impl Room {
                 self.digest_later(ctx);
             }
             Word::Signals(told, signals) => self.hear_signals(told, &signals),
+            Word::Waits(entities) => self.lanes.give_way(&entities),
         }
     }
 

@@ -16,7 +16,10 @@ use tokio::{sync::oneshot, time::sleep};
 
 use super::{
     Room,
-    lanes::{FIRST_REST, append_of, read_content, read_head, refused},
+    lanes::{
+        log::{append_of, read_content, read_head, refused},
+        pause, tell_waits,
+    },
 };
 use crate::{
     actors::{
@@ -184,7 +187,8 @@ impl Work {
                 Err(Refused::Unknown) => Said::Failed(Failure::Unknown),
                 Err(Refused::Failed(failure)) => return failed(&batch, failure),
             };
-            sleep((FIRST_REST * 2u32.saturating_pow(tries)).mul_f64(fastrand::f64())).await;
+            tell_waits(&self.context, &self.tenant, &batch.keys());
+            sleep(pause(tries)).await;
         }
         Ended { said: batch.failed(&last), records: HashMap::new() }
     }

@@ -349,6 +349,26 @@ fn a_precondition_is_not_judged_by_a_head_that_may_be_old() {
 }
 
 #[test]
+fn who_hears_that_others_wait_lets_them_go_first_for_some_records() {
+    let mut lane = Lane::new(Some(Arc::new(Entity::none())));
+    let mut rests = Vec::new();
+    for turn in 0..12 {
+        lane.push(2 * turn, Arc::new(operation(2 * turn))).expect("room");
+        assert!(matches!(&lane.step(LIMITS)[..], [Do::Append(_)]));
+        lane.push(2 * turn + 1, Arc::new(operation(2 * turn + 1))).expect("room");
+        if turn == 2 {
+            lane.give_way();
+        }
+        let rest = lane.appended(Position(10 * turn + 10)).pop();
+        rests.push(matches!(rest, Some(Do::Rest(Why::Polite))));
+        lane.rested();
+        assert!(matches!(&lane.step(LIMITS)[..], [Do::Append(_)]));
+        lane.appended(Position(10 * turn + 15));
+    }
+    assert_eq!(rests, [vec![false; 2], vec![true; POLITE as usize], vec![false; 2]].concat());
+}
+
+#[test]
 fn of_what_is_hidden_nothing_is_told() {
     let head = made_at(Position(10), json!({"visibility": "private"}));
     let mut lane = Lane::default();

@@ -17,10 +17,19 @@ pub enum Do<J> {
     LoadBase(Position),
     /// Append this on condition that the entity stands at `base`, then [`Lane::appended`](super::Lane::appended) or [`Lane::refused`](super::Lane::refused).
     Append(Box<Draft>),
-    /// Wait a little, the longer the higher the number, then [`Lane::rested`](super::Lane::rested).
-    Rest(u32),
+    /// Wait a little, then [`Lane::rested`](super::Lane::rested).
+    Rest(Why),
     /// Tell somebody what became of an operation.
     Answer(J, Arc<Operation>, Said),
+}
+
+/// Why a lane waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Others may want to go first.
+    Polite,
+    /// It has lost so many times; the others might be told.
+    Lost(u32),
 }
 
 /// A record to be.

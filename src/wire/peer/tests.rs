@@ -43,6 +43,13 @@ fn everything_that_is_said_is_read_back_as_it_was_written() {
 }
 
 #[test]
+fn of_entities_that_are_waited_for_a_bounded_number_is_told() {
+    let keys: Vec<_> = (0..100).map(|n| EntityKey::new("note", &format!("\"{n}\"")).expect("a key")).collect();
+    let told = waits(SPEAKER, &keys);
+    assert!(matches!(read_word(&told, ME), Ok(Some((SPEAKER, Word::Waits(read)))) if *read == keys[..ENTITIES]));
+}
+
+#[test]
 fn what_a_later_version_says_is_ignored_where_it_is_not_understood() {
     let node = NODE.0;
     for (text, understood) in [
