@@ -22,6 +22,8 @@ use super::{
 
 /// How often a record is tried on a head that has moved, before its operations are given back.
 pub const TRIES: u32 = 24;
+/// The same where nobody knows what became of the record: to find that out takes seconds.
+pub const UNSURE: u32 = 8;
 /// For how many records a lane that has met others lets them go first.
 const POLITE: u32 = 8;
 /// Operations in one record: as many as an entity remembers, so that none of a record whose answers were lost is forgotten
@@ -55,6 +57,8 @@ struct Waiting<J> {
     guessed: bool,
     /// Whether it makes the entity, as far as it is decided.
     is_new: bool,
+    /// Whether a record with it may be in the log although nobody said so.
+    unsure: bool,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +137,7 @@ impl<J> Lane<J> {
             fresh: false,
             guessed: false,
             is_new: false,
+            unsure: false,
         });
         Ok(())
     }
@@ -218,16 +223,16 @@ impl<J> Lane<J> {
             self.put_back(decided);
             return Vec::new();
         }
-        let failure = match why {
+        let (most, rest): (_, fn(u32) -> Why) = match why {
             Refused::Failed(failure) => {
-                let failed = |(waiting, _): (Waiting<J>, Outcome)| refuse(waiting, Said::Failed(failure));
+                let failed = |(waiting, _): (Waiting<J>, Outcome)| fail(waiting, failure);
                 return decided.into_iter().map(failed).collect();
             }
             Refused::Conflict => {
                 self.polite = POLITE;
-                Said::Retry
+                (TRIES, Why::Lost)
             }
-            Refused::Unknown => Said::Failed(Failure::Unknown),
+            Refused::Unknown => (UNSURE, Why::Unsure),
         };
         // The head that the record was made for stands no more, unless the feed has shown the one that does.
         if self.version().is_none_or(|version| version <= base) {
@@ -236,16 +241,21 @@ impl<J> Lane<J> {
         let (mut answers, mut again, mut tries) = (Vec::new(), Vec::new(), 0);
         for (mut waiting, outcome) in decided {
             waiting.tries += 1;
+            waiting.unsure |= why == Refused::Unknown;
             tries = tries.max(waiting.tries);
-            if waiting.tries >= TRIES {
-                answers.push(refuse(waiting, failure.clone()));
+            if waiting.tries >= most {
+                answers.push(if waiting.unsure {
+                    fail(waiting, Failure::Unknown)
+                } else {
+                    refuse(waiting, Said::Retry)
+                });
             } else {
                 again.push((waiting, outcome));
             }
         }
         self.put_back(again);
         self.busy = Busy::Resting;
-        answers.push(Do::Rest(Why::Lost(tries)));
+        answers.push(Do::Rest(rest(tries)));
         answers
     }
 
@@ -264,7 +274,7 @@ impl<J> Lane<J> {
     }
 
     fn fail_all(&mut self, failure: Failure) -> Vec<Do<J>> {
-        self.waiting.drain(..).map(|waiting| refuse(waiting, Said::Failed(failure))).collect()
+        self.waiting.drain(..).map(|waiting| fail(waiting, failure)).collect()
     }
 
     /// What is to be done now: any number of answers, then at most one thing that takes time.
@@ -376,6 +386,12 @@ fn said(operation: &Operation, outcome: Outcome, entity: &Entity, made: Option<M
         _ => entity.version,
     };
     Said::Decided { outcome, version, made, current }
+}
+
+/// Of what may have been done nobody says that nothing was.
+fn fail<J>(waiting: Waiting<J>, failure: Failure) -> Do<J> {
+    let failure = if waiting.unsure { Failure::Unknown } else { failure };
+    refuse(waiting, Said::Failed(failure))
 }
 
 fn refuse<J>(waiting: Waiting<J>, said: Said) -> Do<J> {

@@ -226,6 +226,16 @@ fn context_id(content: &mut Map<String, Value>) -> Result<Option<String>, Refusa
 
 type Batch = (Vec<Result<Wanted, Refusal>>, Unit);
 
+/// Whether all is to be done or nothing, as it is written.
+#[derive(Deserialize)]
+struct Atomic(Value);
+
+impl Default for Atomic {
+    fn default() -> Self {
+        Self(Value::Bool(false))
+    }
+}
+
 fn batch(content: Option<&RawValue>, sender: Sender<'_>) -> Result<Batch, Refusal> {
     #[derive(Default, Deserialize)]
     struct Listed<'a> {
@@ -233,14 +243,15 @@ fn batch(content: Option<&RawValue>, sender: Sender<'_>) -> Result<Batch, Refusa
         operations: Option<&'a RawValue>,
         #[serde(borrow)]
         updates: Option<&'a RawValue>,
-        #[serde(borrow)]
-        atomic: Option<&'a RawValue>,
+        /// Not an option: `null` is not left out.
+        #[serde(default)]
+        atomic: Atomic,
     }
     let Listed { operations, updates, atomic } = parts(content)?;
-    let unit = match atomic.map(RawValue::get) {
-        None | Some("false") => Unit::Operation,
-        Some("true") => Unit::Batch,
-        Some(_) => return Err(invalid("'atomic' must be true or false")),
+    let unit = match atomic.0 {
+        Value::Bool(false) => Unit::Operation,
+        Value::Bool(true) => Unit::Batch,
+        _ => return Err(invalid("'atomic' must be true or false")),
     };
     let list: Option<Vec<&RawValue>> = operations.or(updates).and_then(|list| serde_json::from_str(list.get()).ok());
     let Some(list) = list else { return Err(invalid("'operations' must be a list")) };

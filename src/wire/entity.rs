@@ -163,12 +163,12 @@ fn on_scratch(write: impl FnOnce(&mut BytesMut)) -> Bytes {
         static SCRATCH: RefCell<BytesMut> = RefCell::default();
     }
     SCRATCH.with_borrow_mut(|out| {
+        out.clear();
         write(out);
         let bytes = Bytes::copy_from_slice(out);
         if out.capacity() > KEPT {
             *out = BytesMut::new();
         }
-        out.clear();
         bytes
     })
 }

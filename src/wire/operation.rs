@@ -127,7 +127,7 @@ impl<'a> Fields<'a> {
     fn deserialized<'de: 'a>(from: impl serde::Deserializer<'de>) -> Result<Self, Refusal> {
         serde_path_to_error::deserialize(from).map_err(|error| match error.path().iter().next() {
             Some(_) => invalid(format!("'{}' has the wrong type", error.path())),
-            None => invalid("an operation is one JSON object"),
+            None => invalid("an operation is one JSON object, each field at most once"),
         })
     }
 

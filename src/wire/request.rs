@@ -115,6 +115,10 @@ pub fn read_item(text: &str, tenant: &TenantId, now: Timestamp, depth: usize) ->
         user_name: Option<Text<'a>>,
     }
     check_text(text, depth)?;
+    // A list would be read too, field by field.
+    if !text.trim_start().starts_with('{') {
+        return Err(Refusal::new(Code::InvalidMessage, "an operation is one JSON object"));
+    }
     let Item { tenant_id, instance_id, user_name } =
         serde_json::from_str(text).map_err(|error| explain::<Item<'_>>(text, &error))?;
     if tenant_id.is_some_and(|claimed| *claimed != *tenant.as_str()) {

@@ -224,6 +224,19 @@ async fn what_makes_no_sense_is_refused_with_its_code_and_changes_nothing() {
         ),
         ("context.update", json!({"level": "a:b", "context_id": "1", "data": {}}), "invalid_operation"),
         ("batch.update", json!({"operations": 7}), "invalid_operation"),
+        ("batch.update", json!({"atomic": null, "operations": []}), "invalid_operation"),
+        (
+            "sync_event",
+            json!({"event": {"entity_type": "t", "entity_id": "1", "action": "create", "data": [1]}}),
+            "invalid_operation",
+        ),
+        (
+            "sync_event",
+            json!({"event": {"entity_type": "t", "entity_id": "1", "action": "create",
+                             "data": {"$serde_json::private::RawValue": 5}}}),
+            "invalid_operation",
+        ),
+        ("node.update", json!({"node_id": "n", "patch": {"$serde_json::private::RawValue": 5}}), "invalid_operation"),
         ("sync_event", json!({"event": {"entity_type": "t", "entity_id": "1"}}), "invalid_operation"),
         (
             "sync_event",

@@ -205,3 +205,67 @@ async fn each_of_a_batch_is_answered_on_its_own_good_or_bad() {
     assert_eq!(said("future"), ("update.rollback", "version_ahead"));
     assert_eq!(said("nested"), ("update.confirmed", ""));
 }
+
+#[tokio::test]
+async fn a_content_is_the_same_to_everybody_however_it_was_written() {
+    let server = Node::start(&[]).await;
+    let (mut ann, mut bob) = (typed(&server, "a", "ann").await, typed(&server, "b", "bob").await);
+    // As they come: blanks, escapes, a name twice, a name in another spelling, whole numbers that no double holds.
+    let texts = [
+        ("blanks", "{ \"a\" : [ 1 , 2.50 ],\n \"b\":{ } }", json!({"a": [1, 2.5], "b": {}})),
+        ("escapes", r#"{"t":"\u00e9\ud83c\udf17\n"}"#, json!({"t": "é🌗\n"})),
+        ("twice", r#"{"a":1,"a":2}"#, json!({"a": 2})),
+        ("spelt", r#"{"a":1,"\u0061":3}"#, json!({"a": 3})),
+        ("large", r#"{"n":18446744073709551615,"m":1e2}"#, json!({"n": u64::MAX, "m": 100.0})),
+        ("node", r#"{"\u0069d":"node","x":1}"#, json!({"x": 1})),
+    ];
+    for (id, text, content) in texts {
+        let kind = if id == "node" { "node" } else { "note" };
+        let event = format!(
+            r#"{{"op_id":"make {id}","entity_type":"{kind}","entity_id":"{id}","action":"create","data":{text}}}"#
+        );
+        ann.send_text(format!(r#"{{"id":"{id}","type":"sync_event","event":{event}}}"#)).await;
+        ann.find(|said| said["data"]["updateId"] == format!("make {id}").as_str()).await;
+        let shown = server.get(&format!("/v1/tenants/t/entities/{kind}/{id}")).await.json();
+        assert_eq!(shown["data"], content, "{id}");
+        let live = bob.find(|said| said["event"]["entity_id"] == id || said["data"]["node"]["id"] == id).await;
+        let mut told = if kind == "node" { live["data"]["node"].clone() } else { live["event"]["data"].clone() };
+        told.as_object_mut().map(|told| told.shift_remove("id"));
+        assert_eq!(told, content, "{live}");
+        // And to the rules, which make values of it now.
+        let patch = json!({"op_id": format!("change {id}"), "entity_type": kind, "entity_id": id,
+                           "action": "update", "patch": {"seen": true}});
+        ann.send(json!({"id": new_id(), "type": "sync_event", "event": patch})).await;
+        ann.find(|said| said["data"]["updateId"] == format!("change {id}").as_str()).await;
+        let mut content = content;
+        content["seen"] = json!(true);
+        let shown = server.get(&format!("/v1/tenants/t/entities/{kind}/{id}")).await.json();
+        assert_eq!(shown["data"], content, "{id}");
+    }
+    // What is wrong with one operation of a batch is no business of the others.
+    let operation = |id: &str, more: &str| {
+        format!(r#"{{"op_id":"{id}","entity_type":"note","entity_id":"{id}","action":"create",{more}}}"#)
+    };
+    let operations = [
+        operation("fine", r#""data":{"n":1}"#),
+        operation("boundless", r#""data":{"n":1e400}"#),
+        operation("half", r#""data":{"n":1},"op_id":"half""#),
+        "[]".to_owned(),
+        operation("good", r#""data":{}"#),
+    ]
+    .join(",");
+    let message = format!(r#"{{"id":"all","type":"batch.update","data":{{"operations":[{operations}]}}}}"#);
+    ann.send_text(message).await;
+    let (mut done, mut refused) = (0, 0);
+    while done + refused < 5 {
+        let said = ann.next().await;
+        match said["data"]["code"].as_str() {
+            Some(code) => {
+                assert_eq!(code, "invalid_operation", "{said}");
+                refused += 1;
+            }
+            None => done += usize::from(said["type"] == "update.confirmed"),
+        }
+    }
+    assert_eq!((done, refused), (2, 3));
+}

@@ -63,8 +63,8 @@ struct Busy {
     written: Option<EntityBody>,
     /// The latest record that was written or shown by the feed since the lane got busy.
     latest: Option<Record>,
-    /// Whether its head was remembered: it is changed again and again.
-    returns: bool,
+    /// What was remembered of it: it is changed again and again.
+    taken: Option<Head>,
 }
 
 impl Busy {
@@ -100,11 +100,17 @@ impl Lanes {
 
     /// Nothing is under way for an entity any more.
     fn rest(&mut self, key: &EntityKey, busy: Busy) {
-        let Some(latest) = busy.latest else { return };
-        let read = busy.lane.into_head().filter(|head| busy.returns && head.version == latest.version);
-        let head = match read {
-            Some(entity) => Head::Read(entity, latest.body.len()),
-            None => Head::Record(latest),
+        let head = match (busy.latest, busy.taken) {
+            (Some(latest), taken) => {
+                let is_read = |head: &Arc<Entity>| taken.is_some() && head.version == latest.version;
+                match busy.lane.into_head().filter(is_read) {
+                    Some(entity) => Head::read(entity, &latest),
+                    None => Head::Record(latest),
+                }
+            }
+            // Nothing has become of it.
+            (None, Some(taken)) => taken,
+            (None, None) => return,
         };
         self.heads.keep(key.clone(), head);
     }
@@ -159,9 +165,9 @@ impl Room {
         let Wanted { key, operation, reference } = wanted;
         let job = Job { waiter, reference };
         // While somebody is busy with an entity, its head is there and not at rest.
-        let head = self.lanes.heads.take(&self.tenant, &key);
-        let returns = head.is_some();
-        let begin = || Busy { lane: Lane::new(head), written: None, latest: None, returns };
+        let taken = self.lanes.heads.take(&key);
+        let head = taken.as_ref().and_then(|head| head.entity(&self.tenant, &key));
+        let begin = || Busy { lane: Lane::new(head), written: None, latest: None, taken };
         let busy = self.lanes.busy.entry(key.clone()).or_insert_with(begin);
         if let Err((job, operation)) = busy.lane.push(job, operation) {
             self.tell_waiter(&key, job, &operation, Said::Failed(Failure::Busy));
@@ -200,6 +206,7 @@ impl Room {
                             tell_waits(&self.context, &self.tenant, [&key]);
                             tries
                         }
+                        Why::Unsure(tries) => tries,
                     };
                     ctx.run_later(pause(tries), move |room, ctx| room.rested(&key, ctx));
                 }

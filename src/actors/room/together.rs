@@ -29,7 +29,7 @@ use crate::{
     model::{
         EntityKey, Position, TenantId,
         entity::{Entity, Limits},
-        lane::{Failure, Plan, Refused, Said, Step, TRIES, Together, Verdict},
+        lane::{Failure, Plan, Refused, Said, Step, TRIES, Together, UNSURE, Verdict},
     },
     wire::{
         answer::{Form, Told},
@@ -174,22 +174,27 @@ type Heads = HashMap<EntityKey, Arc<Entity>>;
 
 impl Work {
     async fn run(&self, batch: Together) -> Ended {
-        let mut last = Said::Retry;
+        // Of what may have been done nobody says that nothing was.
+        let mut unsure = false;
+        let as_known = |failure, unsure| if unsure { Failure::Unknown } else { failure };
         for tries in 1..=TRIES {
             let plan = match self.plan(&batch).await {
                 Ok(Verdict::Append(plan)) => plan,
                 Ok(Verdict::Answer(said)) => return Ended { said, records: HashMap::new() },
-                Err(failure) => return failed(&batch, failure),
+                Err(failure) => return failed(&batch, as_known(failure, unsure)),
             };
-            last = match self.append(&batch, plan).await {
+            match self.append(&batch, plan).await {
                 Ok(ended) => return ended,
-                Err(Refused::Conflict) => Said::Retry,
-                Err(Refused::Unknown) => Said::Failed(Failure::Unknown),
-                Err(Refused::Failed(failure)) => return failed(&batch, failure),
-            };
-            tell_waits(&self.context, &self.tenant, &batch.keys());
+                Err(Refused::Conflict) => tell_waits(&self.context, &self.tenant, &batch.keys()),
+                Err(Refused::Unknown) => unsure = true,
+                Err(Refused::Failed(failure)) => return failed(&batch, as_known(failure, unsure)),
+            }
+            if unsure && tries >= UNSURE {
+                break;
+            }
             sleep(pause(tries)).await;
         }
+        let last = if unsure { Said::Failed(Failure::Unknown) } else { Said::Retry };
         Ended { said: batch.failed(&last), records: HashMap::new() }
     }
 

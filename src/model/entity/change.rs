@@ -5,7 +5,7 @@ use std::io;
 use json_patch::{AddOperation, Patch, PatchError, PatchErrorKind, PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
-use super::{Content, Limits, Rollback};
+use super::{Content, Limits, Rollback, content::RESERVED};
 
 /// How deep a content may be nested. What reads it back stops at 128, and the record around it takes some of that.
 pub const DEPTH: usize = 64;
@@ -18,8 +18,13 @@ pub(super) fn check(content: &Content, limits: Limits) -> Result<(), Rollback> {
     if !content.is_object() {
         return Err(Rollback::PatchFailed("the content would not be an object".to_owned()));
     }
-    if !content.is_known_flat() && is_deeper(content, DEPTH) {
-        return Err(too_deep());
+    if !content.is_checked() {
+        if is_deeper(content, DEPTH) {
+            return Err(too_deep());
+        }
+        if names_reserved(content) {
+            return Err(Rollback::PatchFailed(format!("no member may be named {RESERVED}")));
+        }
     }
     if content.text().len() > limits.data_bytes { Err(Rollback::TooLarge(limits.data_bytes)) } else { Ok(()) }
 }
@@ -107,6 +112,14 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
     match value {
         Value::Object(members) => levels == 0 || members.values().any(|inner| is_deeper(inner, levels - 1)),
         Value::Array(elements) => levels == 0 || elements.iter().any(|inner| is_deeper(inner, levels - 1)),
+        _ => false,
+    }
+}
+
+fn names_reserved(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, inner)| name == RESERVED || names_reserved(inner)),
+        Value::Array(elements) => elements.iter().any(names_reserved),
         _ => false,
     }
 }

@@ -4,7 +4,7 @@
 //! by whoever has them; values are made of it once somebody asks for them.
 //!
 //! Owns: that the text and the values say the same to everybody. A text of which readers could think differently (a name
-//! twice in an object, a number that not all can hold) is written anew from its values.
+//! twice in an object, a number larger than whole numbers and doubles hold exactly) is written anew from its values.
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +26,11 @@ use super::change::DEPTH;
 /// Members of an object that are compared with each other; the names of more are looked up by making values.
 const MEMBERS: usize = 32;
 
-/// What all readers of numbers hold exactly: 2^53, where the whole numbers of a double end.
+/// From here on, 2^53, a number that is read as a double may be another one than was written.
 const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A name that the reader of values takes for a sign of its own: an object that begins with it is read as something else.
+pub(super) const RESERVED: &str = "$serde_json::private::RawValue";
 
 /// A content, shared by all who have it; by default nothing, as of an entity that was never made.
 #[derive(Clone, Default)]
@@ -96,8 +99,8 @@ impl Content {
         self.0.as_ref().is_some_and(|forms| forms.is_private)
     }
 
-    /// Whether it is known not to be nested deeper than a content may be.
-    pub(super) fn is_known_flat(&self) -> bool {
+    /// Whether it is known to be neither nested deeper than a content may be nor to hold a name that it may not.
+    pub(super) fn is_checked(&self) -> bool {
         self.0.as_ref().is_some_and(|forms| forms.value.get().is_none())
     }
 }
@@ -105,7 +108,7 @@ impl Content {
 impl Forms {
     fn value(&self) -> &Value {
         self.value.get_or_init(|| {
-            // A text that no values can be made of was not taken.
+            // A text that no values can be made of was not taken. (`RESERVED` is the one name that would make others of them.)
             self.text.get().and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
         })
     }
@@ -233,7 +236,7 @@ impl<'de> Visitor<'de> for At<'_> {
             && let Some(Name(name)) = members.next_key()?
         {
             match name {
-                Some(name) if count < MEMBERS && !names[..count].contains(&name) => {
+                Some(name) if count < MEMBERS && name != RESERVED && !names[..count].contains(&name) => {
                     names[count] = name;
                     count += 1;
                     members.next_value_seed(At { level, name, look: self.look })?;

@@ -30,6 +30,8 @@ pub enum Why {
     Polite,
     /// It has lost so many times; the others might be told.
     Lost(u32),
+    /// So many times nobody knows what became of its record.
+    Unsure(u32),
 }
 
 /// A record to be.

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{
+    super::{Limits, Rollback, change},
+    *,
+};
 
 fn read(text: &str) -> Content {
     Content::read(RawValue::from_string(text.into()).expect("JSON")).expect("a content")
@@ -13,7 +16,7 @@ fn read(text: &str) -> Content {
 fn what_everybody_reads_alike_stays_as_it_came() {
     for text in [r#"{"a": 1.50, "b":[{"a":null}],"ü":"\u00e9\n"}"#, "{}", r#"{"n":18446744073709551615}"#] {
         let content = read(text);
-        assert!(content.is_object() && content.is_known_flat());
+        assert!(content.is_object() && content.is_checked());
         assert_eq!((content.text(), &*content), (text, &serde_json::from_str::<Value>(text).expect("JSON")));
         assert_eq!(serde_json::to_string(&content).expect("JSON"), text);
     }
@@ -33,12 +36,32 @@ fn what_can_be_read_in_several_ways_is_written_anew() {
         let content = read(text);
         assert_eq!((content.text(), content.is_private()), (anew, false), "{text}");
     }
+    let private = read(&format!(r#"{{"{RESERVED}":"{{\"visibility\":\"private\"}}"}}"#));
+    assert_eq!((private.text(), private.is_private()), (r#"{"visibility":"private"}"#, true));
+}
+
+#[test]
+fn it_may_be_nested_so_deep_and_no_deeper() {
+    let nested = |levels| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    let limits = Limits { data_bytes: 1 << 20, open: 1 };
+    for form in [read, |text: &str| Content::from(serde_json::from_str::<Value>(text).expect("JSON"))] {
+        assert_eq!(change::check(&form(&nested(DEPTH)), limits), Ok(()));
+        assert!(matches!(change::check(&form(&nested(DEPTH + 1)), limits), Err(Rollback::PatchFailed(_))));
+    }
+}
+
+#[test]
+fn no_patch_brings_in_a_name_that_could_not_be_read_back() {
+    let limits = Limits { data_bytes: 1 << 20, open: 1 };
+    let patched = Content::from(json!({"a": {"b": 1, RESERVED: 5}}));
+    assert!(matches!(change::check(&patched, limits), Err(Rollback::PatchFailed(_))));
 }
 
 #[test]
 fn what_no_values_can_be_made_of_is_refused() {
-    for text in [r#"{"n":1e400}"#, r#"{"a":1,"a":2,"n":1e400}"#, r#"{"t":"\ud800"}"#, r#"{"\ud800":1}"#] {
-        let raw = serde_json::from_str::<Box<RawValue>>(text).expect("this much is seen later");
+    let reserved = format!(r#"{{"{RESERVED}":5,"title":"x"}}"#);
+    for text in [&reserved, r#"{"n":1e400}"#, r#"{"a":1,"a":2,"n":1e400}"#, r#"{"t":"\ud800"}"#, r#"{"\ud800":1}"#] {
+        let raw = serde_json::from_str::<Box<RawValue>>(text).expect("what is wrong with it is seen later");
         assert!(Content::read(raw).is_err(), "{text}");
     }
 }
