@@ -61,7 +61,11 @@ pub(super) fn settle(shared: Arc<Shared>, mut job: Job) {
                 return job.give_up("only what has a condition can be settled".into());
             };
             let condition = Condition { shard: &job.shard, subject: &job.subject, version, dedupe: job.append.dedupe };
-            match judge(&shared, condition).await {
+            let verdict = match (job.tries, job.append.first_tried) {
+                (0, None) if version == Position::START => first(&shared, condition).await,
+                _ => judge(&shared, condition).await,
+            };
+            match verdict {
                 Ok(Verdict::Stored(seq)) => return job.appended(seq, true),
                 Ok(Verdict::Lost(current)) => return job.reply.send(Err(AppendError::Conflict { current })),
                 Ok(Verdict::Try(expected)) if Instant::now() < deadline && job.tries < TRIES => {
@@ -81,6 +85,16 @@ pub(super) fn settle(shared: Arc<Shared>, mut job: Job) {
         }
     };
     runtime.spawn(settling);
+}
+
+/// Whether an append that was not tried yet, on condition that there is nothing, can be: only what LOG has forgotten has to be
+/// asked for. What it holds, the condition itself finds out.
+async fn first(shared: &Shared, wanted: Condition<'_>) -> Result<Verdict, AskError> {
+    match forgotten(shared, wanted).await? {
+        // Which record stands there now, LOG may know better.
+        Verdict::Lost(_) => judge(shared, wanted).await,
+        verdict => Ok(verdict),
+    }
 }
 
 /// Asks the stream's leader what became of a conditional append, or whether its condition can be tried.
