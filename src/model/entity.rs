@@ -31,7 +31,7 @@ use uuid::Uuid;
 pub use self::{
     audience::{Audience, Owner},
     clocks::{Clock, Clocks},
-    content::{Content, PRIVATE, VISIBILITY},
+    content::Content,
     decide::decide,
     delta::{Delta, DeltaError, TextDelta},
     operation::{

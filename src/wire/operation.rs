@@ -198,9 +198,9 @@ impl<'a> Fields<'a> {
     }
 
     fn content(self, key: &EntityKey) -> Result<Content, Refusal> {
-        match (self.data, self.patch) {
-            (Some(given), _) | (None, Some(given)) => content(given, key),
-            (None, None) => Ok(Value::Object(Map::new()).into()),
+        match self.data.or(self.patch) {
+            Some(given) => content(given, key),
+            None => Ok(Value::Object(Map::new()).into()),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{
     EntityKey, Position, TenantId, Timestamp,
-    entity::{Audience, Owner, PRIVATE},
+    entity::{Audience, Owner},
 };
 
 /// What somebody wants to know.
@@ -89,8 +89,8 @@ fn seen_by<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner, now: Timestamp
         return None;
     }
     let visible = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok();
-    let is_private = visible.and_then(|visible| visible.visibility).as_deref() == Some(PRIVATE);
-    let audience = Audience::of(is_private, stored.state.created.as_ref());
+    let visibility = visible.and_then(|visible| visible.visibility);
+    let audience = Audience::of(visibility.as_deref(), stored.state.created.as_ref());
     if audience.excludes(Some(viewer)) {
         return None;
     }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Author, Entity, Stamp};
 use crate::model::InstanceId;
 
+/// The visibility of what only its owner may see.
+pub(super) const PRIVATE: &str = "private";
+
 /// Who may see an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
@@ -48,10 +51,10 @@ impl Author {
 }
 
 impl Audience {
-    /// Who may see an entity: if its content is private, only whose it is, its creator.
-    pub fn of(is_private: bool, created: Option<&Stamp>) -> Self {
-        match (is_private, created) {
-            (true, Some(created)) => Self::Only(created.by.owner()),
+    /// Who may see an entity whose content has this `visibility`: with `private` only whose it is, its creator.
+    pub fn of(visibility: Option<&str>, created: Option<&Stamp>) -> Self {
+        match (visibility, created) {
+            (Some(PRIVATE), Some(created)) => Self::Only(created.by.owner()),
             _ => Self::Everyone,
         }
     }
@@ -65,7 +68,7 @@ impl Audience {
 impl Entity {
     /// Who may see it.
     pub fn audience(&self) -> Audience {
-        Audience::of(self.data.is_private(), self.state.created.as_ref())
+        Audience::of(self.data.is_private().then_some(PRIVATE), self.state.created.as_ref())
     }
 
     /// Whether somebody may not know of it; `None` is nobody's. A tombstone of something private stays its owner's.

@@ -10,18 +10,19 @@
 mod tests;
 
 use std::{
+    borrow::Cow,
     fmt,
     ops::Deref,
     sync::{Arc, OnceLock},
 };
 
 use serde::{
-    Serialize, Serializer,
+    Deserialize, Serialize, Serializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Value, value::RawValue};
 
-use super::change::DEPTH;
+use super::{audience::PRIVATE, change::DEPTH};
 
 /// Members of an object that are compared with each other; the names of more are looked up by making values.
 const MEMBERS: usize = 32;
@@ -159,10 +160,8 @@ impl Serialize for Content {
     }
 }
 
-/// The member that says who may see a content, and what it says then.
-pub const VISIBILITY: &str = "visibility";
-/// Says that only its owner may.
-pub const PRIVATE: &str = "private";
+/// The member that says who may see a content.
+const VISIBILITY: &str = "visibility";
 
 /// What a walk through a text has found.
 #[derive(Default)]
@@ -236,7 +235,7 @@ impl<'de> Visitor<'de> for At<'_> {
             && let Some(Name(name)) = members.next_key()?
         {
             match name {
-                Some(name) if count < MEMBERS && name != RESERVED && !names[..count].contains(&name) => {
+                Cow::Borrowed(name) if count < MEMBERS && name != RESERVED && !names[..count].contains(&name) => {
                     names[count] = name;
                     count += 1;
                     members.next_value_seed(At { level, name, look: self.look })?;
@@ -253,27 +252,6 @@ impl<'de> Visitor<'de> for At<'_> {
     }
 }
 
-/// A member's name, if it stands there letter by letter.
-struct Name<'a>(Option<&'a str>);
-
-impl<'de> serde::Deserialize<'de> for Name<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Named;
-        impl<'de> Visitor<'de> for Named {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Some(name)))
-            }
-
-            fn visit_str<E: Error>(self, _: &str) -> Result<Name<'de>, E> {
-                Ok(Name(None))
-            }
-        }
-        deserializer.deserialize_str(Named)
-    }
-}
+/// A member's name, borrowed if it stands there letter by letter.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

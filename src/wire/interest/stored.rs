@@ -12,7 +12,7 @@ use super::super::{
 };
 use crate::model::{
     EntityKey, Position, TenantId,
-    entity::{Audience, Owner, PRIVATE, VISIBILITY},
+    entity::{Audience, Owner},
     interest::{Change, Content, Touched},
     record::Happened,
 };
@@ -74,8 +74,8 @@ impl Read {
         }
         let content = match serde_json::from_str(stored.data.get()) {
             Ok(Value::Object(fields)) if !stored.state.deleted => {
-                let is_private = fields.get(VISIBILITY).and_then(Value::as_str) == Some(PRIVATE);
-                let owner = match Audience::of(is_private, stored.state.created.as_ref()) {
+                let visibility = fields.get("visibility").and_then(Value::as_str);
+                let owner = match Audience::of(visibility, stored.state.created.as_ref()) {
                     Audience::Everyone => None,
                     Audience::Only(owner) => Some(owner),
                 };
