@@ -10,6 +10,8 @@ use continuum::model::{
     EntityKey, Position,
     entity::Owner,
     interest::{Area, Change, Content, Index, Interest, InterestId, Query, Touched},
+    record::Viewer,
+    rights::Rights,
 };
 use serde_json::json;
 
@@ -56,7 +58,7 @@ fn main() {
             4 => Interest::Around { node, hops: 2 },
             _ => Interest::Ids((0..20).map(|_| key("node", format!("n{}", random.usize(..NODES / 3)))).collect()),
         };
-        index.add(InterestId(n), Owner::User("ann".into()), interest);
+        index.add(InterestId(n), Viewer::new(Some(Owner::User("ann".into())), Arc::new(Rights::all())), interest);
     }
     for n in 0..1_000 {
         assert!(index.begin(InterestId(n)));

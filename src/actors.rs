@@ -11,6 +11,7 @@
 //! Beside them stand [`link`] (one connection's outbox), [`driver`] (the future that owns its socket) and [`context`]
 //! (what all of them share). They know the [`Backbone`](crate::backbone::Backbone) trait, never an implementation.
 
+pub mod authority;
 pub mod context;
 pub mod directory;
 pub mod driver;

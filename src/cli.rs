@@ -4,7 +4,10 @@ pub mod bench;
 pub mod config;
 pub mod doctor;
 pub mod join;
+pub mod key;
 mod page;
+mod remote;
+pub mod token;
 
 use std::process::ExitCode;
 
@@ -56,6 +59,10 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Join a room from the terminal
     Join(join::Args),
+    /// Make, list and revoke API keys
+    Key(key::Args),
+    /// Make, check and revoke tokens
+    Token(token::Args),
     /// Put load on a node and measure it
     Bench(bench::Args),
 }
@@ -98,6 +105,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Join(args) => join::run(args),
+        Command::Key(args) => key::run(args),
+        Command::Token(args) => token::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

@@ -3,17 +3,21 @@
 //!
 //! Owns: paths, parameters, status codes. Must not know: how rooms work inside.
 
+mod admin;
 mod asker;
 mod conflicts;
+mod door;
 mod entities;
 mod events;
 mod figures;
+mod first;
 mod history;
 mod operations;
 mod page;
 mod parameters;
 mod probes;
 mod problem;
+mod proof;
 mod reports;
 pub mod server;
 mod settled;

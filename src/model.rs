@@ -18,6 +18,7 @@ pub mod peers;
 pub mod rate;
 pub mod record;
 pub mod resume;
+pub mod rights;
 pub mod roster;
 pub mod tally;
 pub mod text;

@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     actors::{
+        authority,
         context::NodeContext,
         directory::Directory,
         heartbeat::{HeartbeatSupervisor, SayFarewell},
@@ -29,6 +30,7 @@ use crate::{
         metrics::Metrics,
         session::Addresses,
     },
+    auth::Authority,
     backbone::{
         SharedBackbone,
         embedded::{EmbeddedConfig, EmbeddedLog},
@@ -96,13 +98,14 @@ impl Node {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         // Before the log is opened: whoever cannot listen should not take the lock.
         let listener = bind(&config)?;
+        let authority = open_authority(&config)?;
         let backbone = open_backbone(&config).await?;
         // A log on this machine's own disk is never out of reach.
         let journal = match config.backbone.kind {
             BackboneKind::Embedded => None,
             BackboneKind::Nats => Some(open_journal(&config, &backbone).await?),
         };
-        Self::serve(config, listener, backbone, journal)
+        Self::serve(config, listener, authority, backbone, journal)
     }
 
     /// Starts a node on a log that the caller has opened and that may be out of reach: with a journal, whatever the
@@ -112,14 +115,15 @@ impl Node {
     ///
     /// When the journal does not open or the address cannot be bound.
     pub async fn start_on(config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
-        let listener = bind(&config)?;
+        let (listener, authority) = (bind(&config)?, open_authority(&config)?);
         let journal = open_journal(&config, &backbone).await?;
-        Self::serve(config, listener, backbone, Some(journal))
+        Self::serve(config, listener, authority, backbone, Some(journal))
     }
 
     fn serve(
         config: Config,
         listener: TcpListener,
+        authority: Authority,
         backbone: SharedBackbone,
         journal: Option<Arc<Journal>>,
     ) -> anyhow::Result<Self> {
@@ -134,7 +138,7 @@ impl Node {
         if let Some(journal) = &journal {
             registry.register_collector(Box::new(JournalFigures::new(journal.clone())));
         }
-        let context = NodeContext::new(config, backbone, journal, metrics);
+        let context = NodeContext::new(config, authority, backbone, journal, metrics);
         let addresses = start_actors(&context);
         let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process };
         let running = server::serve(listener, shared).context("cannot serve")?;
@@ -145,6 +149,10 @@ impl Node {
             }
         });
         actix_rt::spawn(keep_house(context.clone()));
+        if context.authority.asks() {
+            actix_rt::spawn(authority::follow(context.clone()));
+            actix_rt::spawn(keep_issuers(context.clone()));
+        }
         tracing::info!(%address, "ready");
         Ok(Self { address, context, addresses, server })
     }
@@ -212,6 +220,27 @@ async fn keep_house(context: Arc<NodeContext>) {
     }
 }
 
+/// Reads the issuers' file again when it has changed.
+async fn keep_issuers(context: Arc<NodeContext>) {
+    let path = &context.config.auth.issuers;
+    let changed = || std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    let mut before = changed();
+    while !path.as_os_str().is_empty() {
+        sleep(HOUSEKEEPING).await;
+        let now = changed();
+        if now == before {
+            continue;
+        }
+        before = now;
+        match context.authority.reload(path) {
+            Ok(()) => tracing::info!("auth.issuers was read again"),
+            Err(error) => {
+                tracing::error!(error, "auth.issuers has changed and cannot be used; what was there before holds")
+            }
+        }
+    }
+}
+
 fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
     // On a thread of their own: neither the accept loop nor a busy room delays deadlines or the way to a room.
     let arbiter = Arbiter::new();
@@ -226,6 +255,10 @@ fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {
 
 fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     Ok(server::bind(&config.server.host, config.server.port, config.server.backlog)?)
+}
+
+fn open_authority(config: &Config) -> anyhow::Result<Authority> {
+    Authority::open(&config.auth).map_err(anyhow::Error::msg).context("cannot tell who may come in")
 }
 
 async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Arc<Journal>> {

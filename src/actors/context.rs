@@ -12,13 +12,15 @@ use super::{
     metrics::{Count, Metrics},
     nodes::Nodes,
 };
-use crate::{backbone::SharedBackbone, config::Config, journal::Journal, model::Timestamp};
+use crate::{auth::Authority, backbone::SharedBackbone, config::Config, journal::Journal, model::Timestamp};
 
 /// Shared by every actor of one node.
 #[derive(Debug)]
 pub struct NodeContext {
     /// The settings.
     pub config: Config,
+    /// Who is let in.
+    pub authority: Authority,
     /// The log.
     pub backbone: SharedBackbone,
     /// What keeps publishes while the log is out of reach; a log on this machine's own disk needs none.
@@ -38,9 +40,16 @@ pub struct NodeContext {
 
 impl NodeContext {
     /// Puts it together; the node's own clock starts now.
-    pub fn new(config: Config, backbone: SharedBackbone, journal: Option<Arc<Journal>>, metrics: Metrics) -> Arc<Self> {
+    pub fn new(
+        config: Config,
+        authority: Authority,
+        backbone: SharedBackbone,
+        journal: Option<Arc<Journal>>,
+        metrics: Metrics,
+    ) -> Arc<Self> {
         Arc::new(Self {
             config,
+            authority,
             backbone,
             journal,
             metrics,

@@ -14,14 +14,14 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, dev::SendError};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WrapFuture, dev::SendError};
 
 use self::cluster::Line;
 pub use self::cluster::SayFarewell;
 use super::{
     context::NodeContext,
     directory::Directory,
-    messages::{Beat, Expire},
+    messages::{Beat, Expire, LookAtToken},
     session::Session,
 };
 use crate::model::deadlines::{Due, Pulse, Wheel};
@@ -35,6 +35,21 @@ pub struct Watch {
     /// When it was last heard, in milliseconds of the node's uptime.
     pub heard: Arc<AtomicU64>,
 }
+
+/// Have this session look at its token when it ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct WatchToken {
+    /// The session.
+    pub session: Addr<Session>,
+    /// For how long it holds from now.
+    pub left: Duration,
+}
+
+/// Something was called back: every session looks at its token.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct CalledBack;
 
 #[derive(Debug)]
 struct Watched {
@@ -52,6 +67,8 @@ pub struct HeartbeatSupervisor {
     pulse: Pulse,
     tick: Duration,
     wheel: Wheel<Watched>,
+    /// Sessions whose tokens end.
+    tokens: Wheel<Addr<Session>>,
     ticked_at: Duration,
     /// Nobody counts as silent since before this: set when the node itself was away.
     excused_until: Duration,
@@ -65,6 +82,7 @@ impl HeartbeatSupervisor {
         let tick = (pulse.interval / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
         Self {
             wheel: Wheel::new(tick, pulse.interval),
+            tokens: Wheel::new(tick, FORESIGHT),
             ticked_at: context.uptime(),
             excused_until: Duration::ZERO,
             context,
@@ -89,6 +107,11 @@ impl HeartbeatSupervisor {
         for watched in self.wheel.advance() {
             self.look_at(watched, now);
         }
+        for session in self.tokens.advance() {
+            if let Err(SendError::Full(_)) = session.try_send(LookAtToken) {
+                self.tokens.add(self.tick, session);
+            }
+        }
     }
 
     fn look_at(&mut self, mut watched: Watched, now: Duration) {
@@ -112,6 +135,9 @@ impl HeartbeatSupervisor {
     }
 }
 
+/// How far ahead the end of a token is kept; whatever ends later is looked at then, and kept again.
+const FORESIGHT: Duration = Duration::from_secs(60);
+
 impl Actor for HeartbeatSupervisor {
     type Context = Context<Self>;
 
@@ -119,6 +145,37 @@ impl Actor for HeartbeatSupervisor {
         ctx.set_mailbox_capacity(4096);
         ctx.run_interval(self.tick, |supervisor, _| supervisor.tick());
         self.listen(ctx);
+        let (mut changes, me) = (self.context.authority.registry().changes(), ctx.address());
+        ctx.spawn(
+            async move {
+                while changes.changed().await.is_ok() {
+                    me.send(CalledBack).await.unwrap_or_default();
+                }
+            }
+            .into_actor(self),
+        );
+    }
+}
+
+impl Handler<WatchToken> for HeartbeatSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, WatchToken { session, left }: WatchToken, _: &mut Self::Context) {
+        self.tokens.add(left, session);
+    }
+}
+
+impl Handler<CalledBack> for HeartbeatSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: CalledBack, _: &mut Self::Context) {
+        for Watched { session, .. } in self.wheel.iter() {
+            if let Err(SendError::Full(look)) = session.try_send(LookAtToken) {
+                let session = session.clone();
+                // Busy for a moment. One that ends instead needs no news.
+                actix_rt::spawn(async move { session.send(look).await.unwrap_or_default() });
+            }
+        }
     }
 }
 

@@ -115,6 +115,8 @@ pub struct Join {
     pub requested: String,
     /// In which form it is spoken to.
     pub variant: Variant,
+    /// Whether it may know who is here, and the room's figures.
+    pub presence_is_shown: bool,
     /// First join of the connection, or a return to a rebuilt room.
     pub kind: JoinKind,
 }
@@ -323,6 +325,11 @@ pub struct Fail;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Beat;
+
+/// Whether your token still holds may have changed.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookAtToken;
 
 /// The client was silent for too long.
 #[derive(Debug, Message)]

@@ -274,13 +274,14 @@ fn read_records(
 
 /// Reads one stored record, which must say of itself what its subject says of it.
 pub fn read_record(tenant: &TenantId, prev: Position, stored: &Stored) -> Result<Record, DamagedRecord> {
-    let record = Record::read(tenant, stored.position, prev, stored.body.clone())?;
+    let about = match &stored.subject {
+        Subject::Event(_) => About::Event,
+        Subject::Entity(key) => About::Entity(key.clone()),
+    };
+    let record = Record::read(tenant, about, (stored.position, prev), stored.body.clone())?;
     match &stored.subject {
-        Subject::Event(event_type) if record.meta.about == About::Event && *event_type == record.meta.event_type => {
-            Ok(record)
-        }
-        Subject::Entity(_) if record.meta.about == About::Entity => Ok(record),
-        Subject::Event(_) | Subject::Entity(_) => Err(DamagedRecord::Foreign),
+        Subject::Event(event_type) if *event_type != record.meta.event_type => Err(DamagedRecord::Foreign),
+        Subject::Event(_) | Subject::Entity(_) => Ok(record),
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Owns: the client's identity, grant and budgets. Must not: append to the log, know other sessions. (`snapshot` reads it.)
 
+mod budget;
 mod changing;
 mod membership;
+mod proof;
 mod reading;
 mod snapshot;
 
@@ -35,13 +37,12 @@ use super::{
 use crate::{
     auth::Grant,
     model::{
-        EventId,
         chaos::Affinity,
         rate::{RateBudget, Verdict},
         resume::Since,
     },
     wire::{
-        Close, Code, Envelope, Refusal, Variant, frame,
+        Close, Code, Envelope, Need, Refusal, Variant, frame,
         incoming::{self, ClientMessage},
         operation::Sender,
         outgoing::Voice,
@@ -167,8 +168,12 @@ impl Session {
         match message {
             ClientMessage::Publish(publish) => self.publish(publish, ctx),
             ClientMessage::Signal(sent) => self.signal(sent, ctx),
+            ClientMessage::Auth(token) => self.renew(token, ctx),
             ClientMessage::Ping => self.link.send(self.voice().pong()),
-            ClientMessage::SyncRequest => self.tell_room(|key| TellFigures { key }),
+            ClientMessage::SyncRequest => match self.needs(Need::Presence) {
+                Ok(()) => self.tell_room(|key| TellFigures { key }),
+                Err(refusal) => self.refuse(&refusal),
+            },
             ClientMessage::Change(changes) => self.change(changes, ctx),
             ClientMessage::State(request) => self.send_state(request),
             ClientMessage::Subscribe(wanted) => self.subscribe(wanted),
@@ -191,56 +196,20 @@ impl Session {
         }
     }
 
-    fn within_budget(&mut self, message: &ClientMessage, paid: Paid, ctx: &mut WebsocketContext<Self>) -> bool {
-        let now = self.context.uptime();
-        let (verdict, publish) = match message {
-            ClientMessage::Publish(publish) => (self.take_message(paid), Some(publish.id)),
-            ClientMessage::SyncRequest
-            | ClientMessage::Change(_)
-            | ClientMessage::State(_)
-            | ClientMessage::Reconnect { .. } => (self.take_message(paid), None),
-            ClientMessage::Signal(_) => (self.signals.take(now), None),
-            ClientMessage::Ping
-            | ClientMessage::Ack(_)
-            | ClientMessage::Subscribe(_)
-            | ClientMessage::Unsubscribe(_)
-            | ClientMessage::Focus(_) => (self.controls.take(now), None),
-        };
-        let in_a_row = match message {
-            ClientMessage::Signal(_) => &mut self.signals_refused_in_a_row,
-            _ => &mut self.refused_in_a_row,
-        };
-        let Verdict::Refuse { retry_after } = verdict else {
-            // A ping in between does not make a flood of publishes better.
-            if !matches!(message, ClientMessage::Ping | ClientMessage::Ack(_)) {
-                *in_a_row = 0;
-            }
-            return true;
-        };
-        *in_a_row += 1;
-        let in_a_row = *in_a_row;
-        self.refuse_for_rate(publish, retry_after, in_a_row, ctx);
-        false
-    }
-
-    fn refuse_for_rate(
-        &mut self,
-        publish: Option<EventId>,
-        retry_after: Duration,
-        in_a_row: u32,
-        ctx: &mut WebsocketContext<Self>,
-    ) {
-        let mut refusal = Refusal::new(Code::RateLimited, "too many messages; nothing was done with this one");
-        refusal.event_id = publish;
-        self.refuse(&refusal.after(retry_after));
-        if in_a_row >= self.context.config.limits.refusals_before_close {
-            self.end(Close::RateLimited, ctx);
-        }
+    /// Whether the grant suffices for something.
+    fn needs(&self, need: Need<'_>) -> Result<(), Refusal> {
+        need.check(self.grant.rights())
     }
 
     fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {
         let (token, id) = (self.context.serial(), publish.id);
         let reference = publish.reference.clone();
+        if let Err(refusal) = self.needs(Need::Publish(publish.event_type.as_str())) {
+            return self.refuse(&match reference {
+                Some(reference) => refusal.concerning(reference),
+                None => refusal.about(id),
+            });
+        }
         let publication = Publication {
             token,
             id,
@@ -343,6 +312,7 @@ impl Actor for Session {
         if let Err(actix::dev::SendError::Full(watch)) = supervisor.try_send(watch) {
             ctx.spawn(async move { supervisor.send(watch).await.unwrap_or_default() }.into_actor(self));
         }
+        self.watch_token(ctx);
         self.join(ctx);
     }
 }

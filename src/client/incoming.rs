@@ -269,8 +269,10 @@ mod tests {
             let (json, _) = rest.split_once("```").expect("an end");
             let frame = Frame::parse(json.into()).unwrap_or_else(|error| panic!("{name}: {error}"));
             let typed = !matches!(frame.message, Incoming::Other);
-            let plain =
-                matches!(name, "instance_joined" | "instance_left" | "presence_changed" | "sync_response" | "pong");
+            let plain = matches!(
+                name,
+                "authenticated" | "instance_joined" | "instance_left" | "presence_changed" | "sync_response" | "pong"
+            );
             assert!(typed != plain, "{name} is {:?}", frame.message);
             seen += 1;
         }

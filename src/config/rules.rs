@@ -46,6 +46,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("limits.refusals_before_close", 1, 1000 * MILLION),
     ("limits.invalid_in_a_row", 1, 1000 * MILLION),
     ("limits.publishes_in_flight", 1, MILLION),
+    ("limits.connections_per_user", 0, 10 * MILLION),
     ("limits.connections_per_tenant", 1, 10 * MILLION),
     ("limits.connections_per_node", 1, 10 * MILLION),
     ("limits.outbox_bytes", 1, GIB),
@@ -66,11 +67,15 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Texts that name one of a few things.
-const CHOICES: &[(&str, &[&str])] =
-    &[("backbone.kind", &["embedded", "nats"]), ("auth.mode", &["none"]), ("logging.format", &["text", "json"])];
+const CHOICES: &[(&str, &[&str])] = &[
+    ("backbone.kind", &["embedded", "nats"]),
+    ("auth.mode", &["none", "token"]),
+    ("logging.format", &["text", "json"]),
+];
 
 /// Texts that may be left empty.
-const MAY_BE_EMPTY: &[&str] = &["nats.credentials", "nats.tls_ca", "nats.tls_certificate", "nats.tls_key"];
+const MAY_BE_EMPTY: &[&str] =
+    &["nats.credentials", "nats.tls_ca", "nats.tls_certificate", "nats.tls_key", "auth.issuers", "auth.admin_key"];
 
 /// Whether the value, of the right kind already, may stand at this key.
 pub(super) fn allows(key: &str, value: &Value) -> bool {
@@ -178,6 +183,13 @@ pub(super) fn collision(config: &Config) -> Option<Collision> {
     if config.nats.tls_certificate.as_os_str().is_empty() != config.nats.tls_key.as_os_str().is_empty() {
         let problem = "nats.tls_certificate and nats.tls_key go together: set both or neither".to_owned();
         return Some(Collision { keys: vec!["nats.tls_certificate", "nats.tls_key"], problem });
+    }
+    let auth = &config.auth;
+    let has_nothing = auth.issuers.as_os_str().is_empty() && auth.admin_key.as_os_str().is_empty();
+    if auth.mode == AuthMode::Token && has_nothing {
+        let problem =
+            "auth.mode = \"token\" lets nobody in without auth.issuers or auth.admin_key; set one of them".into();
+        return Some(Collision { keys: vec!["auth.mode", "auth.issuers", "auth.admin_key"], problem });
     }
     if config.auth.mode == AuthMode::None && !config.auth.allow_remote_none && !is_loopback(&config.server.host) {
         let host = &config.server.host;

@@ -121,6 +121,13 @@ pub struct Auth {
     pub mode: AuthMode,
     /// Whether [`AuthMode::None`] may listen beyond loopback.
     pub allow_remote_none: bool,
+    /// The file that says who may issue tokens; empty is none.
+    pub issuers: PathBuf,
+    /// The file with the key that may administer everything; empty is none.
+    pub admin_key: PathBuf,
+    /// How long a connection that brought no token may take to send one.
+    #[serde(with = "humantime_serde")]
+    pub first_message: Duration,
 }
 
 /// The ways to prove who one is.
@@ -129,6 +136,8 @@ pub struct Auth {
 pub enum AuthMode {
     /// Clients are who they say they are.
     None,
+    /// Clients show a token or an API key.
+    Token,
 }
 
 /// `[heartbeat]`
@@ -226,6 +235,8 @@ pub struct Limits {
     pub invalid_in_a_row: u32,
     /// Publishes of one connection that may wait for their ack; at least 1.
     pub publishes_in_flight: usize,
+    /// Connections of one user of a tenant on all nodes; 0 is unlimited.
+    pub connections_per_user: usize,
     /// Connections of one tenant on all nodes; at least 1.
     pub connections_per_tenant: usize,
     /// Connections on this node; at least 1.

@@ -7,46 +7,128 @@ use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use super::{
+    door,
     parameters::{self, Parameters},
     problem,
+    proof::Proof,
     server::Shared,
 };
 use crate::{
+    actors::authority,
+    auth::{Bearer, Grant, Mismatch},
     backbone::{self, Stored, Subject},
     model::{
         EntityKey, InstanceId, Position, TenantId,
         entity::{Author, Entity, Owner},
+        record::Viewer,
+        rights::{Admin, Rights},
     },
-    wire::{Code, Refusal, entity as record},
+    wire::{Code, Need, Refusal, entity as record},
 };
 
-/// Who a request of `auth.mode = none` says it is. Who says nothing is nobody, and owns nothing.
+/// Who asks for something of a tenant, let in. With `auth.mode = none` it is who it says it is, and who says nothing is nobody,
+/// and owns nothing; else it is who its token says.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
+    tenant: TenantId,
     instance: Option<InstanceId>,
     user: Option<Arc<str>>,
     name: Option<Arc<str>>,
-    viewer: Option<Owner>,
+    rights: Arc<Rights>,
+    bearer: Option<Arc<Bearer>>,
 }
 
 impl Asker {
-    pub(super) fn read(parameters: &Parameters<'_>) -> Result<Self, Refusal> {
+    /// Lets somebody in to the tenant in `/v1/tenants/{tenant}/…`.
+    ///
+    /// # Errors
+    ///
+    /// No token that is good there, or a name that is none.
+    pub(super) async fn enter(shared: &Shared, request: &HttpRequest) -> Result<Self, Refusal> {
+        let tenant = parameters::tenant(&part(request, 3, Code::InvalidTenant)?)?;
+        Self::enter_into(shared, request, Some(tenant)).await
+    }
+
+    /// Lets somebody in to a tenant; `None`: its token's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asker::enter`].
+    pub(super) async fn enter_into(
+        shared: &Shared,
+        request: &HttpRequest,
+        tenant: Option<TenantId>,
+    ) -> Result<Self, Refusal> {
+        let parameters = Parameters::read(request.query_string());
+        let named = |name: &str| parameters::named(&parameters, name);
         let instance = match parameters.get("instance_id") {
             None => None,
             Some(text) => Some(text.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?),
         };
-        let named = |name: &str| parameters::named(parameters, name);
-        Ok(Self { instance, user: named("user_id")?, name: named("user_name")?, viewer: parameters.viewer()? })
+        let (user, name) = (named("user_id")?, named("user_name")?);
+        if !shared.context.authority.asks() {
+            let tenant = tenant.map_or_else(|| parameters::tenant(parameters::DEFAULT_TENANT), Ok)?;
+            return Ok(Self { tenant, instance, user, name, rights: Arc::new(Rights::all()), bearer: None });
+        }
+        let token = door::token_in(request.headers(), &parameters)?;
+        let bearer = door::bearer(&shared.context, token.as_deref()).await?;
+        let identity = &bearer.identity;
+        let tenant = tenant.unwrap_or_else(|| identity.tenant.clone());
+        let mismatch = match () {
+            () if !bearer.may_enter(&tenant) => Some(Mismatch::Tenant),
+            () if user.is_some() && user != identity.user => Some(Mismatch::User),
+            () => None,
+        };
+        if let Some(mismatch) = mismatch {
+            return Err(door::mismatch(mismatch));
+        }
+        let instance = bearer.instance(instance).map_err(door::mismatch)?;
+        let holds = shared.context.authority.holds(&bearer, instance.as_ref(), shared.context.now());
+        holds.map_err(|error| authority::refusal(&error))?;
+        let (user, name, rights) = (identity.user.clone(), identity.name.clone(), identity.rights.clone());
+        Ok(Self { tenant, instance, user, name, rights, bearer: Some(bearer) })
     }
 
-    /// Whose private things it may see.
-    pub(super) fn viewer(&self) -> Option<&Owner> {
-        self.viewer.as_ref()
+    /// What it shows for as long as its request lasts.
+    pub(super) fn proof(&self, shared: &Shared) -> Proof {
+        Proof::of(shared.context.clone(), self.bearer.clone(), self.instance.clone())
+    }
+
+    /// Whose room it was let in to.
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// For whom it acts.
+    pub(super) fn user(&self) -> Option<&Arc<str>> {
+        self.user.as_ref()
+    }
+
+    /// What it may see.
+    pub(super) fn viewer(&self) -> Viewer {
+        let owner = match (&self.user, &self.instance) {
+            (Some(user), _) => Some(Owner::User(user.clone())),
+            (None, Some(instance)) => Some(Owner::Instance(instance.clone())),
+            (None, None) => None,
+        };
+        Viewer::new(owner, self.rights.clone())
     }
 
     /// Whether it may know of an entity.
-    pub(super) fn sees(&self, entity: &Entity) -> bool {
-        !entity.is_hidden_from(self.viewer())
+    pub(super) fn sees(&self, key: &EntityKey, entity: &Entity) -> bool {
+        self.viewer().sees(key, &entity.audience())
+    }
+
+    /// What it may do as an instance that it names in the body of its request.
+    ///
+    /// # Errors
+    ///
+    /// It may not be this instance.
+    pub(super) fn grant(&self, instance: InstanceId) -> Result<Grant, Refusal> {
+        match &self.bearer {
+            None => Ok(Grant::unauthenticated(self.tenant.clone(), instance)),
+            Some(bearer) => bearer.grant(self.tenant.clone(), instance, None).map_err(door::mismatch),
+        }
     }
 
     /// Who writes. Whoever names no instance is one of its own, that of this request: its writes are nobody else's, so they
@@ -65,6 +147,35 @@ impl Asker {
         });
         Author { instance, user: self.user.clone(), name: self.name.clone() }
     }
+
+    /// What it needs to do something, or what is said if it may not.
+    ///
+    /// # Errors
+    ///
+    /// Names the grant that is missing.
+    pub(super) fn needs(&self, may: Need<'_>) -> Result<(), Refusal> {
+        may.check(&self.rights)
+    }
+}
+
+/// Lets in whoever may administer so much.
+///
+/// # Errors
+///
+/// No token that is good for that; without tokens nobody administers anything.
+pub(super) async fn administrator(
+    shared: &Shared,
+    request: &HttpRequest,
+    least: Admin,
+) -> Result<Arc<Bearer>, Refusal> {
+    if !shared.context.authority.asks() {
+        let message = "with auth.mode = \"none\" there is nothing to administer; set auth.mode = \"token\"";
+        return Err(Refusal::new(Code::SwitchedOff, message));
+    }
+    let token = door::token_in(request.headers(), &Parameters::read(request.query_string()))?;
+    let bearer = door::bearer(&shared.context, token.as_deref()).await?;
+    Need::Admin(least).check(&bearer.identity.rights)?;
+    Ok(bearer)
 }
 
 /// The part of a path between two slashes, decoded. What a router hands out has lost what is not UTF-8; here that is
@@ -75,17 +186,10 @@ fn part(request: &HttpRequest, index: usize, code: Code) -> Result<String, Refus
     text.map(String::from).map_err(|_| Refusal::new(code, "a part of the path is not UTF-8, percent-encoded"))
 }
 
-/// The tenant in `/v1/tenants/{tenant}/…`.
-pub(super) fn tenant(request: &HttpRequest) -> Result<TenantId, Refusal> {
-    parameters::tenant(&part(request, 3, Code::InvalidTenant)?)
-}
-
 /// The entity in `/v1/tenants/{tenant}/entities/{type}/{id}…`.
-pub(super) fn address(request: &HttpRequest) -> Result<(TenantId, EntityKey), Refusal> {
-    let tenant = tenant(request)?;
+pub(super) fn address(request: &HttpRequest) -> Result<EntityKey, Refusal> {
     let (kind, id) = (part(request, 5, Code::InvalidEntity)?, part(request, 6, Code::InvalidEntity)?);
-    let key = EntityKey::new(&kind, &id).map_err(|error| Refusal::of_name(Code::InvalidEntity, &error))?;
-    Ok((tenant, key))
+    EntityKey::new(&kind, &id).map_err(|error| Refusal::of_name(Code::InvalidEntity, &error))
 }
 
 /// The conflict in `…/conflicts/{conflict_id}`.
@@ -100,16 +204,12 @@ pub(super) fn nothing() -> Refusal {
 }
 
 /// An entity as it stands now, with its last record, if the asker may know of it; perhaps a tombstone.
-pub(super) async fn head(
-    shared: &Shared,
-    tenant: &TenantId,
-    key: &EntityKey,
-    asker: &Asker,
-) -> Result<(Entity, Stored), Refusal> {
+pub(super) async fn head(shared: &Shared, key: &EntityKey, asker: &Asker) -> Result<(Entity, Stored), Refusal> {
+    let tenant = asker.tenant();
     let stored = shared.context.backbone.entity(tenant, key).await.map_err(|error| problem::log_unavailable(&error))?;
     let stored = stored.ok_or_else(nothing)?;
     let entity = read(tenant, key, &stored)?;
-    if asker.sees(&entity) { Ok((entity, stored)) } else { Err(nothing()) }
+    if asker.sees(key, &entity) { Ok((entity, stored)) } else { Err(nothing()) }
 }
 
 /// What an entity's record holds.

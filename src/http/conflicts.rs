@@ -36,18 +36,17 @@ fn answer(body: Result<String, Refusal>) -> HttpResponse {
 }
 
 async fn read_list(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal> {
-    let tenant = asker::tenant(request)?;
-    let parameters = Parameters::read(request.query_string());
-    let asker = Asker::read(&parameters)?;
+    let asker = Asker::enter(shared, request).await?;
+    let (tenant, parameters) = (asker.tenant(), Parameters::read(request.query_string()));
     let limit = parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize;
-    let (epoch, listing) = (shared.context.backbone.epoch(&tenant), format!("conflicts {tenant}"));
+    let (epoch, listing) = (shared.context.backbone.epoch(tenant), format!("conflicts {tenant}"));
     let from = parameters.get("page").map(|token| Place::read(token, &listing, epoch)).transpose()?;
-    let mut walk = Walk::new(shared, &tenant, from.as_ref());
+    let mut walk = Walk::new(shared, tenant, from.as_ref());
     let mut shown = Vec::new();
     while shown.len() < limit
         && let Some(entities) = walk.more(STEP).await?
     {
-        let seen = entities.iter().filter(|(_, entity)| asker.sees(entity));
+        let seen = entities.iter().filter(|(key, entity)| asker.sees(key, entity));
         shown.extend(seen.flat_map(|(key, entity)| shown::open_items(key, entity)));
     }
     let next = Value::from(walk.next(0).map(|next| next.token(&listing, epoch)));
@@ -55,8 +54,7 @@ async fn read_list(shared: &Shared, request: &HttpRequest) -> Result<String, Ref
 }
 
 async fn read_entity(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal> {
-    let (tenant, key) = asker::address(request)?;
-    let asker = Asker::read(&Parameters::read(request.query_string()))?;
-    let (entity, _) = asker::head(shared, &tenant, &key, &asker).await?;
+    let (asker, key) = (Asker::enter(shared, request).await?, asker::address(request)?);
+    let (entity, _) = asker::head(shared, &key, &asker).await?;
     Ok(shown::open(&key, &entity))
 }

@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     model::{
-        EntityKey, Position, TenantId,
+        EntityKey, Position,
         entity::{Entity, Precondition},
     },
     wire::{
-        Code, Refusal,
+        Code, Need, Refusal,
         operation::{Sender, Unit},
         outgoing::place,
         request::{self, Request, What},
@@ -35,13 +35,12 @@ pub(super) async fn get(shared: Data<Shared>, request: HttpRequest) -> HttpRespo
 }
 
 async fn look(shared: &Shared, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
-    let (tenant, key) = asker::address(request)?;
+    let (asker, key) = (Asker::enter(shared, request).await?, asker::address(request)?);
     let parameters = Parameters::read(request.query_string());
-    let asker = Asker::read(&parameters)?;
     let version = parameters.number("version", 1, u64::MAX)?.map(Position);
-    let (mut entity, _) = asker::head(shared, &tenant, &key, &asker).await?;
+    let (mut entity, _) = asker::head(shared, &key, &asker).await?;
     if let Some(version) = version.filter(|version| *version != entity.version) {
-        entity = as_it_stood(shared, (&tenant, &key), version, &asker).await?;
+        entity = as_it_stood(shared, &key, version, &asker).await?;
     }
     if entity.state.deleted {
         let refusal = Refusal::new(Code::Deleted, "it was deleted; restore it or make it anew");
@@ -51,22 +50,18 @@ async fn look(shared: &Shared, request: &HttpRequest) -> Result<HttpResponse, Re
     if header(request, "if-none-match")?.is_some_and(|tags| names(tags, &tag)) {
         return Ok(HttpResponse::NotModified().insert_header(("ETag", tag)).finish());
     }
-    let cursor = place(shared.context.backbone.epoch(&tenant), entity.version);
+    let cursor = place(shared.context.backbone.epoch(asker.tenant()), entity.version);
     let body = shown::entity(&key, &entity, &cursor);
     Ok(HttpResponse::Ok().content_type("application/json").insert_header(("ETag", tag)).body(body))
 }
 
 /// An entity at one of its versions. What was private then stays its owner's.
-async fn as_it_stood(
-    shared: &Shared,
-    (tenant, key): (&TenantId, &EntityKey),
-    version: Position,
-    asker: &Asker,
-) -> Result<Entity, Refusal> {
+async fn as_it_stood(shared: &Shared, key: &EntityKey, version: Position, asker: &Asker) -> Result<Entity, Refusal> {
+    let tenant = asker.tenant();
     let gone = || Refusal::new(Code::VersionGone, "the log does not hold this version of the entity");
     let stored = asker::record_at(shared, tenant, key, version).await?.ok_or_else(gone)?;
     let entity = asker::read(tenant, key, &stored)?;
-    if asker.sees(&entity) { Ok(entity) } else { Err(gone()) }
+    if asker.sees(key, &entity) { Ok(entity) } else { Err(gone()) }
 }
 
 /// Whether a list of validators has this one; weak ones count, as nothing is left out of what has the same version.
@@ -160,9 +155,9 @@ async fn try_change(
     payload: Payload,
     what: impl for<'a> FnOnce(&'a str) -> What<'a>,
 ) -> Result<Settled, Refusal> {
-    let (tenant, key) = asker::address(request)?;
-    let parameters = Parameters::read(request.query_string());
-    let asker = Asker::read(&parameters)?;
+    let (asker, key) = (Asker::enter(shared, request).await?, asker::address(request)?);
+    asker.needs(Need::Change(&key))?;
+    let (tenant, parameters) = (asker.tenant(), Parameters::read(request.query_string()));
     let body = read_body(shared, payload).await?;
     let text = std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "the body is not UTF-8"))?;
     check_size(shared, text)?;
@@ -178,9 +173,9 @@ async fn try_change(
         what: what(text),
     };
     let author = asker.author(parts.as_ref().map(|parts| &parts[..]));
-    let sender = Sender { tenant: &tenant, author: &author, now: shared.context.now() };
+    let sender = Sender { tenant, author: &author, now: shared.context.now() };
     let wanted = request::read(asked, sender, shared.context.config.limits.json_depth)?;
-    match settled::operate(shared, &tenant, vec![wanted], Unit::Operation).await?.pop() {
+    match settled::operate(shared, tenant, vec![wanted], Unit::Operation).await?.pop() {
         // A deletion of what never was: done in the sense of an operation, but there is no such resource.
         Some(settled) if settled.is_of_nothing => Err(asker::nothing()),
         Some(settled) if matches!(asked.what, What::Delete) => Ok(settled.without_validator()),

@@ -1,25 +1,24 @@
 //! Publishing without a socket.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::StatusCode,
-    web::{Bytes, Data, Path, Payload},
+    web::{Bytes, Data, Payload},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::{parameters, problem, server::Shared};
+use super::{asker::Asker, problem, server::Shared};
 use crate::{
     actors::{
         messages::{Enter, PublishFor},
         room::appends::{append_of, refusal},
     },
-    auth::Grant,
     backbone::{Answer, Append, AppendError, Appended, Outcome},
     model::{Epoch, EventId, TenantId},
     wire::{
-        Code, Refusal,
+        Code, Need, Refusal,
         incoming::{self, Shape},
         outgoing::{ErrorReport, EventIdText, place_of},
     },
@@ -37,14 +36,14 @@ enum ItemAnswer<'a> {
 type ItemResult = Result<(EventId, Answer), Refusal>;
 
 /// `POST /v1/tenants/{tenant}/events`
-pub(super) async fn publish(shared: Data<Shared>, tenant: Path<String>, payload: Payload) -> HttpResponse {
-    let tenant = match parameters::tenant(&tenant) {
-        Ok(tenant) => tenant,
+pub(super) async fn publish(shared: Data<Shared>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let asker = match Asker::enter(&shared, &request).await {
+        Ok(asker) => asker,
         Err(refusal) => return problem::respond(&refusal),
     };
     let _counted = shared.context.requests.hold();
-    let published = publish_all(&shared, &tenant, payload).await;
-    let epoch = shared.context.backbone.epoch(&tenant);
+    let published = publish_all(&shared, &asker, payload).await;
+    let epoch = shared.context.backbone.epoch(asker.tenant());
     match published {
         Ok((results, Shape::One)) => answer_one(epoch, results),
         Ok((results, Shape::List)) => answer_list(epoch, &results),
@@ -52,17 +51,13 @@ pub(super) async fn publish(shared: Data<Shared>, tenant: Path<String>, payload:
     }
 }
 
-async fn publish_all(
-    shared: &Shared,
-    tenant: &TenantId,
-    payload: Payload,
-) -> Result<(Vec<ItemResult>, Shape), Refusal> {
+async fn publish_all(shared: &Shared, asker: &Asker, payload: Payload) -> Result<(Vec<ItemResult>, Shape), Refusal> {
     let body = read_body(shared, payload).await?;
     let (items, shape) = split(shared, &body, "events")?;
     let mut results: Vec<Option<ItemResult>> = Vec::new();
     let (mut appends, mut ids) = (Vec::new(), Vec::new());
     for item in items {
-        match read_item(shared, tenant, item.get()) {
+        match read_item(shared, asker, item.get()) {
             Ok((id, append)) => {
                 ids.push((results.len(), id));
                 appends.push(append);
@@ -71,7 +66,7 @@ async fn publish_all(
             Err(refusal) => results.push(Some(Err(refusal))),
         }
     }
-    for ((index, id), answer) in ids.into_iter().zip(append_all(shared, tenant, appends).await?) {
+    for ((index, id), answer) in ids.into_iter().zip(append_all(shared, asker.tenant(), appends).await?) {
         results[index] = Some(match answer.await {
             Ok(Ok(answer)) => Ok((id, answer)),
             Ok(Err(error)) => Err(refusal(error).about(id)),
@@ -103,14 +98,16 @@ pub(super) async fn read_body(shared: &Shared, payload: Payload) -> Result<Bytes
     }
 }
 
-fn read_item(shared: &Shared, tenant: &TenantId, text: &str) -> Result<(EventId, Append), Refusal> {
+fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<(EventId, Append), Refusal> {
     let limits = &shared.context.config.limits;
     if text.len() > limits.max_message_bytes {
         let message = format!("the event is larger than {} bytes", limits.max_message_bytes);
         return Err(Refusal::new(Code::TooLarge, message));
     }
-    let (instance, publish) = incoming::read_publish(text, tenant, limits.json_depth)?;
-    let (id, grant) = (publish.id, Grant::unauthenticated(tenant.clone(), instance));
+    let (instance, publish) = incoming::read_publish(text, asker.tenant(), limits.json_depth)?;
+    let id = publish.id;
+    let grant = asker.grant(instance).map_err(|refusal| refusal.about(id))?;
+    asker.needs(Need::Publish(publish.event_type.as_str())).map_err(|refusal| refusal.about(id))?;
     Ok((id, append_of(&grant, publish, shared.context.now())))
 }
 

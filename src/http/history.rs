@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Data, Path},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    parameters::{self, Parameters},
+    asker::Asker,
+    parameters::Parameters,
     problem,
     server::Shared,
     socket::Peer,
@@ -20,7 +18,7 @@ use super::{
 use crate::{
     actors::room::{joining::place_for_request, read_record},
     backbone::ReadBudget,
-    model::{Cursor, EventId, Position, TenantId, entity::Owner, filter::TypeFilter, resume::Since},
+    model::{Cursor, EventId, Position, TenantId, filter::TypeFilter, record::Viewer, resume::Since},
     wire::{Batch, Refusal, outgoing::ResyncReport},
 };
 
@@ -34,11 +32,11 @@ struct Wish {
     filter: TypeFilter,
     limit: usize,
     wait: Duration,
-    viewer: Option<Owner>,
+    viewer: Viewer,
 }
 
 impl Wish {
-    fn read(query: &str) -> Result<Self, Refusal> {
+    fn read(query: &str, viewer: Viewer) -> Result<Self, Refusal> {
         let parameters = Parameters::read(query);
         Ok(Self {
             since: parameters.since("after")?,
@@ -46,7 +44,7 @@ impl Wish {
             filter: parameters.types()?,
             limit: parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize,
             wait: parameters.wait()?,
-            viewer: parameters.viewer()?,
+            viewer,
         })
     }
 }
@@ -81,7 +79,7 @@ impl HistoryPage {
             if self.count == wish.limit || self.events.len() >= bytes {
                 return More::Yes;
             }
-            let view = meta.view(wish.viewer.as_ref()).filter(|_| wish.filter.admits(&meta.event_type));
+            let view = meta.view(&wish.viewer).filter(|_| wish.filter.admits(&meta.event_type));
             if let Some(view) = view {
                 if self.count > 0 {
                     self.events.push(b',');
@@ -117,13 +115,14 @@ impl HistoryPage {
 }
 
 /// `GET /v1/tenants/{tenant}/events`
-pub(super) async fn history(shared: Data<Shared>, tenant: Path<String>, request: HttpRequest) -> HttpResponse {
+pub(super) async fn history(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
     let peer = request.conn_data::<Peer>().cloned().unwrap_or_default();
     let page = async {
-        let (tenant, wish) = (parameters::tenant(&tenant)?, Wish::read(request.query_string())?);
-        let (page, end) = read(&shared, &tenant, &wish).await?;
+        let asker = Asker::enter(&shared, &request).await?;
+        let wish = Wish::read(request.query_string(), asker.viewer())?;
+        let (page, end) = read(&shared, asker.tenant(), &wish).await?;
         if page.is_empty() && !wish.wait.is_zero() {
-            return wait(&shared, tenant, &wish, (page, end), &peer).await;
+            return wait(&shared, &asker, &wish, (page, end), &peer).await;
         }
         Ok(page)
     };
@@ -166,7 +165,7 @@ async fn read(shared: &Shared, tenant: &TenantId, wish: &Wish) -> Result<(Histor
 /// Waits until there is something behind an empty page, or time is up.
 async fn wait(
     shared: &Data<Shared>,
-    tenant: TenantId,
+    asker: &Asker,
     wish: &Wish,
     (mut page, end): (HistoryPage, Position),
     peer: &Peer,
@@ -174,10 +173,12 @@ async fn wait(
     let deadline = Instant::now() + wish.wait;
     // A draining node answers before it stops.
     let _counted = shared.context.requests.hold();
-    let mut tail = Tail::enter(shared, tenant).await?;
+    let mut tail = Tail::enter(shared, asker.tenant().clone()).await?;
+    let mut proof = asker.proof(shared);
     tail.go_to(page.cursor, end);
     // Time that is up ends the wait, never a page half done.
     while page.is_empty() && Instant::now() < deadline {
+        proof.check()?;
         match tail.next().await {
             Ok(Step::Records(batches, reached)) => {
                 let bytes = shared.context.config.limits.http_body_bytes;
@@ -190,6 +191,7 @@ async fn wait(
             Ok(Step::Nothing) => tokio::select! {
                 () = tail.news() => {}
                 () = sleep_until(deadline) => {}
+                refusal = proof.ends() => return Err(refusal),
                 // Nobody is left who waits.
                 () = peer.hangs_up() => break,
             },

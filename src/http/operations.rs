@@ -8,23 +8,20 @@ use actix_web::{
 };
 
 use super::{
-    asker,
+    asker::Asker,
     events::{read_body, split},
     parameters::Parameters,
     problem,
     server::Shared,
     settled::{self, FAILED_DEPENDENCY, Settled},
 };
-use crate::{
-    model::TenantId,
-    wire::{
-        Code, Refusal,
-        answer::Told,
-        incoming::Shape,
-        message::json_list,
-        operation::{Unit, Wanted, bounded},
-        request,
-    },
+use crate::wire::{
+    Code, Need, Refusal,
+    answer::Told,
+    incoming::Shape,
+    message::json_list,
+    operation::{Unit, Wanted, bounded},
+    request,
 };
 
 /// `POST /v1/tenants/{tenant}/operations`
@@ -41,11 +38,11 @@ pub(super) async fn apply(shared: Data<Shared>, request: HttpRequest, payload: P
 }
 
 async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> Result<(Vec<Settled>, Shape), Refusal> {
-    let tenant = asker::tenant(request)?;
+    let asker = Asker::enter(shared, request).await?;
     let unit = if Parameters::read(request.query_string()).switch("atomic")? { Unit::Batch } else { Unit::Operation };
     let body = read_body(shared, payload).await?;
     let (items, shape) = split(shared, &body, "operations")?;
-    let mut read: Vec<_> = items.into_iter().map(|item| read_item(shared, &tenant, item.get())).collect();
+    let mut read: Vec<_> = items.into_iter().map(|item| read_item(shared, &asker, item.get())).collect();
     if unit == Unit::Batch {
         read = bounded(read);
     }
@@ -63,16 +60,19 @@ async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> 
         // One that makes no sense could not be done either.
         fit.into_iter().map(|wanted| Settled::of(&Told::apart(wanted))).collect()
     } else {
-        settled::operate(shared, &tenant, fit, unit).await?
+        settled::operate(shared, asker.tenant(), fit, unit).await?
     };
     let mut done = done.into_iter();
     Ok((settled.into_iter().filter_map(|settled| settled.or_else(|| done.next())).collect(), shape))
 }
 
-fn read_item(shared: &Shared, tenant: &TenantId, text: &str) -> Result<Wanted, Refusal> {
+fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<Wanted, Refusal> {
     let limits = &shared.context.config.limits;
     check_size(shared, text)?;
-    request::read_item(text, tenant, shared.context.now(), limits.json_depth)
+    let author = |instance| Ok(asker.grant(instance)?.author().clone());
+    let wanted = request::read_item(text, asker.tenant(), author, shared.context.now(), limits.json_depth)?;
+    asker.needs(Need::Change(&wanted.key)).map_err(|refusal| refusal.concerning(wanted.reference.clone()))?;
+    Ok(wanted)
 }
 
 /// Holds what changes one entity to the bound on messages.

@@ -4,13 +4,14 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
+use super::door;
 use crate::{
     actors::{
         outlet::{Echo, Options},
         session::Request,
     },
-    auth::Grant,
-    model::{IdError, TenantId, chaos::Affinity, entity::Owner, filter::TypeFilter, resume::Since},
+    auth::{Bearer, Grant},
+    model::{IdError, InstanceId, TenantId, chaos::Affinity, filter::TypeFilter, resume::Since},
     wire::{Code, Deltas, Encoding, Envelope, Refusal, Variant, encoding::DEFLATE_RAW},
 };
 
@@ -95,20 +96,6 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Whose private things the asker may see, in `auth.mode = none`.
-    pub(super) fn viewer(&self) -> Result<Option<Owner>, Refusal> {
-        if let Some(user) = named(self, "user_id")? {
-            return Ok(Some(Owner::User(user)));
-        }
-        match self.get("instance_id") {
-            None | Some("") => Ok(None),
-            Some(instance) => match instance.parse() {
-                Ok(instance) => Ok(Some(Owner::Instance(instance))),
-                Err(error) => Err(Refusal::of_name(Code::InvalidInstance, &error)),
-            },
-        }
-    }
-
     /// A place in the log, under the name that the request has for it.
     pub(super) fn since(&self, name: &str) -> Result<Since, Refusal> {
         match self.get(name) {
@@ -119,21 +106,43 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// Who a request of `auth.mode = none` says it is; `envelope` says what may be left out.
-fn grant(parameters: &Parameters<'_>, envelope: Envelope) -> Result<(Grant, Kept), Refusal> {
-    let (tenant_id, instance_id) = (parameters.get("tenant_id"), parameters.get("instance_id"));
-    let (tenant_id, instance_id, kept) = match envelope {
-        Envelope::Sync => (tenant_id.unwrap_or_default(), instance_id.unwrap_or_default().to_owned(), Kept::Yes),
-        // These clients say who they are by a token. Without one they all are of one tenant, each a newcomer.
-        Envelope::Typed => match instance_id.or(parameters.get("device_id")) {
-            Some(instance) => (tenant_id.unwrap_or(DEFAULT_TENANT), instance.to_owned(), Kept::Yes),
-            None => (tenant_id.unwrap_or(DEFAULT_TENANT), Uuid::new_v4().to_string(), Kept::No),
-        },
+/// Who a handshake says it is, or who its bearer is; `envelope` says what may be left out.
+fn grant(
+    parameters: &Parameters<'_>,
+    envelope: Envelope,
+    bearer: Option<&Arc<Bearer>>,
+) -> Result<(Grant, Kept), Refusal> {
+    let tenant = match (parameters.get("tenant_id"), bearer, envelope) {
+        (Some(name), _, _) => tenant(name)?,
+        (None, Some(bearer), _) => bearer.identity.tenant.clone(),
+        // Without a token they all are of one tenant.
+        (None, None, Envelope::Typed) => tenant(DEFAULT_TENANT)?,
+        (None, None, Envelope::Sync) => tenant("")?,
     };
-    let tenant = tenant(tenant_id)?;
-    let instance = instance_id.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))?;
+    let instance = match (envelope, parameters.get("instance_id"), parameters.get("device_id")) {
+        (Envelope::Sync, instance, _) | (Envelope::Typed, instance @ Some(_), _) | (_, None, instance) => instance,
+    };
+    let instance = instance.map(self::instance).transpose()?;
     let (user, name) = (named(parameters, "user_id")?, named(parameters, "user_name")?);
-    Ok((Grant::unauthenticated(tenant, instance).acting_for(user, name), kept))
+    let instance = match bearer {
+        Some(bearer) => bearer.instance(instance).map_err(door::mismatch)?,
+        None => instance,
+    };
+    let (instance, kept) = match (instance, envelope) {
+        (Some(instance), _) => (instance, Kept::Yes),
+        // Clients of this envelope need not name an instance: each is a newcomer.
+        (None, Envelope::Typed) => (self::instance(&Uuid::new_v4().to_string())?, Kept::No),
+        (None, Envelope::Sync) => (self::instance("")?, Kept::No),
+    };
+    let grant = match bearer {
+        Some(bearer) => bearer.grant(tenant, instance, user.as_deref()).map_err(door::mismatch)?,
+        None => Grant::unauthenticated(tenant, instance).acting_for(user, name),
+    };
+    Ok((grant, kept))
+}
+
+fn instance(name: &str) -> Result<InstanceId, Refusal> {
+    name.parse().map_err(|error| Refusal::of_name(Code::InvalidInstance, &error))
 }
 
 /// Whether an instance can come back under its name, so that its place is worth keeping.
@@ -155,9 +164,14 @@ pub(super) fn named(parameters: &Parameters<'_>, name: &str) -> Result<Option<Ar
 
 /// What a WebSocket handshake asks for.
 /// `compress_bytes` is from which size on messages are compressed for whoever asks for that.
-pub(super) fn session_request(query: &str, envelope: Envelope, compress_bytes: usize) -> Result<Request, Refusal> {
+pub(super) fn session_request(
+    query: &str,
+    envelope: Envelope,
+    compress_bytes: usize,
+    bearer: Option<&Arc<Bearer>>,
+) -> Result<Request, Refusal> {
     let parameters = Parameters::read(query);
-    let (grant, kept) = grant(&parameters, envelope)?;
+    let (grant, kept) = grant(&parameters, envelope, bearer)?;
     let echo = if parameters.switch("echo")? { Echo::On } else { Echo::Off };
     let deltas = if parameters.switch("deltas")? { Deltas::On } else { Deltas::Off };
     let encoding = parameters.encoding(compress_bytes)?;
@@ -187,8 +201,6 @@ pub(super) struct Wish {
     pub(super) filter: TypeFilter,
     /// In which form.
     pub(super) variant: Variant,
-    /// Whose private things too.
-    pub(super) viewer: Option<Owner>,
 }
 
 /// What an event stream is asked for; a browser that comes back says in a header which event it saw last, and its query
@@ -204,13 +216,7 @@ pub(super) fn stream_wish(query: &str, last_event_id: Option<&str>) -> Result<Wi
         Some(id) => (id.parse().map(Since::Cursor).map_err(|_| wrong("'Last-Event-ID' must be a cursor"))?, id),
     };
     let requested = requested.to_owned();
-    Ok(Wish {
-        since,
-        requested,
-        filter: parameters.types()?,
-        variant: parameters.variant()?,
-        viewer: parameters.viewer()?,
-    })
+    Ok(Wish { since, requested, filter: parameters.types()?, variant: parameters.variant()? })
 }
 
 /// A tenant from a path or a query.

@@ -63,6 +63,8 @@ pub(super) async fn readiness(shared: Data<Shared>) -> HttpResponse {
     let context = &shared.context;
     let readiness = if context.is_draining() {
         Readiness::Draining
+    } else if context.authority.asks() && !context.authority.registry().is_ready() {
+        Readiness::Starting("API keys and revocations have not been read yet".into())
     } else {
         Readiness::of(context.backbone.health(), context.journal.as_ref().map(|journal| journal.standing()))
     };

@@ -1,21 +1,22 @@
 //! Who is here, and the figures.
 
-use actix_web::{
-    HttpResponse,
-    web::{Data, Path},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde_json::json;
 
-use super::{parameters, problem, server::Shared};
+use super::{
+    asker::{self, Asker},
+    problem,
+    server::Shared,
+};
 use crate::{
     actors::{
         messages::{Enter, Find, Report, RoomReport},
         room::neighbours::roster_elsewhere,
     },
     backbone::BackboneError,
-    model::{TenantId, roster::Connections},
+    model::{TenantId, rights::Admin, roster::Connections},
     wire::{
-        Code, Refusal,
+        Code, Need, Refusal,
         outgoing::{Instance, place},
     },
 };
@@ -47,15 +48,22 @@ pub(super) async fn index() -> HttpResponse {
 }
 
 /// `GET /v1/tenants/{tenant}/instances`
-pub(super) async fn instances(shared: Data<Shared>, tenant: Path<String>) -> HttpResponse {
-    let tenant = match parameters::tenant(&tenant) {
-        Ok(tenant) => tenant,
+pub(super) async fn instances(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
+    let asker = match enter(&shared, &request).await {
+        Ok(asker) => asker,
         Err(refusal) => return problem::respond(&refusal),
     };
-    match present(&shared, tenant).await {
+    match present(&shared, asker.tenant().clone()).await {
         Ok(instances) => HttpResponse::Ok().json(json!({"instances": instances, "instances_total": instances.len()})),
         Err(error) => problem::respond(&problem::log_unavailable(&error)),
     }
+}
+
+/// Lets in whoever may know who is there.
+async fn enter(shared: &Shared, request: &HttpRequest) -> Result<Asker, Refusal> {
+    let asker = Asker::enter(shared, request).await?;
+    asker.needs(Need::Presence)?;
+    Ok(asker)
 }
 
 /// Who is in a room. One that is not in memory here has nobody here; looking does not start it, the others are asked.
@@ -80,10 +88,14 @@ pub(super) async fn connections(shared: &Shared, tenant: TenantId) -> Result<Con
 }
 
 /// `GET /v1/tenants/{tenant}/stats`
-pub(super) async fn tenant_stats(shared: Data<Shared>, tenant: Path<String>) -> HttpResponse {
-    match room_report(&shared, &tenant).await {
+pub(super) async fn tenant_stats(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
+    let asker = match enter(&shared, &request).await {
+        Ok(asker) => asker,
+        Err(refusal) => return problem::respond(&refusal),
+    };
+    match room_report(&shared, asker.tenant()).await {
         Ok(RoomReport { figures, instances, epoch, position, .. }) => HttpResponse::Ok().json(json!({
-            "tenant_id": &*tenant,
+            "tenant_id": asker.tenant(),
             "state": figures,
             "total_connections": instances.len(),
             "position": position.0,
@@ -93,8 +105,7 @@ pub(super) async fn tenant_stats(shared: Data<Shared>, tenant: Path<String>) -> 
     }
 }
 
-async fn room_report(shared: &Shared, tenant: &str) -> Result<RoomReport, Refusal> {
-    let tenant = parameters::tenant(tenant)?;
+async fn room_report(shared: &Shared, tenant: &TenantId) -> Result<RoomReport, Refusal> {
     let away = || Refusal::new(Code::Draining, "the node is going away; come back later");
     loop {
         let entered = shared.addresses.directory.send(Enter(tenant.clone())).await.map_err(|_| away())??;
@@ -106,7 +117,12 @@ async fn room_report(shared: &Shared, tenant: &str) -> Result<RoomReport, Refusa
 }
 
 /// `GET /v1/stats`
-pub(super) async fn node_stats(shared: Data<Shared>) -> HttpResponse {
+pub(super) async fn node_stats(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
+    if shared.context.authority.asks()
+        && let Err(refusal) = asker::administrator(&shared, &request, Admin::System).await
+    {
+        return problem::respond(&refusal);
+    }
     let (metrics, nodes) = (&shared.context.metrics, &shared.context.nodes);
     let now = shared.context.uptime();
     let others = nodes.others().into_iter().map(|(id, peer)| {

@@ -19,8 +19,8 @@ use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
 
 use super::{
-    conflicts, entities, events, history, operations, probes, probes::ProcessFigures, problem, reports, snapshot,
-    socket::Socket, status, stream, upgrade, versions,
+    admin, conflicts, entities, events, history, operations, probes, probes::ProcessFigures, problem, reports,
+    snapshot, socket::Socket, status, stream, upgrade, versions,
 };
 use crate::{
     actors::{context::NodeContext, session::Addresses},
@@ -145,6 +145,9 @@ fn app(
         .service(resource(&format!("{ENTITY}/versions")).route(web::get().to(versions::get)))
         .service(resource(&format!("{ENTITY}/conflicts")).route(web::get().to(conflicts::of_entity)))
         .service(resource(&format!("{ENTITY}/conflicts/{{conflict}}")).route(web::post().to(entities::settle)))
+        .service(resource("/v1/admin/keys").route(web::post().to(admin::create)).route(web::get().to(admin::list)))
+        .service(resource("/v1/admin/keys/{id}").route(web::delete().to(admin::revoke_key)))
+        .service(resource("/v1/admin/revocations").route(web::post().to(admin::revoke)))
         .service(resource("/ws").route(web::get().to(upgrade_required)))
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))

@@ -97,19 +97,18 @@ impl<'a> Walk<'a> {
 }
 
 async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal> {
-    let tenant = asker::tenant(request)?;
-    let parameters = Parameters::read(request.query_string());
-    let asker = Asker::read(&parameters)?;
+    let asker = Asker::enter(shared, request).await?;
+    let (tenant, parameters) = (asker.tenant(), Parameters::read(request.query_string()));
     let limit = parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize;
     let (types, filter) = (parameters.get("types").unwrap_or_default(), parameters.types()?);
     let backbone = &shared.context.backbone;
-    let (epoch, listing) = (backbone.epoch(&tenant), format!("snapshot {tenant} {types}"));
+    let (epoch, listing) = (backbone.epoch(tenant), format!("snapshot {tenant} {types}"));
     let from = parameters.get("page").map(|token| Place::read(token, &listing, epoch)).transpose()?;
-    let mut walk = Walk::new(shared, &tenant, from.as_ref());
+    let mut walk = Walk::new(shared, tenant, from.as_ref());
     let (mut items, mut deleted, now) = (Vec::new(), Vec::new(), shared.context.now());
     while let Some(entities) = walk.more(limit - items.len()).await? {
         for (key, entity) in &entities {
-            if !filter.admits_name(&key.kind) || !asker.sees(entity) {
+            if !filter.admits_name(&key.kind) || !asker.sees(key, entity) {
                 continue;
             }
             match entity.is_there() {
@@ -120,7 +119,7 @@ async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal>
     }
     let mut position = walk.position.unwrap_or_default();
     if from.is_none() {
-        position = tail_from(backbone, &tenant, position).await.map_err(|error| problem::log_unavailable(&error))?;
+        position = tail_from(backbone, tenant, position).await.map_err(|error| problem::log_unavailable(&error))?;
         walk.position = Some(position);
     }
     let shown = from.map_or(0, |from| from.shown) + items.len() as u64;

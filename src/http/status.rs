@@ -4,12 +4,13 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Serialize;
 
 use super::{
+    asker::Asker,
     parameters::{self, Parameters},
     problem,
     reports::connections,
     server::Shared,
 };
-use crate::{model::TenantId, wire::Refusal};
+use crate::wire::{Need, Refusal};
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -19,25 +20,25 @@ struct Status {
     websocket_url: &'static str,
 }
 
-/// Whose connections are counted; who names no user is counted together with the others who do not.
-fn asker(request: &HttpRequest) -> Result<(TenantId, Option<String>), Refusal> {
-    let parameters = Parameters::read(request.query_string());
-    let tenant = parameters::tenant(parameters.get("tenant_id").unwrap_or(parameters::DEFAULT_TENANT))?;
-    let user = parameters.get("user_id").filter(|user| !user.is_empty()).map(str::to_owned);
-    Ok((tenant, user))
+/// Lets in whoever may know that.
+async fn enter(shared: &Shared, request: &HttpRequest) -> Result<Asker, Refusal> {
+    let tenant = Parameters::read(request.query_string()).get("tenant_id").map(parameters::tenant).transpose()?;
+    let asker = Asker::enter_into(shared, request, tenant).await?;
+    asker.needs(Need::Presence)?;
+    Ok(asker)
 }
 
-/// `GET /api/v4/ws/status`
+/// `GET /api/v4/ws/status`: who names no user is counted together with the others who do not.
 pub(super) async fn status(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
-    let (tenant, user) = match asker(&request) {
+    let asker = match enter(&shared, &request).await {
         Ok(asker) => asker,
         Err(refusal) => return problem::respond(&refusal),
     };
-    let connections = match connections(&shared, tenant).await {
+    let connections = match connections(&shared, asker.tenant().clone()).await {
         Ok(connections) => connections,
         Err(error) => return problem::respond(&problem::log_unavailable(&error)),
     };
-    let of_user = connections.by_user.iter().find(|(known, _)| known.as_deref() == user.as_deref());
+    let of_user = connections.by_user.iter().find(|(known, _)| known.as_ref() == asker.user());
     HttpResponse::Ok().json(Status {
         user_connections: of_user.map_or(0, |(_, count)| *count),
         tenant_connections: connections.total,

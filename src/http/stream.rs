@@ -13,7 +13,7 @@ use std::{
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    web::{Bytes, Data, Path},
+    web::{Bytes, Data},
 };
 use futures_util::{StreamExt as _, stream};
 use prometheus_client::metrics::counter::Counter;
@@ -21,8 +21,10 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{
+    asker::Asker,
     parameters::{self, Wish},
     problem,
+    proof::Proof,
     server::Shared,
     socket::Peer,
     tail::{PAUSE, Step, Stop, Tail, beginning},
@@ -37,9 +39,8 @@ use crate::{
     model::{
         Cursor, RecordMeta, TenantId,
         delivery::{self, HeldAcks, Reader},
-        entity::Owner,
         filter::TypeFilter,
-        record::View,
+        record::{View, Viewer},
         resume::ResyncReason,
     },
     wire::{
@@ -56,8 +57,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SPREAD: Duration = Duration::from_secs(4);
 
 /// `GET /v1/tenants/{tenant}/stream`
-pub(super) async fn open(shared: Data<Shared>, tenant: Path<String>, request: HttpRequest) -> HttpResponse {
-    let opened = match begin(&shared, &tenant, &request).await {
+pub(super) async fn open(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
+    let opened = match begin(&shared, &request).await {
         Ok(opened) => opened,
         Err(refusal) => return problem::respond(&refusal),
     };
@@ -74,8 +75,9 @@ pub(super) async fn open(shared: Data<Shared>, tenant: Path<String>, request: Ht
         .streaming(Box::pin(pieces).take_until(Box::pin(async move { peer.hangs_up().await })))
 }
 
-async fn begin(shared: &Data<Shared>, tenant: &str, request: &HttpRequest) -> Result<EventStream, Refusal> {
-    let tenant = parameters::tenant(tenant)?;
+async fn begin(shared: &Data<Shared>, request: &HttpRequest) -> Result<EventStream, Refusal> {
+    let asker = Asker::enter(shared, request).await?;
+    let tenant = asker.tenant().clone();
     let last_event_id = request.headers().get("Last-Event-ID").map(|id| id.to_str().unwrap_or("?"));
     let wish = parameters::stream_wish(request.query_string(), last_event_id)?;
     // Before the log is asked: from here on what comes is seen.
@@ -92,7 +94,8 @@ async fn begin(shared: &Data<Shared>, tenant: &str, request: &HttpRequest) -> Re
         reader: Reader::at(place.position),
         filter: wish.filter.clone(),
         variant: wish.variant,
-        viewer: wish.viewer.clone(),
+        viewer: asker.viewer(),
+        proof: asker.proof(shared),
         first: None,
         is_caught_up: false,
         interval,
@@ -128,7 +131,8 @@ struct EventStream {
     reader: Reader,
     filter: TypeFilter,
     variant: Variant,
-    viewer: Option<Owner>,
+    viewer: Viewer,
+    proof: Proof,
     first: Option<Bytes>,
     is_caught_up: bool,
     interval: Duration,
@@ -175,7 +179,10 @@ impl EventStream {
         let mut lines = Lines::default();
         while self.state == State::Open && lines.is_empty() {
             let now = Instant::now();
-            if self.leaves_at.is_some_and(|at| at <= now) {
+            if let Err(refusal) = self.proof.check() {
+                lines.error(&refusal);
+                self.state = State::Over;
+            } else if self.leaves_at.is_some_and(|at| at <= now) {
                 self.say_farewell(&mut lines);
             } else if self.heartbeat_due <= now {
                 self.heartbeat_due = now + self.interval;
@@ -206,6 +213,8 @@ impl EventStream {
                 tokio::select! {
                     () = self.tail.news() => {}
                     () = sleep_until(due) => {}
+                    // Said where the stream goes on.
+                    _ = self.proof.ends() => {}
                 }
             }
             Ok(Step::Resync(reason, requested)) => {
@@ -252,7 +261,7 @@ impl EventStream {
             let metas = batch.metas();
             let fresh = metas.partition_point(|meta| meta.position <= self.tail.place().position);
             for (index, meta) in metas.iter().enumerate().skip(fresh) {
-                let view = meta.view(self.viewer.as_ref()).unwrap_or(View::Outside);
+                let view = meta.view(&self.viewer).unwrap_or(View::Outside);
                 let preview = self.variant.preview;
                 let json = || batch.json(index, preview, view);
                 self.say_record(lines, meta, json);
@@ -265,7 +274,7 @@ impl EventStream {
     }
 
     fn say_record(&mut self, lines: &mut Lines, meta: &RecordMeta, json: impl Fn() -> Vec<u8>) {
-        let (before, filter, viewer) = (self.tail.place(), &self.filter, self.viewer.as_ref());
+        let (before, filter, viewer) = (self.tail.place(), &self.filter, &self.viewer);
         let (epoch, delivered) = (before.epoch, &self.delivered);
         let place = Cursor { epoch, position: meta.position, fingerprint: Some(meta.id.fingerprint()) };
         // Nobody waits for an answer here.

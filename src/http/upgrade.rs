@@ -17,7 +17,12 @@ use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
-use super::{parameters, problem, socket::Socket};
+use super::{
+    door, first,
+    parameters::{self, Parameters},
+    problem,
+    socket::Socket,
+};
 use crate::{
     actors::{
         context::NodeContext,
@@ -25,7 +30,8 @@ use crate::{
         link::Link,
         session::{self, Addresses, Session, SharedMembership},
     },
-    wire::{Code, Envelope, Refusal},
+    auth::Bearer,
+    wire::{Code, Envelope, Refusal, token::Token},
 };
 
 /// Where sessions connect, and in which envelope they speak there.
@@ -49,11 +55,17 @@ pub(super) fn service(
             // The driver watches over the socket itself.
             let socket = parts.io.into_inner();
             match check(&request, &context) {
-                Ok(session) => {
-                    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
-                    let accept = ws::hash_key(key.map(|key| key.as_bytes()).unwrap_or_default());
-                    connect(socket, &accept, session, parts.read_buf.freeze(), context, addresses);
+                Ok(knock) if context.authority.asks() => {
+                    // On its own: other handshakes do not wait for a token, or for the keys that it is verified with.
+                    actix_rt::spawn(first::admit(socket, knock, parts.read_buf, context, addresses));
                 }
+                Ok(knock) => match knock.request(&context, None) {
+                    Ok(session) => {
+                        let (answer, early) = (knock.answer(), parts.read_buf.freeze());
+                        knock.connect(socket, answer, session, early, (context, addresses));
+                    }
+                    Err(refusal) => refuse(socket, refusal, context.config.server.handshake_timeout).await,
+                },
                 Err(refusal) => refuse(socket, refusal, context.config.server.handshake_timeout).await,
             }
             Ok::<_, actix_http::Error>(())
@@ -61,8 +73,69 @@ pub(super) fn service(
     })
 }
 
-/// Everything that can be refused with an HTTP status.
-fn check(request: &Request, context: &Arc<NodeContext>) -> Result<session::Request, Refusal> {
+/// A handshake that is one.
+#[derive(Debug)]
+pub(super) struct Knock {
+    pub(super) envelope: Envelope,
+    query: String,
+    accept: [u8; 28],
+    /// Whether the client offers the subprotocol.
+    offers_protocol: bool,
+    /// What it shows.
+    pub(super) token: Option<Token>,
+    slot: Slot,
+}
+
+impl Knock {
+    /// What it asks for.
+    pub(super) fn request(
+        &self,
+        context: &NodeContext,
+        bearer: Option<&Arc<Bearer>>,
+    ) -> Result<session::Request, Refusal> {
+        parameters::session_request(&self.query, self.envelope, context.config.limits.compress_bytes, bearer)
+    }
+
+    /// The answer 101.
+    pub(super) fn answer(&self) -> Bytes {
+        let mut answer =
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+                .to_vec();
+        answer.extend_from_slice(&self.accept);
+        if self.offers_protocol {
+            answer.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+            answer.extend_from_slice(door::PROTOCOL.as_bytes());
+        }
+        answer.extend_from_slice(b"\r\n\r\n");
+        answer.into()
+    }
+
+    /// Lets the connection live, behind the first bytes that are sent to it; `early` came from it already.
+    pub(super) fn connect(
+        self,
+        socket: TcpStream,
+        first: Bytes,
+        request: session::Request,
+        early: Bytes,
+        (context, addresses): (Arc<NodeContext>, Arc<Addresses>),
+    ) {
+        self.slot.pass_on();
+        context.metrics.connections.inc();
+        let link = Rc::new(Link::new(socket, context.clone()));
+        if !first.is_empty() {
+            link.put(&first);
+        }
+        let membership = SharedMembership::new(RefCell::default());
+        let session = Session::new(request, link.clone(), membership.clone(), addresses, context.clone());
+        let input = Input::default();
+        let codec = Codec::new().max_size(context.config.limits.max_message_bytes);
+        let actor = Box::pin(WebsocketContext::with_codec(session, input.clone(), codec));
+        actix_rt::spawn(Driver::new(link, input, actor, membership, early, context));
+    }
+}
+
+/// Everything that can be refused with an HTTP status before it is known who knocks.
+fn check(request: &Request, context: &Arc<NodeContext>) -> Result<Knock, Refusal> {
     let Some((_, envelope)) = PATHS.into_iter().find(|(path, _)| *path == request.path()) else {
         return Err(Refusal::new(Code::NotFound, "no such path; rooms are at /ws/sync and /ws"));
     };
@@ -76,13 +149,48 @@ fn check(request: &Request, context: &Arc<NodeContext>) -> Result<session::Reque
         let wait = context.config.drain.spread.max(Duration::from_secs(1));
         return Err(Refusal::new(Code::Draining, "the node is going away; come back later").after(wait));
     }
-    let query = request.uri().query().unwrap_or_default();
-    let session = parameters::session_request(query, envelope, context.config.limits.compress_bytes)?;
-    if !context.connections.take(context.config.limits.connections_per_node as u64) {
+    let slot = Slot::take(context)?;
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let token = match context.authority.asks() {
+        true => door::token_in(request.headers(), &Parameters::read(&query))?.map(Token),
+        false => None,
+    };
+    Ok(Knock {
+        envelope,
+        accept: ws::hash_key(key.map(|key| key.as_bytes()).unwrap_or_default()),
+        offers_protocol: door::protocols(request.headers()).any(|word| word == door::PROTOCOL),
+        query,
+        token,
+        slot,
+    })
+}
+
+/// One of the node's connections, given back unless a connection lives on in it.
+#[derive(Debug)]
+struct Slot(Option<Arc<NodeContext>>);
+
+impl Slot {
+    fn take(context: &Arc<NodeContext>) -> Result<Self, Refusal> {
+        if context.connections.take(context.config.limits.connections_per_node as u64) {
+            return Ok(Self(Some(context.clone())));
+        }
         let refusal = Refusal::new(Code::LimitReached, "this node has all the connections it may have");
-        return Err(refusal.after(Duration::from_secs(5)));
+        Err(refusal.after(Duration::from_secs(5)))
     }
-    Ok(session)
+
+    /// Leaves it to the connection's driver to give it back.
+    fn pass_on(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(context) = &self.0 {
+            context.connections.give_back();
+        }
+    }
 }
 
 /// The framework lets older versions and any key pass.
@@ -100,33 +208,8 @@ fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Refusal> 
     Err(Refusal::new(Code::OriginRefused, "this origin is not in server.allowed_origins"))
 }
 
-/// Answers 101 and lets the connection live.
-fn connect(
-    socket: TcpStream,
-    accept: &[u8],
-    request: session::Request,
-    early: Bytes,
-    context: Arc<NodeContext>,
-    addresses: Arc<Addresses>,
-) {
-    context.metrics.connections.inc();
-    let mut answer =
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-            .to_vec();
-    answer.extend_from_slice(accept);
-    answer.extend_from_slice(b"\r\n\r\n");
-    let link = Rc::new(Link::new(socket, context.clone()));
-    link.put(&answer.into());
-    let membership = SharedMembership::new(RefCell::default());
-    let session = Session::new(request, link.clone(), membership.clone(), addresses, context.clone());
-    let input = Input::default();
-    let codec = Codec::new().max_size(context.config.limits.max_message_bytes);
-    let actor = Box::pin(WebsocketContext::with_codec(session, input.clone(), codec));
-    actix_rt::spawn(Driver::new(link, input, actor, membership, early, context));
-}
-
 /// Answers with a problem document and closes.
-async fn refuse(mut socket: TcpStream, refusal: Refusal, patience: Duration) {
+pub(super) async fn refuse(mut socket: TcpStream, refusal: Refusal, patience: Duration) {
     let body = problem::document(&refusal);
     let status = refusal.code.status();
     let reason = actix_http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     backbone::Stored,
-    model::{EntityKey, Position, TenantId, record::View},
+    model::{EntityKey, Position, TenantId},
     wire::{Code, Refusal, message::json_list, shown::Version},
 };
 
@@ -27,13 +27,12 @@ pub(super) async fn get(shared: Data<Shared>, request: HttpRequest) -> HttpRespo
 }
 
 async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal> {
-    let (tenant, key) = asker::address(request)?;
-    let parameters = Parameters::read(request.query_string());
-    let asker = Asker::read(&parameters)?;
+    let (asker, key) = (Asker::enter(shared, request).await?, asker::address(request)?);
+    let (viewer, parameters) = (asker.viewer(), Parameters::read(request.query_string()));
     let limit = parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize;
     let before = parameters.number("before", 1, u64::MAX)?.map(Position);
-    let (_, head) = asker::head(shared, &tenant, &key, &asker).await?;
-    let chain = Chain { shared, tenant: &tenant, key: &key, head: &head };
+    let (_, head) = asker::head(shared, &key, &asker).await?;
+    let chain = Chain { shared, tenant: asker.tenant(), key: &key, head: &head };
     let mut at = match before {
         None => head.position,
         Some(before) => {
@@ -48,11 +47,7 @@ async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal>
             break;
         };
         let version = chain.read(&stored)?;
-        let view = match version.private() {
-            Some(private) if Some(&private.owner) != asker.viewer() => private.outside.map(|_| View::Outside),
-            _ => Some(View::Inside),
-        };
-        shown.extend(view.map(|view| version.json(at, view)));
+        shown.extend(viewer.view(&key, version.private()).map(|view| version.json(at, view)));
         (looked_at, bytes, last) = (looked_at + 1, bytes + stored.body.len(), Some(at));
         at = version.base();
     }

@@ -27,6 +27,11 @@ impl<T> Wheel<T> {
         self.slots[slot].push(entry);
     }
 
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten()
+    }
+
     /// Moves on by one tick and takes what came due.
     pub fn advance(&mut self) -> Vec<T> {
         self.now += 1;

@@ -106,6 +106,25 @@ name_type! {
     EventType
 }
 
+/// No client can name it.
+const SYSTEM: &str = "~system";
+
+impl TenantId {
+    /// The tenant in whose log the system keeps what concerns all: API keys, revocations.
+    pub fn system() -> Self {
+        Self(SYSTEM.into())
+    }
+
+    /// A tenant's name as the node itself wrote it.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub fn from_stored(text: &str) -> Result<Self, IdError> {
+        if text == SYSTEM { Ok(Self::system()) } else { text.parse() }
+    }
+}
+
 impl FromStr for TenantId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {

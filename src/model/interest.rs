@@ -23,7 +23,7 @@ pub use self::{
     index::{Fetched, Index, Turned, Update},
     query::{Query, Unfit},
 };
-use super::{EntityKey, Position, entity::Owner};
+use super::{EntityKey, Position, entity::Owner, record::Viewer};
 
 /// Names an interest for as long as it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,13 +86,8 @@ pub enum Touched<'a> {
 }
 
 impl Content<'_> {
-    /// Whether somebody may see it.
-    pub fn is_seen_by(&self, viewer: &Owner) -> bool {
-        sees(viewer, self.private_to)
+    /// Whether somebody may see it, under its key.
+    pub fn is_seen_by(&self, viewer: &Viewer, key: &EntityKey) -> bool {
+        viewer.sees_what_is(key, self.private_to)
     }
-}
-
-/// Whether somebody sees what is private to an owner, or to nobody.
-fn sees(viewer: &Owner, private_to: Option<&Owner>) -> bool {
-    private_to.is_none_or(|owner| owner == viewer)
 }

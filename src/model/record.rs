@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventId, EventType, InstanceId, Position, entity::Owner};
+use super::{
+    EntityKey, EventId, EventType, InstanceId, Position,
+    entity::{Audience, Owner},
+    rights::Rights,
+};
 
 /// A record's place in its room and who sent what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +30,12 @@ pub struct RecordMeta {
 }
 
 /// What a record is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
     /// Something happened.
     Event,
-    /// An entity changed.
-    Entity,
+    /// This entity changed.
+    Entity(EntityKey),
 }
 
 /// Who may see a record.
@@ -53,12 +57,56 @@ pub enum View {
     Outside,
 }
 
-impl RecordMeta {
-    /// How it looks to somebody; `None`: it is not for them. Whoever names no one owns nothing.
-    pub fn view(&self, viewer: Option<&Owner>) -> Option<View> {
-        match &self.private {
-            Some(private) if Some(&private.owner) != viewer => private.outside.map(|_| View::Outside),
+/// Somebody who looks: whose private things it may see, and what it was granted to hear and read. Every path on which anything
+/// is shown to anybody asks here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    owner: Option<Owner>,
+    rights: Arc<Rights>,
+}
+
+impl Viewer {
+    /// Whoever names no one owns nothing.
+    pub fn new(owner: Option<Owner>, rights: Arc<Rights>) -> Self {
+        Self { owner, rights }
+    }
+
+    /// Whether it may see everything that is not another's, so that nobody needs to ask for each.
+    pub fn is_unrestricted(&self) -> bool {
+        self.rights.subscribe.is_all() && self.rights.read.is_all()
+    }
+
+    /// Whether it may hear of events and signals of this type.
+    pub fn hears(&self, event_type: &str) -> bool {
+        self.rights.subscribe.admits(event_type)
+    }
+
+    /// Whether it may know of an entity.
+    pub fn sees(&self, key: &EntityKey, audience: &Audience) -> bool {
+        self.rights.read.admits(key) && !audience.excludes(self.owner.as_ref())
+    }
+
+    /// The same where only an owner, if there is one, is known.
+    pub fn sees_what_is(&self, key: &EntityKey, private_to: Option<&Owner>) -> bool {
+        self.rights.read.admits(key) && private_to.is_none_or(|owner| self.owner.as_ref() == Some(owner))
+    }
+
+    /// How a record of an entity looks to it; `None`: it is not for it.
+    pub fn view(&self, key: &EntityKey, private: Option<&Private>) -> Option<View> {
+        match private {
+            _ if !self.rights.read.admits(key) => None,
+            Some(private) if Some(&private.owner) != self.owner.as_ref() => private.outside.map(|_| View::Outside),
             _ => Some(View::Inside),
+        }
+    }
+}
+
+impl RecordMeta {
+    /// How it looks to somebody; `None`: it is not for them.
+    pub fn view(&self, viewer: &Viewer) -> Option<View> {
+        match &self.about {
+            About::Event => viewer.hears(self.event_type.as_str()).then_some(View::Inside),
+            About::Entity(key) => viewer.view(key, self.private.as_deref()),
         }
     }
 }

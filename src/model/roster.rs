@@ -6,7 +6,7 @@
 mod claims;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -74,6 +74,12 @@ enum Place<M> {
     Adrift { gone_at: Duration },
 }
 
+impl<M> Place<M> {
+    fn is_connected(&self) -> bool {
+        matches!(self, Self::Here(_) | Self::There { attendance: Attendance::Connected, .. })
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Stay<M> {
     presence: Presence,
@@ -90,8 +96,10 @@ pub struct Roster<M> {
     counts: Counts,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Counts {
+    /// Connections on all nodes, of each user who has any.
+    of_user: HashMap<Arc<str>, usize>,
     here: usize,
     missed: usize,
     there: usize,
@@ -109,12 +117,22 @@ impl Counts {
         }
     }
 
-    fn add<M>(&mut self, place: &Place<M>) {
+    fn add<M>(&mut self, place: &Place<M>, presence: &Presence) {
         self.of(place).into_iter().for_each(|count| *count += 1);
+        if let Some(user) = presence.user.as_ref().filter(|_| place.is_connected()) {
+            *self.of_user.entry(user.clone()).or_default() += 1;
+        }
     }
 
-    fn sub<M>(&mut self, place: &Place<M>) {
+    fn sub<M>(&mut self, place: &Place<M>, presence: &Presence) {
         self.of(place).into_iter().for_each(|count| *count -= 1);
+        let Some(user) = presence.user.as_ref().filter(|_| place.is_connected()) else { return };
+        if let Some(count) = self.of_user.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_user.remove(user);
+            }
+        }
     }
 }
 
@@ -202,7 +220,7 @@ impl<M: Copy + PartialEq> Roster<M> {
         let mut stay = match self.stays.entry(instance) {
             Entry::Vacant(vacant) => {
                 let stay = Stay { presence, generation: began, place: Place::Here(member) };
-                self.counts.add(&stay.place);
+                self.counts.add(&stay.place, &stay.presence);
                 vacant.insert(stay);
                 return Joined::New;
             }
@@ -218,11 +236,11 @@ impl<M: Copy + PartialEq> Roster<M> {
             (Arrival::Again, _) => began.max(stay.generation),
         };
         let before = stay.place;
+        self.counts.sub(&before, &stay.presence);
         stay.presence = Presence { connected_at: stay.presence.connected_at, ..presence };
         stay.generation = generation;
         stay.place = Place::Here(member);
-        self.counts.sub(&before);
-        self.counts.add(&stay.place);
+        self.counts.add(&stay.place, &stay.presence);
         match before {
             Place::Here(older) => Joined::Replaces(older),
             Place::Missed { .. } | Place::There { .. } | Place::Adrift { .. } => Joined::Back,
@@ -269,15 +287,15 @@ impl<M: Copy + PartialEq> Roster<M> {
 
     fn put(&mut self, instance: &InstanceId, place: Place<M>) {
         if let Some(stay) = self.stays.get_mut(instance) {
-            self.counts.sub(&stay.place);
-            self.counts.add(&place);
+            self.counts.sub(&stay.place, &stay.presence);
+            self.counts.add(&place, &stay.presence);
             stay.place = place;
         }
     }
 
     fn remove(&mut self, instance: &InstanceId) -> Option<Presence> {
         let stay = self.stays.remove(instance)?;
-        self.counts.sub(&stay.place);
+        self.counts.sub(&stay.place, &stay.presence);
         Some(stay.presence)
     }
 
@@ -293,19 +311,26 @@ impl<M: Copy + PartialEq> Roster<M> {
 
     /// The instances that are connected, on all nodes, by name.
     pub fn present(&self) -> impl Iterator<Item = (&InstanceId, &Presence)> {
-        let is_connected = |(_, stay): &(&InstanceId, &Stay<M>)| {
-            matches!(stay.place, Place::Here(_) | Place::There { attendance: Attendance::Connected, .. })
-        };
-        self.stays.iter().filter(is_connected).map(|(instance, stay)| (instance, &stay.presence))
+        self.stays
+            .iter()
+            .filter(|(_, stay)| stay.place.is_connected())
+            .map(|(instance, stay)| (instance, &stay.presence))
     }
 
     /// The connections on all nodes, by user.
     pub fn connections(&self) -> Connections {
-        let mut by_user = BTreeMap::<_, usize>::new();
-        for (_, presence) in self.present() {
-            *by_user.entry(presence.user.clone()).or_default() += 1;
+        let of_user = &self.counts.of_user;
+        let mut by_user: BTreeMap<_, _> = of_user.iter().map(|(user, count)| (Some(user.clone()), *count)).collect();
+        let of_nobody = self.connected() - by_user.values().sum::<usize>();
+        if of_nobody > 0 {
+            by_user.insert(None, of_nobody);
         }
         Connections { total: self.connected(), elsewhere: self.counts.there, by_user }
+    }
+
+    /// Number of connections of a user, on all nodes.
+    pub fn connections_of(&self, user: &str) -> usize {
+        self.counts.of_user.get(user).copied().unwrap_or_default()
     }
 
     /// Number of connections on this node.

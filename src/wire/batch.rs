@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{EventId, TenantId, Timestamp},
+        model::{EventId, TenantId, Timestamp, record::About},
         wire::{
             encoding::{Encoding, inflate},
             record::Publish,
@@ -178,7 +178,7 @@ mod tests {
             data: RawValue::from_string(data.into()).expect("json"),
         };
         let body = publish.to_body(&tenant, &"a".parse().expect("instance"), Timestamp(0));
-        Record::read(&tenant, Position(position), Position(position - 1), body).expect("record")
+        Record::read(&tenant, About::Event, (Position(position), Position(position - 1)), body).expect("record")
     }
 
     fn payloads(mut bytes: &[u8]) -> Vec<Value> {

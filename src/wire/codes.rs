@@ -35,6 +35,14 @@ pub enum Code {
     InvalidQuery,
     /// A query could take too long, or finds too much.
     QueryTooCostly,
+    /// There is no token, or one that proves nothing.
+    Unauthenticated,
+    /// The token was good.
+    TokenExpired,
+    /// The token was called back.
+    TokenRevoked,
+    /// The token is good, and not for this.
+    Forbidden,
     /// The message claims to be somebody else's.
     IdentityMismatch,
     /// The browser's origin is not allowed.
@@ -96,6 +104,10 @@ impl Code {
         Self::InvalidOperation,
         Self::InvalidQuery,
         Self::QueryTooCostly,
+        Self::Unauthenticated,
+        Self::TokenExpired,
+        Self::TokenRevoked,
+        Self::Forbidden,
         Self::IdentityMismatch,
         Self::OriginRefused,
         Self::SwitchedOff,
@@ -145,6 +157,10 @@ impl Code {
             Self::InvalidOperation => ("invalid_operation", 400),
             Self::InvalidQuery => ("invalid_query", 400),
             Self::QueryTooCostly => ("query_too_costly", 422),
+            Self::Unauthenticated => ("unauthenticated", 401),
+            Self::TokenExpired => ("token_expired", 401),
+            Self::TokenRevoked => ("token_revoked", 401),
+            Self::Forbidden => ("forbidden", 403),
             Self::IdentityMismatch => ("identity_mismatch", 403),
             Self::OriginRefused => ("origin_refused", 403),
             Self::SwitchedOff => ("switched_off", 403),
@@ -245,6 +261,8 @@ pub enum Close {
         /// When to come back.
         retry_after: Duration,
     },
+    /// The token is missing, bad, expired or revoked.
+    Unauthenticated,
     /// Over the rate limit for too long.
     RateLimited,
     /// Too many invalid messages in a row.
@@ -268,6 +286,7 @@ impl Close {
         Self::TooLarge,
         Self::Internal,
         Self::Restart { retry_after: Duration::ZERO },
+        Self::Unauthenticated,
         Self::RateLimited,
         Self::Invalid,
         Self::HeartbeatLost,
@@ -285,6 +304,7 @@ impl Close {
             Self::TooLarge => 1009,
             Self::Internal => 1011,
             Self::Restart { .. } => 1012,
+            Self::Unauthenticated => 4001,
             Self::RateLimited => 4002,
             Self::Invalid => 4003,
             Self::HeartbeatLost => 4008,
@@ -303,6 +323,7 @@ impl Close {
             Self::TooLarge => "message too large".into(),
             Self::Internal => "internal error; come back with your cursor".into(),
             Self::Restart { retry_after } => format!("restart; retry in {} ms", retry_after.as_millis()).into(),
+            Self::Unauthenticated => "no token that holds; come back with a good one".into(),
             Self::RateLimited => "rate limit exceeded for too long".into(),
             Self::Invalid => "too many invalid messages in a row".into(),
             Self::HeartbeatLost => "no frame came within the heartbeat timeout; come back with your cursor".into(),

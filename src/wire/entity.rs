@@ -98,6 +98,7 @@ pub struct EntityBody {
 /// Who may see a record that was just written, who wrote it, and under which name it goes out.
 #[derive(Clone, Debug)]
 pub struct Head {
+    key: EntityKey,
     id: EventId,
     event_type: EventType,
     sender: Option<InstanceId>,
@@ -107,8 +108,9 @@ pub struct Head {
 impl Head {
     /// The record, once it has its place.
     pub fn record(self, position: Position, prev: Position, body: Bytes) -> Record {
-        let Self { id, event_type, sender, private } = self;
-        let meta = RecordMeta { position, prev, id, sender, event_type, about: record::About::Entity, private };
+        let Self { key, id, event_type, sender, private } = self;
+        let about = record::About::Entity(key);
+        let meta = RecordMeta { position, prev, id, sender, event_type, about, private };
         // No entity's change adds to the room's figures.
         Record { meta, body, counted: Counted::Nothing }
     }
@@ -151,7 +153,8 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
         out.extend_from_slice(next.data.text().as_bytes());
         out.put_u8(b'}');
     });
-    let head = Head { id, event_type: as_type(event_type), sender: sender.cloned(), private: private.map(Arc::new) };
+    let (event_type, private) = (as_type(event_type), private.map(Arc::new));
+    let head = Head { key: key.clone(), id, event_type, sender: sender.cloned(), private };
     EntityBody { body, delta, head }
 }
 

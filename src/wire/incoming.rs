@@ -15,6 +15,7 @@ use super::{
     signal,
     state::StateRequest,
     text::Text,
+    token::{self, Token},
 };
 use crate::model::{
     Cursor, EventId, EventType, InstanceId, Position, TenantId, Timestamp, interest::Focus, resume::Since,
@@ -44,6 +45,8 @@ pub enum ClientMessage {
     Publish(Publish),
     /// Pass this on to the others now.
     Signal(signal::Sent),
+    /// Go on under this token.
+    Auth(Token),
     /// Answer with a pong.
     Ping,
     /// Tell the room's figures.
@@ -160,6 +163,7 @@ fn session(envelope: &Envelope<'_>, id: Option<EventId>) -> Result<ClientMessage
     let data = envelope.data;
     let read = match envelope.event_type.as_deref().unwrap_or_default() {
         "ping" => Ok(ClientMessage::Ping),
+        "auth" => token::read(data).map(ClientMessage::Auth),
         "sync_request" => Ok(ClientMessage::SyncRequest),
         "graph.sync" => {
             let reference = envelope.event_id.as_deref().map(Arc::from);

@@ -34,18 +34,16 @@ pub enum Door {
 }
 
 /// What a session reads on both paths.
-pub const SESSION: [&str; 8] =
-    ["ping", "ack", "heartbeat", "sync_request", "graph.sync", "subscribe", "unsubscribe", "gonzai.focus"];
+pub const SESSION: [&str; 9] =
+    ["ping", "auth", "ack", "heartbeat", "sync_request", "graph.sync", "subscribe", "unsubscribe", "gonzai.focus"];
 
 /// What it reads on `/ws` only.
 pub const TYPED_SESSION: [&str; 3] = ["pong", "system.heartbeat", "sync_reconnect"];
 
-/// Not read yet, and kept: it will hold a token, which must not be told to a whole room until then.
-const KEPT: [&str; 1] = ["auth"];
-
 /// What only the node says.
-pub const SAID: [&str; 35] = [
+pub const SAID: [&str; 36] = [
     "session_ready",
+    "authenticated",
     "resync",
     "caught_up",
     "advance",
@@ -89,7 +87,7 @@ impl Kind {
     /// What a type is for.
     pub fn of(event_type: &str) -> Self {
         let is_in = |words: &[&str]| words.contains(&event_type);
-        if is_in(&SESSION) || is_in(&TYPED_SESSION) || is_in(&KEPT) {
+        if is_in(&SESSION) || is_in(&TYPED_SESSION) {
             Self::Session
         } else if is_change(event_type) {
             Self::Change
@@ -112,9 +110,10 @@ pub(super) fn admit(event_type: &str, door: Door) -> Result<Kind, Refusal> {
     let kind = Kind::of(event_type);
     let is_read = match (kind, door) {
         (Kind::Said, _) | (Kind::Session | Kind::Signal | Kind::Change, Door::Http) => false,
-        (Kind::Session, Door::Typed) => !KEPT.contains(&event_type),
         (Kind::Session, Door::Sync) => SESSION.contains(&event_type),
-        (Kind::Signal | Kind::Change, Door::Sync | Door::Typed) | (Kind::Event, _) => true,
+        (Kind::Session, Door::Typed) | (Kind::Signal | Kind::Change, Door::Sync | Door::Typed) | (Kind::Event, _) => {
+            true
+        }
     };
     if is_read {
         return Ok(kind);
@@ -140,7 +139,7 @@ mod tests {
         for word in SAID {
             assert_eq!(Kind::of(word), Kind::Said, "{word}");
         }
-        for word in SESSION.iter().chain(&TYPED_SESSION).chain(&KEPT) {
+        for word in SESSION.iter().chain(&TYPED_SESSION) {
             assert_eq!(Kind::of(word), Kind::Session, "{word}");
             assert!(!is_change(word) && !is_signal(word), "{word}");
         }
@@ -178,7 +177,7 @@ mod tests {
         assert_eq!(taken("cursor.move"), [true, true, false]);
         assert_eq!(taken("subscribe"), [true, true, false]);
         assert_eq!(taken("sync_reconnect"), [false, true, false]);
-        assert_eq!(taken("auth"), [false, false, false]);
+        assert_eq!(taken("auth"), [true, true, false]);
         assert_eq!(taken("update.confirmed"), [false, false, false]);
     }
 }

@@ -306,6 +306,16 @@ impl Voice<'_> {
         self.say("sync_response", Reconnected { success: true, resume, position: position.0, cursor })
     }
 
+    /// `authenticated`: the token was taken, and when it ends if it does.
+    pub fn authenticated(&self, expires_at: Option<Timestamp>) -> Bytes {
+        #[derive(Serialize)]
+        struct Authenticated {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            expires_at: Option<String>,
+        }
+        self.say("authenticated", Authenticated { expires_at: expires_at.map(|end| end.to_string()) })
+    }
+
     /// `draining`.
     pub fn draining(&self, retry_after: std::time::Duration) -> Bytes {
         #[derive(Serialize)]

@@ -82,15 +82,19 @@ struct StoredEnvelope<'a> {
     tenant_id: Cow<'a, str>,
     #[serde(borrow)]
     instance_id: Cow<'a, str>,
-    #[serde(default)]
-    entity: Option<Sight>,
+    #[serde(borrow, default)]
+    entity: Option<Sight<'a>>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
 
 /// What of an entity's change decides who sees it.
 #[derive(Debug, Deserialize)]
-struct Sight {
+struct Sight<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
     #[serde(default)]
     private: Option<Private>,
 }
@@ -112,17 +116,31 @@ pub enum DamagedRecord {
     /// Not the stored form.
     #[error("not a record: {0}")]
     Malformed(String),
-    /// It names another tenant than the one it was read for.
-    #[error("the record is another tenant's")]
+    /// It names another tenant or entity than those it was read for.
+    #[error("the record is another tenant's or another entity's")]
     Foreign,
 }
 
 impl Record {
-    /// Reads a stored body of a tenant; `prev` is the room's record before it.
-    pub fn read(tenant: &TenantId, position: Position, prev: Position, body: Bytes) -> Result<Self, DamagedRecord> {
+    /// Reads a stored body of a tenant; `about` is where it was found, `prev` is the room's record before it.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or it is not what belongs there.
+    pub fn read(
+        tenant: &TenantId,
+        about: About,
+        (position, prev): (Position, Position),
+        body: Bytes,
+    ) -> Result<Self, DamagedRecord> {
         let malformed = |error: &dyn std::fmt::Display| DamagedRecord::Malformed(error.to_string());
         let envelope: StoredEnvelope<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
-        if envelope.tenant_id != tenant.as_str() {
+        let is_there = match (&about, &envelope.entity) {
+            (About::Event, None) => true,
+            (About::Entity(key), Some(sight)) => sight.kind == *key.kind && sight.id == *key.id,
+            _ => false,
+        };
+        if envelope.tenant_id != tenant.as_str() || !is_there {
             return Err(DamagedRecord::Foreign);
         }
         if body.first() != Some(&b'{') {
@@ -138,7 +156,7 @@ impl Record {
                 sender => Some(sender.parse().map_err(|error| malformed(&error))?),
             },
             event_type: envelope.event_type.parse().map_err(|error| malformed(&error))?,
-            about: if envelope.entity.is_some() { About::Entity } else { About::Event },
+            about,
             private: envelope.entity.and_then(|sight| sight.private).map(Arc::new),
         };
         let counted = counted(&meta.event_type, envelope.data);
@@ -182,11 +200,14 @@ mod tests {
         let instance: InstanceId = "say \"hi\" \\ 🌗".parse().expect("instance");
         let data = r#"{ "b":1e400 ,"a":"\u00e9\ud83c\udf17" }"#;
         let body = publish("memory_added", data).to_body(&tenant, &instance, Timestamp(0));
-        let record = Record::read(&tenant, Position(9), Position(4), body.clone()).expect("record");
+        let record = Record::read(&tenant, About::Event, (Position(9), Position(4)), body.clone()).expect("record");
         assert_eq!((record.meta.sender, record.counted), (Some(instance), Counted::Message));
         assert!(body.ends_with(format!("\"data\":{data}}}").as_bytes()));
         let other = "other".parse().expect("tenant");
-        assert_eq!(Record::read(&other, Position(9), Position(4), body).err(), Some(DamagedRecord::Foreign));
+        assert_eq!(
+            Record::read(&other, About::Event, (Position(9), Position(4)), body).err(),
+            Some(DamagedRecord::Foreign)
+        );
     }
 
     #[test]
@@ -194,7 +215,7 @@ mod tests {
         let tenant = "default".parse().expect("tenant");
         let read = |data| {
             let body = publish("concept_learned", data).to_body(&tenant, &"a".parse().expect("instance"), Timestamp(0));
-            Record::read(&tenant, Position(1), Position(0), body).expect("record").counted
+            Record::read(&tenant, About::Event, (Position(1), Position(0)), body).expect("record").counted
         };
         assert_eq!(read(r#"{"concept_name":"x","confidence":0.5}"#), read(r#"{"concept_name":"x"}"#));
         assert_ne!(read(r#"{"concept_name":"x"}"#), read(r#"{"concept_name":"y"}"#));
@@ -205,7 +226,8 @@ mod tests {
     fn a_damaged_body_is_told_as_such() {
         let tenant: TenantId = "default".parse().expect("tenant");
         for body in ["", "{}", "[]", "\u{1}", r#"{"event_type":"a"}"#] {
-            let read = Record::read(&tenant, Position(1), Position(0), Bytes::from_static(body.as_bytes()));
+            let read =
+                Record::read(&tenant, About::Event, (Position(1), Position(0)), Bytes::from_static(body.as_bytes()));
             assert!(matches!(read, Err(DamagedRecord::Malformed(_))), "{body}");
         }
     }

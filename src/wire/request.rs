@@ -99,12 +99,18 @@ pub fn read(request: Request<'_>, sender: Sender<'_>, depth: usize) -> Result<Wa
     Ok(wanted)
 }
 
-/// Reads one operation of a list, which says itself who sends it.
+/// Reads one operation of a list, which says itself which instance sends it; `author` says who that is.
 ///
 /// # Errors
 ///
-/// It makes no sense, or is not JSON.
-pub fn read_item(text: &str, tenant: &TenantId, now: Timestamp, depth: usize) -> Result<Wanted, Refusal> {
+/// It makes no sense, or is not JSON, or its sender may not be that instance.
+pub fn read_item(
+    text: &str,
+    tenant: &TenantId,
+    author: impl FnOnce(InstanceId) -> Result<Author, Refusal>,
+    now: Timestamp,
+    depth: usize,
+) -> Result<Wanted, Refusal> {
     #[derive(Deserialize)]
     struct Item<'a> {
         #[serde(borrow)]
@@ -131,7 +137,8 @@ pub fn read_item(text: &str, tenant: &TenantId, now: Timestamp, depth: usize) ->
     if user_name.as_ref().is_some_and(|name| name.len() > 128 || name.chars().any(char::is_control)) {
         return Err(invalid("'user_name' must have at most 128 bytes and no control characters"));
     }
-    let author = Author { instance, user: None, name: user_name.as_deref().map(Into::into) };
+    let mut author = author(instance)?;
+    author.name = author.name.or_else(|| user_name.as_deref().map(Into::into));
     Fields::read(text)?.wanted(Sender { tenant, author: &author, now }, None)
 }
 

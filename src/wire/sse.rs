@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use crate::model::{Cursor, Position};
 
-use super::outgoing::ResumeReport;
+use super::{
+    Refusal,
+    outgoing::{ErrorReport, ResumeReport},
+};
 
 /// Lines that were not sent yet.
 #[derive(Debug, Default)]
@@ -122,6 +125,11 @@ impl Lines {
         }
         let advance = Advance { from: from.0, to: to.position.0, cursor: to.to_string() };
         self.event("advance", Some(to), &advance);
+    }
+
+    /// `error`: why the stream ends.
+    pub fn error(&mut self, refusal: &Refusal) {
+        self.event("error", None, &ErrorReport::new(refusal));
     }
 
     /// `draining`, and when to come back.

@@ -12,10 +12,7 @@ use super::{
     operation::invalid,
     text::Text,
 };
-use crate::model::{
-    EntityKey, Position, TenantId, Timestamp,
-    entity::{Audience, Owner},
-};
+use crate::model::{EntityKey, Position, TenantId, Timestamp, entity::Audience, record::Viewer};
 
 /// What somebody wants to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,7 +75,13 @@ enum Seen<'a> {
 }
 
 /// A stored entity for somebody; `None`: there is nothing to see for them.
-fn seen_by<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner, now: Timestamp) -> Option<Seen<'a>> {
+fn seen_by<'a>(
+    tenant: &TenantId,
+    key: &EntityKey,
+    body: &'a [u8],
+    viewer: &Viewer,
+    now: Timestamp,
+) -> Option<Seen<'a>> {
     #[derive(Deserialize)]
     struct Visible<'a> {
         #[serde(borrow, default)]
@@ -91,7 +94,7 @@ fn seen_by<'a>(tenant: &TenantId, body: &'a [u8], viewer: &Owner, now: Timestamp
     let visible = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok();
     let visibility = visible.and_then(|visible| visible.visibility);
     let audience = Audience::of(visibility.as_deref(), stored.state.created.as_ref());
-    if audience.excludes(Some(viewer)) {
+    if !viewer.sees(key, &audience) {
         return None;
     }
     match stored.state.deleted {
@@ -141,11 +144,11 @@ impl<'a> Page<'a> {
     }
 
     /// Adds an entity, if it is wanted and may be seen.
-    pub fn add(&mut self, tenant: &TenantId, key: &EntityKey, position: Position, body: &[u8], viewer: &Owner) {
+    pub fn add(&mut self, tenant: &TenantId, key: &EntityKey, position: Position, body: &[u8], viewer: &Viewer) {
         if !self.request.types.is_empty() && !self.request.types.iter().any(|kind| **kind == *key.kind) {
             return;
         }
-        let data = match seen_by(tenant, body, viewer, self.now) {
+        let data = match seen_by(tenant, key, body, viewer, self.now) {
             Some(Seen::Content(data)) => data,
             Some(Seen::Gone) => return self.deleted.push(head(key, position).end()),
             None => return,

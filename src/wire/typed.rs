@@ -18,6 +18,7 @@ use super::{
     signal,
     state::StateRequest,
     text::Text,
+    token,
 };
 use crate::model::{EventId, EventType, Timestamp, resume::Since};
 
@@ -99,6 +100,7 @@ fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, 
 fn session(envelope: &Envelope<'_>, kind: &str) -> Result<ClientMessage, Refusal> {
     match kind {
         "ping" => Ok(ClientMessage::Ping),
+        "auth" => token::read(envelope.data).map(ClientMessage::Auth),
         "ack" => acknowledged(envelope.data, "ack"),
         "sync_request" => Ok(ClientMessage::SyncRequest),
         "graph.sync" => {

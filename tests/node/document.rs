@@ -171,8 +171,16 @@ async fn every_example_in_the_document_is_what_the_node_does() {
     node.ask_to_stop();
     sent.push(last.expect("draining").await);
     check_all(Path::Sync, &sent);
-    let known =
-        ["ack", "heartbeat", "ping", "publish", "publish concept_learned", "publish decision_made", "sync_request"];
+    let known = [
+        "ack",
+        "auth",
+        "heartbeat",
+        "ping",
+        "publish",
+        "publish concept_learned",
+        "publish decision_made",
+        "sync_request",
+    ];
     assert_eq!(client_blocks(Path::Sync), known.into(), "every client block is sent by this test");
     assert!(blocks().iter().all(|block| ["client", "server"].contains(&block.side)), "a block of a third side");
 }
@@ -211,6 +219,8 @@ async fn asking(mut client: Client, mut other: Client) -> Vec<Value> {
     client.send_text(client_block("heartbeat")).await;
     client.send_text(client_block("ping")).await;
     client.expect("pong").await;
+    client.send_text(client_block("auth")).await;
+    client.expect("authenticated").await;
     assert_eq!(client.seen_of("error").count(), 0, "neither has an answer");
     client.expect("heartbeat").await;
     let id = "22222222-2222-4222-8222-222222222222";

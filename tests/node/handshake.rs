@@ -147,6 +147,32 @@ async fn a_tenant_with_all_its_connections_is_told_so_and_nobody_hears_of_it() {
 }
 
 #[tokio::test]
+async fn a_user_with_all_its_connections_is_told_so_and_other_users_are_not_concerned() {
+    let node = Node::start(&[("limits.connections_per_user", "2")]).await;
+    let join = |tenant: &'static str, instance: &'static str, user: &'static str| {
+        let node = &node;
+        async move { node.join_with(tenant, instance, &format!("user_id={user}")).await }
+    };
+    let (a, b) = (join("t", "a", "ann").await, join("t", "b", "ann").await);
+    let mut third = Client::open(&node, "tenant_id=t&instance_id=c&user_id=ann").await;
+    let error = third.expect("error").await;
+    assert_eq!(error["data"]["code"], "limit_reached");
+    assert!(error["data"]["message"].as_str().expect("a text").contains("this user"), "{error}");
+    assert_eq!(third.until_closed().await.code, Some(4011));
+    // Nobody's connections are no user's, and the same name in another tenant is another user.
+    for (tenant, instance, user) in
+        [("t", "d", "bob"), ("t", "e", ""), ("t", "f", ""), ("t", "g", ""), ("u", "c", "ann")]
+    {
+        join(tenant, instance, user).await;
+    }
+    join("t", "a", "ann").await.settle().await;
+    drop(a);
+    b.close().await;
+    node.until_metric("continuum_connections", |open| open == 0.0).await;
+    join("t", "c", "ann").await;
+}
+
+#[tokio::test]
 async fn a_node_with_all_its_connections_answers_429() {
     let node = Node::start(&[("limits.connections_per_node", "2")]).await;
     let (a, _b) = (node.join("t", "a").await, node.join("u", "b").await);

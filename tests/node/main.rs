@@ -13,6 +13,7 @@ mod entities;
 mod entities_over_http;
 mod flush;
 mod gonzai;
+mod grants;
 mod handshake;
 mod interests;
 mod large_state;
@@ -41,3 +42,4 @@ mod support;
 #[path = "../journal/switch.rs"]
 mod switch;
 mod tenants;
+mod tokens;

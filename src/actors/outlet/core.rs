@@ -70,7 +70,7 @@ impl Core {
 
     /// Takes a newcomer in, unless its form would be one too many: every form is encoded and kept by itself.
     pub(super) fn admit(&mut self, newcomer: Newcomer) -> Result<usize, Refusal> {
-        let Newcomer { serial, session, link, instance, owner, presence, options, since, requested } = newcomer;
+        let Newcomer { serial, session, link, instance, viewer, presence, options, since, requested } = newcomer;
         let limit = self.context.config.rooms.variants;
         if self.variants.len() >= limit && !self.variants.contains_key(&options.variant) {
             let message =
@@ -83,7 +83,7 @@ impl Core {
             session,
             link,
             instance: instance.clone(),
-            owner,
+            viewer,
             presence,
             options,
             wish: Some(Box::new(Wish { since, requested })),

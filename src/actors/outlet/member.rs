@@ -19,15 +19,14 @@ use crate::{
         EventId, InstanceId, Position, RecordMeta, TenantId,
         channels::Channels,
         delivery::{HeldAcks, Reader, Step},
-        entity::Owner,
         filter::TypeFilter,
         newest::Newest,
-        record::View,
+        record::{View, Viewer},
         resume::Since,
         roster::Presence,
     },
     wire::{
-        Batch, Close, Refusal, Variant,
+        Batch, Close, PRESENCE, Refusal, Variant,
         answer::{Form, Told},
         outgoing::{Duplicate, Voice},
         signal::{Listener, Signal},
@@ -77,8 +76,8 @@ pub struct Newcomer {
     pub link: Rc<Link>,
     /// Who it is.
     pub instance: InstanceId,
-    /// Whose private things it may see.
-    pub owner: Owner,
+    /// What it may see.
+    pub viewer: Viewer,
     /// What the others see.
     pub presence: Presence,
     /// What it asked for.
@@ -115,7 +114,7 @@ pub(super) struct Member {
     pub(super) session: Uuid,
     pub(super) link: Rc<Link>,
     pub(super) instance: InstanceId,
-    pub(super) owner: Owner,
+    pub(super) viewer: Viewer,
     pub(super) presence: Presence,
     pub(super) options: Options,
     pub(super) wish: Option<Box<Wish>>,
@@ -148,13 +147,15 @@ impl Member {
             since,
             requested,
             variant: self.options.variant,
+            presence_is_shown: self.viewer.hears(PRESENCE),
             kind,
         }
     }
 
     /// Whether a run can be sent to this member as it stands.
     pub(super) fn takes_everything(&self, run: &[RecordMeta]) -> bool {
-        self.options.filter.is_open()
+        self.viewer.is_unrestricted()
+            && self.options.filter.is_open()
             && self.options.channels.is_none()
             && !self.following.mutes_graph()
             && self.acks.is_empty()
@@ -164,15 +165,15 @@ impl Member {
 
     /// Whether anything of a batch is for this member.
     pub(super) fn wants_of(&self, batch: &Batch) -> bool {
-        let Self { options, instance, owner, following, .. } = self;
-        batch.metas().iter().any(|meta| Taste { options, instance, owner, following }.wants(meta))
+        let Self { options, instance, viewer, following, .. } = self;
+        batch.metas().iter().any(|meta| Taste { options, instance, viewer, following }.wants(meta))
     }
 
     /// Sends what is for this member of a batch; returns the number of records.
     pub(super) fn pass(&mut self, batch: &Batch, voice: Voice<'_>) -> u64 {
-        let (link, options, instance, owner) = (&self.link, &self.options, &self.instance, &self.owner);
-        let taste = Taste { options, instance, owner, following: &self.following };
-        let view = |meta: &RecordMeta| meta.view(Some(owner));
+        let (link, options, instance, viewer) = (&self.link, &self.options, &self.instance, &self.viewer);
+        let taste = Taste { options, instance, viewer, following: &self.following };
+        let view = |meta: &RecordMeta| meta.view(viewer);
         let wants = |meta: &RecordMeta| taste.wants(meta);
         let mut sent = 0;
         self.reader.pass(batch.metas(), wants, &mut self.acks, |step| match step {
@@ -196,7 +197,9 @@ impl Member {
     /// Sends a signal if it is for this member and nothing else waits, else holds it. Returns how many were sent.
     pub(super) fn signal(&mut self, signal: &Arc<Signal>, tenant: &TenantId) -> u64 {
         let is_own = signal.sender == self.instance && self.options.echo == Echo::Off;
-        if is_own || self.phase == Phase::Waiting || !self.options.hears(signal.event_type.as_str()) {
+        let name = signal.event_type.as_str();
+        let hears = self.options.hears(name) && self.viewer.hears(name);
+        if is_own || self.phase == Phase::Waiting || !hears {
             return 0;
         }
         let Some(share) = signal.share_of(self.as_listener()) else { return 0 };
@@ -323,7 +326,7 @@ impl Member {
 struct Taste<'a> {
     options: &'a Options,
     instance: &'a InstanceId,
-    owner: &'a Owner,
+    viewer: &'a Viewer,
     following: &'a Following,
 }
 
@@ -332,6 +335,6 @@ impl Taste<'_> {
         self.options.hears(meta.event_type.as_str())
             && !self.following.mutes(meta)
             && (self.options.echo == Echo::On || meta.sender.as_ref() != Some(self.instance))
-            && meta.view(Some(self.owner)).is_some()
+            && meta.view(self.viewer).is_some()
     }
 }

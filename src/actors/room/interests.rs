@@ -26,8 +26,8 @@ use crate::{
     config::Config,
     model::{
         InstanceId,
-        entity::Owner,
         interest::{Focus, Index, Interest, InterestId},
+        record::Viewer,
     },
     wire::{Code, Envelope, Refusal, interest::Subscription, outgoing::Voice},
 };
@@ -57,7 +57,7 @@ pub enum Asked {
         /// The number, of which there is no other on this node.
         serial: u64,
         /// Who looks.
-        viewer: Owner,
+        viewer: Viewer,
         /// In which envelope it is told.
         envelope: Envelope,
         /// What is followed.
@@ -72,7 +72,7 @@ pub enum Asked {
     /// The member is busy with this now.
     Focus {
         /// Who looks.
-        viewer: Owner,
+        viewer: Viewer,
         /// In which envelope it is told.
         envelope: Envelope,
         /// With what; nothing ends it.
@@ -141,7 +141,7 @@ pub(super) struct Interests {
     index: Index,
     served: HashMap<InterestId, Served>,
     members: BTreeMap<MemberKey, Vec<InterestId>>,
-    foci: BTreeMap<MemberKey, (Owner, Envelope, Arc<Focus>)>,
+    foci: BTreeMap<MemberKey, (Viewer, Envelope, Arc<Focus>)>,
     /// Wait for the next pass over all entities.
     waiting: Vec<InterestId>,
     search: Option<Search>,
@@ -205,7 +205,7 @@ impl Room {
     fn follow_part(
         &mut self,
         key: MemberKey,
-        (serial, viewer, envelope): (u64, Owner, Envelope),
+        (serial, viewer, envelope): (u64, Viewer, Envelope),
         subscription: Arc<Subscription>,
         ctx: &mut Context<Self>,
     ) {

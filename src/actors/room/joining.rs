@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use actix::{AsyncContext, Context, Handler};
 use bytes::{Bytes, BytesMut};
 
-use super::Room;
+use super::{Room, read_record};
 use crate::{
     actors::{
         context::NodeContext,
@@ -20,7 +20,6 @@ use crate::{
     wire::{
         Close, Code, Refusal,
         outgoing::{HeartbeatReport, Instance, LimitsReport, ResyncReport, SessionReady, place},
-        record::Record,
     },
 };
 
@@ -54,10 +53,8 @@ impl Handler<Join> for Room {
         if is_member != (join.kind == JoinKind::Elsewhere) {
             return Ok(()); // after a room's end both the session and its outlet may ask
         }
-        let limit = self.context.config.limits.connections_per_tenant;
         let is_one_more = join.kind == JoinKind::Fresh && !self.roster.contains(&join.instance);
-        if is_one_more && self.connections() >= limit {
-            let message = format!("this tenant has its {limit} connections; close one first");
+        if is_one_more && let Err(message) = self.has_room_for(&join) {
             let refusal = Some(Refusal::new(Code::LimitReached, message));
             self.ports.post(join.key.outlet, Order::Dismiss { key: join.key, refusal, why: Close::LimitReached });
             self.flush(ctx);
@@ -196,7 +193,7 @@ impl Room {
         let after = found.start.after;
         if let (JoinKind::Again, Some(reason)) = (join.kind, found.start.resync) {
             let mut report = ResyncReport::new(reason, join.requested, self.epoch, after);
-            report.state = Some(self.figures());
+            report.state = join.presence_is_shown.then(|| self.figures());
             return self.ports.post(join.key.outlet, Order::Resync { key: join.key, report, after });
         }
         let greeting = match join.kind {
@@ -213,11 +210,28 @@ impl Room {
         }
     }
 
+    /// Whether its tenant and its user may have one more connection.
+    fn has_room_for(&self, join: &Join) -> Result<(), String> {
+        let limits = &self.context.config.limits;
+        if self.connections() >= limits.connections_per_tenant {
+            let limit = limits.connections_per_tenant;
+            return Err(format!("this tenant has its {limit} connections; close one first"));
+        }
+        let most = limits.connections_per_user;
+        match &join.presence.user {
+            Some(user) if most > 0 && self.roster.connections_of(user) >= most => {
+                Err(format!("this user has its {most} connections; close one first"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
         let (epoch, voice) = (self.epoch, self.voice(&join.instance, join.variant.envelope));
         let config = &self.context.config;
         let start = found.start;
         let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
+        let shown = |count: usize| if join.presence_is_shown { count } else { 0 };
         // The greeting itself is text: it is what tells the client which frames follow.
         let (encoding, compress_bytes) = join.variant.encoding.negotiated().unzip();
         let ready = SessionReady {
@@ -240,8 +254,11 @@ impl Room {
                 signal_bytes: config.limits.signal_bytes,
                 compress_bytes,
             },
-            instances: others.take(LISTED).map(|(instance, presence)| Instance::new(instance, presence)).collect(),
-            instances_total: self.roster.len(),
+            instances: others
+                .take(shown(LISTED))
+                .map(|(instance, presence)| Instance::new(instance, presence))
+                .collect(),
+            instances_total: shown(self.roster.len()),
         };
         let mut greeting = BytesMut::from(
             &match join.kind {
@@ -346,9 +363,7 @@ async fn id_at(
     }
     let found = record_at(context.backbone.as_ref(), tenant, cursor.position).await?;
     Ok(found.and_then(|record| {
-        Record::read(tenant, record.position, Position::START, record.body)
-            .ok()
-            .map(|record| record.meta.id.fingerprint())
+        read_record(tenant, Position::START, &record).ok().map(|record| record.meta.id.fingerprint())
     }))
 }
 

@@ -93,7 +93,7 @@ impl Ring {
 mod tests {
     use super::*;
     use crate::{
-        model::{EventId, TenantId, Timestamp},
+        model::{EventId, TenantId, Timestamp, record::About},
         wire::record::{Publish, Record},
     };
 
@@ -107,7 +107,8 @@ mod tests {
             data: serde_json::value::RawValue::from_string("1".into()).expect("json"),
         };
         let body = publish.to_body(&tenant, &"a".parse().expect("instance"), Timestamp(0));
-        let record = Record::read(&tenant, Position(position), Position(position - 1), body).expect("record");
+        let record =
+            Record::read(&tenant, About::Event, (Position(position), Position(position - 1)), body).expect("record");
         Arc::new(Batch::new(vec![record]).expect("batch"))
     }
 

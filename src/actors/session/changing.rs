@@ -13,7 +13,7 @@ use crate::{
     },
     model::{EventId, interest::Focus, resume::Since},
     wire::{
-        Code, Refusal,
+        Code, Need, Refusal,
         answer::{Form, Told},
         changes::Changes,
         interest::{Subscribe, Unsubscribe},
@@ -27,6 +27,7 @@ impl Session {
     /// Sends operations to the room.
     pub(super) fn change(&mut self, changes: Changes, ctx: &mut WebsocketContext<Self>) {
         let Changes { wanted, form, unit } = changes;
+        let wanted = wanted.into_iter().map(|wanted| self.granted(wanted?)).collect();
         if unit == Unit::Batch {
             self.change_together(wanted, form);
             return self.wait_while_full(ctx);
@@ -43,6 +44,14 @@ impl Session {
             }
         }
         self.wait_while_full(ctx);
+    }
+
+    /// An operation that its sender may do.
+    fn granted(&self, wanted: Wanted) -> Result<Wanted, Refusal> {
+        match self.needs(Need::Change(&wanted.key)) {
+            Ok(()) => Ok(wanted),
+            Err(refusal) => Err(refusal.concerning(wanted.reference.clone())),
+        }
     }
 
     /// Sends operations of which all are to be done or none; whatever is wrong with one undoes all.
@@ -89,6 +98,7 @@ impl Session {
             let message = format!("a signal's 'data' may have {limit} bytes; publish what is larger as an event");
             return Err(Refusal::new(Code::TooLarge, message));
         }
+        self.needs(Need::Publish(sent.event_type.as_str()))?;
         if sent.is_trigger() && !config.chaos_of(self.grant.tenant()).enabled {
             return Err(Refusal::new(Code::SwitchedOff, "chaos is switched off here; nobody was told"));
         }

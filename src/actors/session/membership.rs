@@ -15,7 +15,7 @@ use crate::{
         InstanceId,
         roster::{Farewell, Presence},
     },
-    wire::{Close, Code, Refusal},
+    wire::{Close, Code, Need, Refusal},
 };
 
 /// A session's place in its room.
@@ -57,7 +57,7 @@ impl Session {
         let Some(request) = self.request.take() else { return };
         let Request { grant, since, requested, options, capabilities, affinity } = *request;
         let (tenant, instance) = (grant.tenant().clone(), grant.instance().clone());
-        let variant = options.variant;
+        let (variant, presence_is_shown) = (options.variant, Need::Presence.is_met(grant.rights()));
         let author = grant.author();
         let presence = Presence {
             connected_at: self.context.now(),
@@ -72,7 +72,7 @@ impl Session {
             session: self.id,
             link: self.link.clone(),
             instance: instance.clone(),
-            owner: grant.author().owner(),
+            viewer: grant.viewer(),
             presence: presence.clone(),
             options,
             since: since.clone(),
@@ -113,6 +113,7 @@ impl Session {
                     since: since.clone(),
                     requested: requested.clone(),
                     variant,
+                    presence_is_shown,
                     kind: JoinKind::Fresh,
                 };
                 if let Ok(Ok(())) = entered.room.send(join).await {

@@ -74,14 +74,14 @@ async fn send_pages<'a>(
 ) -> Result<(), BackboneError> {
     let tenant = grant.tenant();
     let budget = ReadBudget { records: ENTITIES, bytes: context.config.rooms.page_bytes };
-    let (owner, end) = (grant.author().owner(), context.backbone.extent(tenant).await?.last);
+    let (viewer, end) = (grant.viewer(), context.backbone.extent(tenant).await?.last);
     let mut progress = Progress { pages: 0, entities: 0, reached: 0, of: end.0 };
     let mut read = first_page(context, tenant, budget, end).await?;
     loop {
         let EntityPage { entities, as_of, next } = read;
         let mut page = Page::new(request, context.now());
         for (key, stored) in &entities {
-            page.add(tenant, key, stored.position, &stored.body, &owner);
+            page.add(tenant, key, stored.position, &stored.body, &viewer);
             progress.reached = progress.reached.max(stored.position.0);
         }
         progress.pages += 1;

@@ -143,7 +143,7 @@ impl RoomRow {
     /// The tenant in a key.
     pub fn tenant(key: &[u8]) -> Result<TenantId, Damaged> {
         let text = key.get(1..).and_then(|name| str::from_utf8(name).ok()).ok_or(Damaged("rooms"))?;
-        text.parse().map_err(|_| Damaged("rooms"))
+        TenantId::from_stored(text).map_err(|_| Damaged("rooms"))
     }
 
     /// As bytes.

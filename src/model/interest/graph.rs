@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Change, Content, area::Place, sees};
-use crate::model::{EntityKey, Position, entity::Owner};
+use super::{Change, Content, area::Place};
+use crate::model::{EntityKey, Position, entity::Owner, record::Viewer};
 
 /// A node that is there.
 #[derive(Debug, PartialEq)]
@@ -49,14 +49,14 @@ pub(super) struct Shift {
 pub(super) struct TooLarge;
 
 impl Node {
-    pub(super) fn is_seen_by(&self, viewer: &Owner) -> bool {
-        sees(viewer, self.private_to.as_ref())
+    pub(super) fn is_seen_by(&self, viewer: &Viewer, id: &Arc<str>) -> bool {
+        viewer.sees_what_is(&key("node", id), self.private_to.as_ref())
     }
 }
 
 impl Edge {
-    pub(super) fn is_seen_by(&self, viewer: &Owner) -> bool {
-        sees(viewer, self.private_to.as_ref())
+    pub(super) fn is_seen_by(&self, viewer: &Viewer, id: &Arc<str>) -> bool {
+        viewer.sees_what_is(&key("edge", id), self.private_to.as_ref())
     }
 
     fn other(&self, end: &str) -> &Arc<str> {
@@ -173,7 +173,7 @@ impl Graph {
         &self,
         node: &Arc<str>,
         hops: u8,
-        viewer: &Owner,
+        viewer: &Viewer,
         most: usize,
     ) -> Result<Vec<(EntityKey, Position)>, TooLarge> {
         let mut found: HashSet<&Arc<str>> = HashSet::new();
@@ -187,10 +187,10 @@ impl Graph {
             if distance == hops {
                 continue;
             }
-            for (_, edge) in self.edges_at(id) {
+            for (edge_id, edge) in self.edges_at(id) {
                 looked_at += 1;
                 let other = edge.other(id);
-                if edge.is_seen_by(viewer) && self.sees_node(other, viewer) && found.insert(other) {
+                if edge.is_seen_by(viewer, edge_id) && self.sees_node(other, viewer) && found.insert(other) {
                     next.push_back((other, distance + 1));
                 }
             }
@@ -207,7 +207,7 @@ impl Graph {
     /// Adds the edges between nodes of a region.
     pub(super) fn between<'a>(
         &self,
-        viewer: &Owner,
+        viewer: &Viewer,
         holds: impl Fn(&Arc<str>) -> bool,
         nodes: impl Iterator<Item = &'a Arc<str>>,
         into: &mut Vec<(EntityKey, Position)>,
@@ -215,15 +215,15 @@ impl Graph {
         for node in nodes {
             for (id, edge) in self.edges_at(node) {
                 // Each edge is met at both its ends, and taken at the first.
-                if edge.ends[0] == *node && holds(&edge.ends[1]) && edge.is_seen_by(viewer) {
+                if edge.ends[0] == *node && holds(&edge.ends[1]) && edge.is_seen_by(viewer, id) {
                     into.push((key("edge", id), edge.version));
                 }
             }
         }
     }
 
-    fn sees_node(&self, id: &str, viewer: &Owner) -> bool {
-        self.nodes.get(id).is_some_and(|node| node.is_seen_by(viewer))
+    fn sees_node(&self, id: &Arc<str>, viewer: &Viewer) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.is_seen_by(viewer, id))
     }
 }
 

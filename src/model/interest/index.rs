@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{Content, Interest, InterestId, Query, area::Tiles, graph::Graph, query::Scalar};
-use crate::model::{EntityKey, Position, entity::Owner};
+use crate::model::{EntityKey, Position, record::Viewer};
 
 /// An entity of a result.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ enum Given {
 /// One interest with its result.
 #[derive(Debug)]
 struct Follower {
-    viewer: Owner,
+    viewer: Viewer,
     interest: Interest,
     held: HashMap<EntityKey, Held>,
     /// What it is owed, in this order; what it is not owed any more is passed over.
@@ -135,7 +135,7 @@ impl Index {
 
     /// Takes an interest in. A list is owed its entities at once; a query finds what [`Index::show`] shows it until
     /// [`Index::searched`]; a region begins with [`Index::begin`], once the graph is known.
-    pub fn add(&mut self, id: InterestId, viewer: Owner, interest: Interest) {
+    pub fn add(&mut self, id: InterestId, viewer: Viewer, interest: Interest) {
         match &interest {
             Interest::Area(area) => self.tiles.add(id, area),
             Interest::Around { node, .. } => self.middles.entry(node.clone()).or_default().push(id),
@@ -285,7 +285,7 @@ impl Index {
             // The edge leaves with it.
             Given::Missing => return Fetched::Pass,
         }
-        let seen = found.filter(|(_, content)| content.is_seen_by(&follower.viewer));
+        let seen = found.filter(|(_, content)| content.is_seen_by(&follower.viewer, key));
         match seen {
             Some((version, _)) if version >= held.version => {
                 *held = Held { version, given: Given::Yes };

@@ -51,7 +51,7 @@ impl<M: Copy + PartialEq> Roster<M> {
         let place = Place::There { node, attendance };
         let mut stay = match self.stays.entry(instance) {
             Entry::Vacant(vacant) => {
-                self.counts.add(&place);
+                self.counts.add(&place, &presence);
                 vacant.insert(Stay { presence, generation, place });
                 return Claimed::New;
             }
@@ -69,9 +69,9 @@ impl<M: Copy + PartialEq> Roster<M> {
             return Claimed::Older;
         }
         let before = stay.place;
+        self.counts.sub(&before, &stay.presence);
+        self.counts.add(&place, &presence);
         *stay = Stay { presence, generation, place };
-        self.counts.sub(&before);
-        self.counts.add(&place);
         match before {
             Place::Here(member) => Claimed::Takes(member),
             _ => Claimed::Known,

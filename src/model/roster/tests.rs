@@ -170,4 +170,12 @@ fn connections_are_counted_by_user_on_all_nodes_and_the_missed_ones_are_none() {
     roster.leave(&name("d"), 3, Farewell::Lost, TIMEOUT);
     let by_user = [(None, 1), (Some("ann".into()), 3)].into();
     assert_eq!(roster.connections(), Connections { total: 4, elsewhere: 1, by_user });
+    assert_eq!((roster.connections_of("ann"), roster.connections_of("bob")), (3, 0));
+    // An instance whose next connection, or next node, is another user's.
+    roster.join(name("a"), 9, of(Some("bob")), Arrival::Fresh);
+    roster.claimed(HIGHER, Claim { presence: of(None), ..claim("e", 2) });
+    roster.node_gone(LOWER);
+    assert_eq!((roster.connections_of("ann"), roster.connections_of("bob")), (1, 1));
+    let by_user = [(None, 2), (Some("ann".into()), 1), (Some("bob".into()), 1)].into();
+    assert_eq!(roster.connections(), Connections { total: 4, elsewhere: 1, by_user });
 }

@@ -9,6 +9,7 @@ mod client;
 pub mod history;
 pub mod http;
 mod in_process;
+pub mod issuer;
 mod log;
 mod node;
 pub mod raw;
@@ -20,6 +21,7 @@ use std::{future::Future, time::Duration};
 
 pub use client::{Client, Closed, Event};
 pub use in_process::InProcess;
+pub use issuer::Issuer;
 pub use node::{Node, Port};
 pub use raw::{Frame, RawClient};
 pub use sse::{EventStream, Said};

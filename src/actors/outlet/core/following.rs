@@ -60,7 +60,9 @@ impl Following {
     /// Whether a record is left out: what it says comes with a subscription.
     pub(in super::super) fn mutes(&self, meta: &RecordMeta) -> bool {
         let name = meta.event_type.as_str();
-        self.mutes_graph && meta.about == About::Entity && (name.starts_with("node.") || name.starts_with("edge."))
+        self.mutes_graph
+            && matches!(meta.about, About::Entity(_))
+            && (name.starts_with("node.") || name.starts_with("edge."))
     }
 
     fn serials(&self) -> Vec<u64> {
@@ -110,7 +112,7 @@ impl Core {
             let older = following.subscriptions.insert(subscription.name.clone(), (serial, subscription.clone()));
             following.look_for_mutes();
             asks.extend(older.map(|(older, _)| Asked::Unfollow(vec![older])));
-            let (viewer, envelope) = (member.owner.clone(), member.options.variant.envelope);
+            let (viewer, envelope) = (member.viewer.clone(), member.options.variant.envelope);
             asks.push(Asked::Follow { serial, viewer, envelope, subscription });
         });
         asks.into_iter().for_each(|what| ask(&self.room, Ask { key, what }));
@@ -142,7 +144,7 @@ impl Core {
             asks.extend(member.focused().map(|what| Ask { key, what }));
             for (serial, subscription) in member.following.subscriptions.values() {
                 let (serial, subscription) = (*serial, subscription.clone());
-                let (viewer, envelope) = (member.owner.clone(), member.options.variant.envelope);
+                let (viewer, envelope) = (member.viewer.clone(), member.options.variant.envelope);
                 asks.push(Ask { key, what: Asked::Follow { serial, viewer, envelope, subscription } });
             }
         }
@@ -226,7 +228,7 @@ impl Member {
     /// What it is busy with, as its room is told.
     fn focused(&self) -> Option<Asked> {
         let focus = self.following.focus.clone()?;
-        Some(Asked::Focus { viewer: self.owner.clone(), envelope: self.options.variant.envelope, focus })
+        Some(Asked::Focus { viewer: self.viewer.clone(), envelope: self.options.variant.envelope, focus })
     }
 }
 

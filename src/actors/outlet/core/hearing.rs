@@ -9,7 +9,7 @@ use super::{super::member::Phase, Core};
 use crate::{
     actors::messages::MemberKey,
     model::channels,
-    wire::{Envelope, outgoing::Announcement, signal::Signal},
+    wire::{Envelope, PRESENCE, outgoing::Announcement, signal::Signal},
 };
 
 impl Core {
@@ -22,7 +22,8 @@ impl Core {
                 Envelope::Typed if member.options.channels.is_some() => &what.subscribed,
                 Envelope::Typed => &what.unsubscribed,
             };
-            if !excepted && member.phase != Phase::Waiting && member.options.hears(form.event_type) {
+            let hears = member.options.hears(form.event_type) && member.viewer.hears(PRESENCE);
+            if !excepted && member.phase != Phase::Waiting && hears {
                 // Presence is of the moment: a member whose outbox is full learns it from its next session.
                 let _ = member.link.offer(&form.frame);
                 sent += 1;

@@ -26,7 +26,7 @@ impl Room {
         let glance = Glance::at(key, content.fields);
         for (member, (viewer, envelope, focus)) in &self.interests.foci {
             let is_own = self.ports.instance_of(*member).is_some_and(|instance| read.is_by(instance.as_str()));
-            if is_own || !content.is_seen_by(viewer) {
+            if is_own || !content.is_seen_by(viewer, key) {
                 continue;
             }
             let Some(relevance) = focus.relevance(&glance) else { continue };

@@ -119,7 +119,7 @@ impl Index {
         change: &Change<'_>,
         shift: &Shift,
     ) -> Result<(), TooLarge> {
-        let seen = change.content.filter(|content| content.is_seen_by(&follower.viewer));
+        let seen = change.content.filter(|content| content.is_seen_by(&follower.viewer, change.key));
         let was_held = follower.held.contains_key(change.key);
         let is_held = match &follower.interest {
             Interest::Ids(keys) => seen.is_some() && keys.contains(change.key),
@@ -179,11 +179,11 @@ impl Index {
         match &follower.interest {
             Interest::Around { node, hops } => graph.around(node, *hops, &follower.viewer, self.most),
             Interest::Area(area) => {
-                let lies_in = |node: &Node| {
-                    node.place.is_some_and(|place| area.holds(place)) && node.is_seen_by(&follower.viewer)
+                let lies_in = |(id, node): &(&Arc<str>, &Node)| {
+                    node.place.is_some_and(|place| area.holds(place)) && node.is_seen_by(&follower.viewer, id)
                 };
                 let nodes: HashSet<&Arc<str>> =
-                    graph.nodes().filter(|(_, node)| lies_in(node)).map(|(id, _)| id).take(self.most + 1).collect();
+                    graph.nodes().filter(lies_in).map(|(id, _)| id).take(self.most + 1).collect();
                 if nodes.len() > self.most {
                     return Err(TooLarge);
                 }
@@ -207,7 +207,7 @@ impl Index {
         let Some(graph) = self.graph.as_ref().filter(|_| was_held != is_held) else { return };
         let edges: Vec<_> = graph
             .edges_at(node)
-            .filter(|(_, edge)| edge.is_seen_by(&follower.viewer))
+            .filter(|(id, edge)| edge.is_seen_by(&follower.viewer, id))
             .map(|(id, edge)| (key_of("edge", id), edge.version))
             .collect();
         for (edge, version) in edges {

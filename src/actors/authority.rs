@@ -1,0 +1,144 @@
+//! API keys and call backs, in the log of a tenant that no client can name: so they are as durable as everything else, and
+//! every node hears of a change at once.
+//!
+//! Owns: that this node's registry has read everything before it answers, and follows what comes. What it knows stays when
+//! the log is away. Must not know: what a record means.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_rt::time::sleep;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::context::NodeContext;
+use crate::{
+    auth::{TokenError, registry::Registry},
+    backbone::{Append, AppendError, BackboneError, Expect, FeedItem, Page, ReadBudget, Stored, Subject, append_one},
+    model::{DedupeId, EntityKey, Position, TenantId},
+    wire::{Code, Refusal},
+};
+
+/// Pause before a log that could not be read is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What is read in one go.
+const BUDGET: ReadBudget = ReadBudget { records: 1_000, bytes: 4 << 20 };
+/// Times that a write is tried whose outcome is not known.
+const TRIES: u32 = 3;
+
+/// What is said of a token that is no good.
+pub fn refusal(error: &TokenError) -> Refusal {
+    let code = match error {
+        TokenError::Expired => Code::TokenExpired,
+        TokenError::Revoked => Code::TokenRevoked,
+        error if error.passes() => Code::Unavailable,
+        _ => Code::Unauthenticated,
+    };
+    let refusal = Refusal::new(code, error.to_string());
+    if error.passes() { refusal.after(Duration::from_secs(1)) } else { refusal }
+}
+
+/// Follows the registry's log for as long as the node lives.
+pub async fn follow(context: Arc<NodeContext>) {
+    loop {
+        if let Err(error) = read_and_follow(&context).await {
+            tracing::warn!(%error, "API keys and revocations cannot be followed now; what is known holds");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn read_and_follow(context: &NodeContext) -> Result<(), BackboneError> {
+    let (tenant, registry) = (TenantId::system(), context.authority.registry());
+    let backbone = &context.backbone;
+    // Before anything is read: what comes from here on is seen.
+    let mut feed = backbone.follow(&tenant).await?;
+    let (mut from, mut position) = (None, None);
+    loop {
+        let page = backbone.entities(&tenant, from, BUDGET).await?;
+        position.get_or_insert(page.as_of);
+        page.entities.iter().for_each(|(key, stored)| learn(registry, key, stored));
+        match page.next {
+            Some(next) => from = Some(next),
+            None => break,
+        }
+    }
+    let mut position = read_on(context, &tenant, position.unwrap_or_default()).await?;
+    registry.is_complete();
+    loop {
+        match feed.next().await {
+            FeedItem::Records(records) => {
+                records.iter().for_each(|stored| learn_record(registry, stored));
+                position = records.last().map_or(position, |last| last.position).max(position);
+            }
+            FeedItem::Lagged => position = read_on(context, &tenant, position).await?,
+            FeedItem::Ended => return Ok(()),
+        }
+    }
+}
+
+/// Reads what lies behind a position, to the end.
+async fn read_on(context: &NodeContext, tenant: &TenantId, mut after: Position) -> Result<Position, BackboneError> {
+    loop {
+        let Page { records, trimmed_to, more } = context.backbone.read(tenant, after, BUDGET).await?;
+        records.iter().for_each(|stored| learn_record(context.authority.registry(), stored));
+        if trimmed_to > after {
+            return Err(BackboneError::Unavailable("the registry's log was trimmed while it was read".into()));
+        }
+        after = records.last().map_or(after, |last| last.position);
+        if !more {
+            return Ok(after);
+        }
+    }
+}
+
+fn learn_record(registry: &Registry, stored: &Stored) {
+    match &stored.subject {
+        Subject::Entity(key) => learn(registry, key, stored),
+        Subject::Event(_) => tracing::error!(position = %stored.position, "the registry's log holds what is no entity"),
+    }
+}
+
+fn learn(registry: &Registry, key: &EntityKey, stored: &Stored) {
+    if let Err(error) = registry.learn(key, stored.position, &stored.body) {
+        // Fail-safe: an API key that cannot be read opens nothing.
+        tracing::error!(kind = %key.kind, id = %key.id, position = %stored.position, error, "a registry record is damaged");
+    }
+}
+
+/// Writes a record of the registry, on condition that the one before it still stands; this node knows it when this returns.
+///
+/// # Errors
+///
+/// As an append.
+pub async fn keep(context: &NodeContext, key: EntityKey, version: Position, body: Vec<u8>) -> Result<(), AppendError> {
+    let append = Append {
+        tenant: TenantId::system(),
+        subject: Subject::Entity(key.clone()),
+        dedupe: DedupeId(Uuid::new_v4()),
+        expect: Expect::Version(version),
+        first_tried: None,
+        body: Bytes::from(body),
+    };
+    let mut tries = 0;
+    let position = loop {
+        tries += 1;
+        match append_one(context.backbone.as_ref(), append.clone()).await {
+            Ok(appended) => break appended.position,
+            // Its condition makes the repeat safe.
+            Err(AppendError::Unknown(_)) if tries < TRIES => {}
+            // Perhaps it is what stands there.
+            Err(AppendError::Conflict { current }) if tries > 1 => {
+                let stands = context.backbone.entity(&append.tenant, &key).await.ok().flatten();
+                match stands.filter(|stored| stored.body == append.body) {
+                    Some(stored) => break stored.position,
+                    None => return Err(AppendError::Conflict { current }),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    if let Err(error) = context.authority.registry().learn(&key, position, &append.body) {
+        tracing::error!(error, "a registry record that was just made cannot be read");
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! What a token or an API key says of its holder: the one place where that JSON becomes a type.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::TokenError;
+use crate::model::{
+    IdError, InstanceId, TenantId,
+    rights::{self, Admin, Entities, EntityRule, Patterns, Rights},
+};
+
+/// Greatest length of a user's id or name, in bytes.
+pub const NAME_BYTES: usize = 128;
+
+/// Who somebody is and what it may do, as written in API keys and, by their claims' names, in tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Holder {
+    /// Whose room.
+    pub tenant: String,
+    /// For whom it acts; nobody: for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Which instances it may be: a name or a pattern; left out: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// What it may do; left out: what its issuer gives to all, an API key everything but administration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantClaim>,
+}
+
+/// What somebody may do. What is left out is not granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantClaim {
+    /// Types of events and signals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<String>,
+    /// Types of events and signals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscribe: Vec<String>,
+    /// Entities: `type` or `type:id`, `*` stands for any run of characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read: Vec<String>,
+    /// Entities, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub change: Vec<String>,
+    /// What it may administer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminClaim>,
+}
+
+/// What somebody may administer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminClaim {
+    /// Its own tenant.
+    Tenant,
+    /// All tenants and the nodes.
+    System,
+}
+
+/// A [`Holder`], checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Whose room.
+    pub tenant: TenantId,
+    /// For whom it acts.
+    pub user: Option<Arc<str>>,
+    /// The user's name for people.
+    pub name: Option<Arc<str>>,
+    /// Which instances it may be.
+    pub instances: Instances,
+    /// What it may do.
+    pub rights: Arc<Rights>,
+}
+
+/// Which instances a holder may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// This one.
+    One(InstanceId),
+    /// Any that the pattern admits.
+    Any(Patterns),
+}
+
+impl Holder {
+    /// Checks it; `otherwise` is what it may do if it does not say.
+    ///
+    /// # Errors
+    ///
+    /// Names the claim that is wrong.
+    pub fn check(self, otherwise: &Arc<Rights>) -> Result<Identity, TokenError> {
+        let rights = match &self.grant {
+            None => otherwise.clone(),
+            Some(grant) => Arc::new(grant.check()?),
+        };
+        Ok(Identity {
+            tenant: self.tenant.parse().map_err(|error: IdError| TokenError::claim("tenant", error.to_string()))?,
+            user: text("user", self.user)?,
+            name: text("name", self.name)?,
+            instances: instances(self.instance)?,
+            rights,
+        })
+    }
+}
+
+fn text(claim: &str, text: Option<String>) -> Result<Option<Arc<str>>, TokenError> {
+    match text {
+        Some(text) if text.is_empty() || text.len() > NAME_BYTES || text.chars().any(char::is_control) => {
+            Err(TokenError::claim(claim, format!("must have 1 to {NAME_BYTES} bytes and no control characters")))
+        }
+        text => Ok(text.map(Arc::from)),
+    }
+}
+
+fn instances(pattern: Option<String>) -> Result<Instances, TokenError> {
+    match pattern {
+        None => Ok(Instances::Any(Patterns::all())),
+        Some(pattern) if pattern.contains('*') => Ok(Instances::Any(patterns("instance", &[pattern])?)),
+        Some(name) => match name.parse() {
+            Ok(instance) => Ok(Instances::One(instance)),
+            Err(error) => Err(TokenError::claim("instance", IdError::to_string(&error))),
+        },
+    }
+}
+
+fn patterns(claim: &str, patterns: &[String]) -> Result<Patterns, TokenError> {
+    bounded(claim, patterns)?;
+    Ok(Patterns::of(patterns.iter().cloned()))
+}
+
+fn bounded(claim: &str, patterns: &[String]) -> Result<(), TokenError> {
+    let fits = |pattern: &String| !pattern.is_empty() && pattern.len() <= rights::LONGEST;
+    if patterns.len() > rights::MOST || !patterns.iter().all(fits) {
+        let problem = format!("may hold {} patterns of 1 to {} bytes", rights::MOST, rights::LONGEST);
+        return Err(TokenError::claim(claim, problem));
+    }
+    Ok(())
+}
+
+fn entities(claim: &str, rules: &[String]) -> Result<Entities, TokenError> {
+    bounded(claim, rules)?;
+    // An entity's type holds no colon, its id may.
+    let rule = |rule: &String| match rule.split_once(':') {
+        Some((kind, id)) => EntityRule { kind: kind.into(), id: id.into() },
+        None => EntityRule { kind: rule.as_str().into(), id: "*".into() },
+    };
+    Ok(Entities::of(rules.iter().map(rule)))
+}
+
+impl GrantClaim {
+    /// Checks it.
+    ///
+    /// # Errors
+    ///
+    /// Names the list that is wrong.
+    pub fn check(&self) -> Result<Rights, TokenError> {
+        Ok(Rights {
+            publish: patterns("grant.publish", &self.publish)?,
+            subscribe: patterns("grant.subscribe", &self.subscribe)?,
+            read: entities("grant.read", &self.read)?,
+            change: entities("grant.change", &self.change)?,
+            admin: match self.admin {
+                None => Admin::Nothing,
+                Some(AdminClaim::Tenant) => Admin::Tenant,
+                Some(AdminClaim::System) => Admin::System,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(json: serde_json::Value) -> Result<Identity, TokenError> {
+        let holder: Holder = serde_json::from_value(json).expect("a holder");
+        holder.check(&Arc::new(Rights::all()))
+    }
+
+    #[test]
+    fn what_a_grant_leaves_out_is_not_granted() {
+        let bare = holder(serde_json::json!({"tenant": "acme"})).expect("an identity");
+        assert!(bare.rights.publish.is_all());
+        let one = holder(serde_json::json!({"tenant": "acme", "grant": {"publish": ["memory.*"]}}));
+        let rights = one.expect("an identity").rights;
+        assert!(rights.publish.admits("memory.created") && !rights.publish.admits("node.create"));
+        assert!(!rights.subscribe.admits("memory.created"));
+        assert!(!rights.read.admits(&crate::model::EntityKey::new("memory", "m").expect("a key")));
+        assert_eq!(rights.admin, Admin::Nothing);
+    }
+
+    #[test]
+    fn an_instance_is_a_name_or_a_pattern() {
+        let of = |instance: &str| holder(serde_json::json!({"tenant": "acme", "instance": instance}));
+        let one = of("agent-1").expect("an identity").instances;
+        assert_eq!(one, Instances::One("agent-1".parse().expect("an instance")));
+        let Ok(Identity { instances: Instances::Any(any), .. }) = of("agent-*") else { panic!("a pattern") };
+        assert!(any.admits("agent-7") && !any.admits("bot"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_claim() {
+        for (json, claim) in [
+            (serde_json::json!({"tenant": "a.b"}), "tenant"),
+            (serde_json::json!({"tenant": ""}), "tenant"),
+            (serde_json::json!({"tenant": "acme", "user": "a\nb"}), "user"),
+            (serde_json::json!({"tenant": "acme", "instance": ""}), "instance"),
+            (serde_json::json!({"tenant": "acme", "grant": {"read": vec!["a"; 65]}}), "grant.read"),
+        ] {
+            match holder(json) {
+                Err(TokenError::Claim { claim: named, .. }) => assert_eq!(named, claim),
+                other => panic!("{claim}: {other:?}"),
+            }
+        }
+    }
+}

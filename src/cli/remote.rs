@@ -1,0 +1,85 @@
+//! A node's HTTP side, for commands that administer it.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the node is, and what proves who asks.
+#[derive(Debug, clap::Args)]
+pub struct Remote {
+    /// The node
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8420")]
+    url: String,
+    /// A file with the token or API key of an administrator; - reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    token_file: PathBuf,
+}
+
+impl Remote {
+    /// Asks for something.
+    ///
+    /// # Errors
+    ///
+    /// What the node says against it, or why it cannot be reached.
+    pub fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let token = self.token()?;
+        self.read(agent().get(format!("{}{path}", self.url)).header("Authorization", token).call())
+    }
+
+    /// Sends something.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::get`].
+    pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = agent().post(format!("{}{path}", self.url)).header("Authorization", self.token()?);
+        self.read(request.header("Content-Type", "application/json").send(body.to_string()))
+    }
+
+    /// Takes something away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::get`].
+    pub fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.read(agent().delete(format!("{}{path}", self.url)).header("Authorization", self.token()?).call())
+    }
+
+    fn token(&self) -> anyhow::Result<String> {
+        let text = if self.token_file.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin())
+        } else {
+            std::fs::read_to_string(&self.token_file)
+        };
+        let text = text.with_context(|| format!("cannot read {}", self.token_file.display()))?;
+        Ok(format!("Bearer {}", text.trim()))
+    }
+
+    fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
+        let mut answer = answer.with_context(|| format!("cannot reach {}", self.url))?;
+        let text = answer.body_mut().read_to_string().with_context(|| format!("{} broke off", self.url))?;
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        if answer.status().is_success() {
+            return Ok(body);
+        }
+        let word = |name: &str| body[name].as_str().unwrap_or("?").to_owned();
+        bail!("the node refused ({} {}): {}", answer.status().as_u16(), word("code"), word("detail"))
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().new_agent()
+}
+
+/// An option's value that is JSON.
+///
+/// # Errors
+///
+/// In words.
+pub fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))
+}

@@ -1,0 +1,177 @@
+//! What somebody may do in a room, as a value. Owns: the patterns and their meaning. Must not know: tokens, sockets.
+//!
+//! A right that is not given is not there: an empty list admits nothing. What stands in a token or an API key is read by
+//! `auth/claims.rs`.
+
+use std::sync::Arc;
+
+use super::{EntityKey, filter::matches};
+
+/// Greatest number of patterns or rules in one list.
+pub const MOST: usize = 64;
+/// Greatest length of a pattern, in bytes.
+pub const LONGEST: usize = 256;
+
+/// All that somebody may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Types of events and signals that it may publish.
+    pub publish: Patterns,
+    /// Types of events and signals that it may hear.
+    pub subscribe: Patterns,
+    /// Entities that it may see.
+    pub read: Entities,
+    /// Entities that it may make, change and delete.
+    pub change: Entities,
+    /// What it may administer.
+    pub admin: Admin,
+}
+
+/// What somebody may administer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admin {
+    /// Nothing.
+    Nothing,
+    /// Its own tenant: keys, revocations, limits.
+    Tenant,
+    /// All tenants and the nodes.
+    System,
+}
+
+/// Names in which `*` stands for any run of characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patterns(Scope<Box<str>>);
+
+/// Which entities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entities(Scope<EntityRule>);
+
+/// One rule of [`Entities`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityRule {
+    /// Which types, `*` in it stands for any run of characters.
+    pub kind: Box<str>,
+    /// Which ids, likewise.
+    pub id: Box<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Scope<T> {
+    All,
+    Only(Arc<[T]>),
+}
+
+impl Rights {
+    /// Everything but administration.
+    pub fn all() -> Self {
+        Self {
+            publish: Patterns::all(),
+            subscribe: Patterns::all(),
+            read: Entities::all(),
+            change: Entities::all(),
+            admin: Admin::Nothing,
+        }
+    }
+}
+
+impl Patterns {
+    /// Every name.
+    pub fn all() -> Self {
+        Self(Scope::All)
+    }
+
+    /// Those that one of these admits.
+    pub fn of(patterns: impl IntoIterator<Item = String>) -> Self {
+        let patterns: Vec<Box<str>> = patterns.into_iter().map(Box::from).collect();
+        let is_all = patterns.iter().any(|pattern| &**pattern == "*");
+        Self(if is_all { Scope::All } else { Scope::Only(patterns.into()) })
+    }
+
+    /// Whether it admits every name, so that nobody needs to ask.
+    pub fn is_all(&self) -> bool {
+        matches!(self.0, Scope::All)
+    }
+
+    /// Whether it admits a name.
+    pub fn admits(&self, name: &str) -> bool {
+        match &self.0 {
+            Scope::All => true,
+            Scope::Only(patterns) => patterns.iter().any(|pattern| fits(pattern, name)),
+        }
+    }
+}
+
+impl Entities {
+    /// Every entity.
+    pub fn all() -> Self {
+        Self(Scope::All)
+    }
+
+    /// Those that one of these admits.
+    pub fn of(rules: impl IntoIterator<Item = EntityRule>) -> Self {
+        let rules: Vec<_> = rules.into_iter().collect();
+        let is_all = rules.iter().any(|rule| &*rule.kind == "*" && &*rule.id == "*");
+        Self(if is_all { Scope::All } else { Scope::Only(rules.into()) })
+    }
+
+    /// Whether it admits every entity, so that nobody needs to ask.
+    pub fn is_all(&self) -> bool {
+        matches!(self.0, Scope::All)
+    }
+
+    /// Whether it admits an entity.
+    pub fn admits(&self, key: &EntityKey) -> bool {
+        match &self.0 {
+            Scope::All => true,
+            Scope::Only(rules) => rules.iter().any(|rule| fits(&rule.kind, &key.kind) && fits(&rule.id, &key.id)),
+        }
+    }
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    matches(pattern.as_bytes(), name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kind: &str, id: &str) -> EntityKey {
+        EntityKey::new(kind, id).expect("a key")
+    }
+
+    fn rule(kind: &str, id: &str) -> EntityRule {
+        EntityRule { kind: kind.into(), id: id.into() }
+    }
+
+    #[test]
+    fn an_empty_list_admits_nothing_and_a_star_everything() {
+        assert!(!Patterns::of([]).admits("memory.created"));
+        assert!(Patterns::of(["a".into(), "*".into()]).is_all());
+        assert!(!Entities::of([]).admits(&key("node", "n1")));
+        assert!(Entities::of([rule("*", "*")]).is_all());
+        assert!(!Entities::of([rule("*", "n1")]).is_all());
+    }
+
+    #[test]
+    fn a_pattern_admits_what_it_names_and_nothing_beside() {
+        let patterns = Patterns::of(["memory.*".into(), "cursor.move".into()]);
+        for name in ["memory.created", "cursor.move"] {
+            assert!(patterns.admits(name), "{name}");
+        }
+        for name in ["memory", "cursor.moved", "node.create", ""] {
+            assert!(!patterns.admits(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rule_admits_a_type_or_a_single_entity() {
+        let entities = Entities::of([rule("memory", "*"), rule("node", "n1"), rule("edge", "e-*")]);
+        for (kind, id) in [("memory", "m1"), ("node", "n1"), ("edge", "e-7")] {
+            assert!(entities.admits(&key(kind, id)), "{kind} {id}");
+        }
+        for (kind, id) in [("node", "n2"), ("edge", "f"), ("memory2", "m1")] {
+            assert!(!entities.admits(&key(kind, id)), "{kind} {id}");
+        }
+    }
+}

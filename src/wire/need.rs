@@ -1,0 +1,58 @@
+//! What something needs a grant for, and what is said to whoever has none. The only place where a right becomes a refusal.
+
+use super::{Code, Refusal};
+use crate::model::{
+    EntityKey,
+    rights::{Admin, Rights},
+};
+
+/// What a grant is needed for.
+#[derive(Clone, Copy, Debug)]
+pub enum Need<'a> {
+    /// To publish an event or a signal of this type.
+    Publish(&'a str),
+    /// To know who is here, and the room's figures.
+    Presence,
+    /// To see an entity.
+    Read(&'a EntityKey),
+    /// To make, change or delete an entity.
+    Change(&'a EntityKey),
+    /// To administer a tenant, or everything.
+    Admin(Admin),
+}
+
+/// The type under which `subscribe` admits presence.
+pub const PRESENCE: &str = "instance_joined";
+
+impl Need<'_> {
+    /// Whether these rights suffice.
+    pub fn is_met(&self, rights: &Rights) -> bool {
+        match self {
+            Self::Publish(kind) => rights.publish.admits(kind),
+            Self::Presence => rights.subscribe.admits(PRESENCE),
+            Self::Read(key) => rights.read.admits(key),
+            Self::Change(key) => rights.change.admits(key),
+            Self::Admin(admin) => rights.admin >= *admin,
+        }
+    }
+
+    /// Refuses whoever does not have it.
+    ///
+    /// # Errors
+    ///
+    /// Names the grant that is missing.
+    pub fn check(&self, rights: &Rights) -> Result<(), Refusal> {
+        if self.is_met(rights) {
+            return Ok(());
+        }
+        let missing = match self {
+            Self::Publish(kind) => format!("'publish' of \"{kind}\""),
+            Self::Presence => format!("'subscribe' to \"{PRESENCE}\""),
+            Self::Read(EntityKey { kind, id }) => format!("'read' of \"{kind}:{id}\""),
+            Self::Change(EntityKey { kind, id }) => format!("'change' of \"{kind}:{id}\""),
+            Self::Admin(Admin::System) => "'admin' of the system".to_owned(),
+            Self::Admin(_) => "'admin' of the tenant".to_owned(),
+        };
+        Err(Refusal::new(Code::Forbidden, format!("the grant {missing} is missing")))
+    }
+}

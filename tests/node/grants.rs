@@ -1,0 +1,181 @@
+//! What a grant lets through, on every path: sockets and HTTP, live, replayed, as state, as history; and what is said where one is
+//! missing.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Issuer, Node, new_id};
+
+/// Somebody with a grant, as instance `name`.
+fn token(issuer: &Issuer, name: &str, grant: Value) -> String {
+    issuer.token(json!({"instance": name, "grant": grant}))
+}
+
+fn all() -> Value {
+    json!({"publish": ["*"], "subscribe": ["*"], "read": ["*"], "change": ["*"]})
+}
+
+async fn sync(node: &Node, token: &str, query: &str) -> Client {
+    Client::connect_to(node.address(), &format!("token={token}&{query}")).await
+}
+
+async fn typed(node: &Node, token: &str, query: &str) -> Client {
+    Client::typed(node.address(), &format!("token={token}&{query}")).await
+}
+
+async fn put(client: &mut Client, kind: &str, id: &str) -> Value {
+    let event =
+        json!({"entity_type": kind, "entity_id": id, "action": "put", "data": {"x": 1, "y": 1, "text": "planted"}});
+    let mut message = json!({"type": "sync_event", "event_type": "sync_event", "id": new_id(), "data": event});
+    message["event_id"] = message["id"].clone();
+    client.ask(message).await
+}
+
+#[tokio::test]
+async fn what_may_not_be_published_or_changed_is_refused_by_the_grant_that_is_missing() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    let grant = json!({"publish": ["memory.*", "cursor.*"], "subscribe": ["*"], "read": ["*"], "change": ["memory", "node:mine-*"]});
+    let token = token(&issuer, "a", grant);
+    let mut watcher = sync(&node, &self::token(&issuer, "watcher", all()), "").await;
+    let (mut one, mut two) = (sync(&node, &token, "").await, typed(&node, &token, "instance_id=a").await);
+    // The newer connection of an instance takes over; the first one is for the other path.
+    one.until_closed().await;
+    two.send(json!({"type": "memory.seen", "id": "1", "data": {}})).await;
+    two.expect("ack").await;
+    two.send(json!({"type": "note", "id": "2", "data": {}})).await;
+    let error = two.expect("error").await;
+    assert_eq!((&error["data"]["code"], &error["data"]["id"]), (&json!("forbidden"), &json!("2")), "{error}");
+    assert_eq!(error["data"]["message"], "the grant 'publish' of \"note\" is missing");
+    two.send(json!({"type": "selection.change", "id": "3", "data": {}})).await;
+    let error = two.find(|message| message["type"] == "system.error" || message["type"] == "error").await;
+    assert_eq!((&error["data"]["code"], &error["data"]["id"]), (&json!("forbidden"), &json!("3")), "{error}");
+    for (kind, id, code) in [
+        ("memory", "m1", None),
+        ("node", "mine-1", None),
+        ("node", "other", Some("\"node:other\"")),
+        ("edge", "e1", Some("\"edge:e1\"")),
+    ] {
+        let answer = put(&mut two, kind, id).await;
+        match code {
+            None => assert_eq!(answer["data"]["entity_id"], id, "{answer}"),
+            Some(missing) => {
+                assert_eq!(answer["data"]["code"], "forbidden", "{answer}");
+                assert!(answer["data"]["message"].as_str().expect("a text").contains(missing), "{answer}");
+            }
+        }
+    }
+    // Over HTTP the same.
+    let event = |kind: &str| json!({"event_type": kind, "instance_id": "a", "data": {}});
+    assert_eq!(node.ask(&token, "POST", "/v1/tenants/acme/events", &event("memory.x")).await.status, 201);
+    node.ask(&token, "POST", "/v1/tenants/acme/events", &event("note")).await.problem(403, "forbidden");
+    let stranger = json!({"event_type": "memory.x", "instance_id": "b", "data": {}});
+    node.ask(&token, "POST", "/v1/tenants/acme/events", &stranger).await.problem(403, "identity_mismatch");
+    let target = |kind: &str, id: &str| format!("/v1/tenants/acme/entities/{kind}/{id}");
+    assert_eq!(node.ask(&token, "PUT", &target("memory", "m2"), &json!({"a": 1})).await.status, 201);
+    for method in ["PUT", "DELETE"] {
+        node.ask(&token, method, &target("node", "other"), &json!({"a": 1})).await.problem(403, "forbidden");
+    }
+    node.ask(
+        &token,
+        "POST",
+        &format!("{}/conflicts/{}", target("node", "other"), new_id()),
+        &json!({"choice": "local"}),
+    )
+    .await
+    .problem(403, "forbidden");
+    let operation = |kind: &str, instance: &str| json!({"action": "put", "entity_type": kind, "entity_id": "h", "instance_id": instance, "op_id": new_id(), "data": {"a": 1}});
+    let list = json!([operation("memory", "a"), operation("edge", "a"), operation("memory", "b")]);
+    let answers = node.ask(&token, "POST", "/v1/tenants/acme/operations", &list).await.json();
+    let codes: Vec<_> = answers["results"].as_array().expect("a list").iter().map(|one| one["code"].clone()).collect();
+    assert_eq!(codes, [Value::Null, json!("forbidden"), json!("identity_mismatch")], "{answers}");
+    // Nobody else heard of what was refused.
+    watcher.settle().await;
+    let heard = Value::from(watcher.seen().to_vec()).to_string();
+    for quiet in ["\"note\"", "other", "\"e1\"", "selection.change", "forbidden"] {
+        assert!(!heard.contains(quiet), "{quiet} in {heard}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_or_heard_is_on_no_path() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    let writer = token(&issuer, "writer", all());
+    let grant =
+        json!({"subscribe": ["memory.seen"], "read": ["memory", "node:shown"], "change": ["*"], "publish": ["*"]});
+    let reader = token(&issuer, "reader", grant);
+    let mut live = sync(&node, &reader, "").await;
+    let mut writes = typed(&node, &writer, "instance_id=writer").await;
+    let kinds = [("memory", "m1"), ("node", "shown"), ("node", "secret"), ("edge", "secret"), ("task", "secret")];
+    for (kind, id) in kinds {
+        assert_eq!(put(&mut writes, kind, id).await["data"]["entity_id"], id);
+    }
+    for (event, data) in [("memory.seen", "open"), ("secret.event", "secret"), ("cursor.move", "secret")] {
+        writes.send(json!({"type": event, "id": event, "data": {"of": data}})).await;
+    }
+    writes.settle().await;
+    writes.send(json!({"type": "memory.seen", "id": "last", "data": {"n": "last"}})).await;
+    let last = |message: &Value| message["data"]["n"] == "last";
+    live.find(last).await;
+    let shown = |seen: &[Value]| {
+        let text = Value::from(seen.to_vec()).to_string();
+        assert!(!text.contains("secret"), "{text}");
+        assert!(text.contains("m1") && text.contains("shown"), "{text}");
+    };
+    shown(live.seen());
+    // Nor is it told who is here, or what the room's figures are.
+    assert_eq!(live.ready()["data"]["instances"], json!([]), "{}", live.ready());
+    assert_eq!(live.seen_of("instance_joined").count(), 0);
+    live.send(json!({"event_type": "sync_request"})).await;
+    assert_eq!(live.expect("error").await["data"]["code"], "forbidden");
+    for target in ["/v1/tenants/acme/instances", "/v1/tenants/acme/stats", "/api/v4/ws/status"] {
+        node.get_as(&reader, target).await.problem(403, "forbidden");
+    }
+    node.get_as(&reader, "/v1/stats").await.problem(403, "forbidden");
+    live.close().await;
+    // Replayed, as state, by subscriptions.
+    let mut replayed = sync(&node, &reader, "since=earliest").await;
+    replayed.catch_up().await;
+    shown(replayed.seen());
+    replayed.close().await;
+    let mut state = typed(&node, &reader, "instance_id=reader").await;
+    state.send(json!({"type": "graph.sync", "id": "s", "data": {}})).await;
+    state.find(|message| message["type"] == "graph.sync" && message["data"]["done"] == true).await;
+    shown(state.seen());
+    for (name, wanted) in [
+        ("nodes", json!({"query": {"entity_type": "node"}})),
+        ("tasks", json!({"query": {"entity_type": "task"}})),
+        ("box", json!({"region": {"x": 0, "y": 0, "width": 9, "height": 9}})),
+        ("hops", json!({"region": {"node": "shown", "hops": 2}})),
+        ("list", json!({"ids": ["secret", "shown"]})),
+    ] {
+        let mut data = json!({"subscription": name});
+        data.as_object_mut().expect("an object").extend(wanted.as_object().cloned().expect("an object"));
+        state.send(json!({"type": "subscribe", "id": name, "data": data})).await;
+        let is_end = |message: &Value| message["data"]["subscription"] == name && message["data"]["done"] == true;
+        let end = state.find(is_end).await;
+        assert_eq!(end.to_string().contains("shown"), name != "tasks", "{end}");
+    }
+    // And as it changes.
+    for (kind, id) in kinds {
+        put(&mut writes, kind, id).await;
+    }
+    writes.send(json!({"type": "memory.seen", "id": "fence", "data": {"n": "fence"}})).await;
+    state.find(|message| message["data"]["n"] == "fence").await;
+    shown(state.seen());
+    // Over HTTP.
+    for (kind, id) in kinds {
+        for more in ["", "/versions", "/conflicts"] {
+            let answer = node.get_as(&reader, &format!("/v1/tenants/acme/entities/{kind}/{id}{more}")).await;
+            assert_eq!(answer.status, if id == "secret" { 404 } else { 200 }, "{kind} {id} {more}: {}", answer.text());
+        }
+    }
+    for target in ["snapshot", "events?limit=100", "conflicts"] {
+        let answer = node.get_as(&reader, &format!("/v1/tenants/acme/{target}")).await;
+        assert_eq!(answer.status, 200);
+        assert!(!answer.text().contains("secret"), "{target}: {}", answer.text());
+    }
+    let mut stream = node.stream("acme", &format!("since=earliest&token={reader}")).await;
+    let records = stream.records(4).await;
+    shown(&records);
+}
