@@ -22,10 +22,14 @@ use super::{
     until, within,
 };
 
-/// Settings of every test node unless a test sets them itself: no rate limit to run into by accident, and no pause on the
-/// way out.
-const SETTINGS: &[(&str, &str)] =
-    &[("limits.messages_per_minute", "0"), ("drain.spread", "0s"), ("drain.timeout", "5s"), ("server.workers", "2")];
+/// Settings of every test node unless a test sets them itself: no limit to run into by accident, and no pause on the way out.
+const SETTINGS: &[(&str, &str)] = &[
+    ("limits.messages_per_minute", "0"),
+    ("limits.connections_per_user", "0"),
+    ("drain.spread", "0s"),
+    ("drain.timeout", "5s"),
+    ("server.workers", "2"),
+];
 
 /// A running node. Dropped, it is killed; if the test is failing, its log is printed.
 pub struct Node {
