@@ -4,6 +4,7 @@
 //! Owns: paths, parameters, status codes. Must not know: how rooms work inside.
 
 mod asker;
+mod browsers;
 mod conflicts;
 mod entities;
 mod events;
@@ -22,8 +23,10 @@ mod socket;
 mod status;
 mod stream;
 mod tail;
+mod tls;
 mod upgrade;
 mod versions;
 
 pub use figures::{JournalFigures, LogFigures};
 pub use probes::ProcessFigures;
+pub use tls::{Certificate, CertificateError};

@@ -36,7 +36,7 @@ use crate::{
     },
     config::{AuthMode, BackboneKind, Config},
     http::{
-        JournalFigures, LogFigures, ProcessFigures,
+        Certificate, JournalFigures, LogFigures, ProcessFigures,
         server::{self, Shared},
     },
     journal::{Journal, JournalConfig},
@@ -96,13 +96,14 @@ impl Node {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         // Before the log is opened: whoever cannot listen should not take the lock.
         let listener = bind(&config)?;
+        let tls = Certificate::load(&config.server)?;
         let backbone = open_backbone(&config).await?;
         // A log on this machine's own disk is never out of reach.
         let journal = match config.backbone.kind {
             BackboneKind::Embedded => None,
             BackboneKind::Nats => Some(open_journal(&config, &backbone).await?),
         };
-        Self::serve(config, listener, backbone, journal)
+        Self::serve(config, (listener, tls), backbone, journal)
     }
 
     /// Starts a node on a log that the caller has opened and that may be out of reach: with a journal, whatever the
@@ -113,13 +114,14 @@ impl Node {
     /// When the journal does not open or the address cannot be bound.
     pub async fn start_on(config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
         let listener = bind(&config)?;
+        let tls = Certificate::load(&config.server)?;
         let journal = open_journal(&config, &backbone).await?;
-        Self::serve(config, listener, backbone, Some(journal))
+        Self::serve(config, (listener, tls), backbone, Some(journal))
     }
 
     fn serve(
         config: Config,
-        listener: TcpListener,
+        (listener, tls): (TcpListener, Option<Certificate>),
         backbone: SharedBackbone,
         journal: Option<Arc<Journal>>,
     ) -> anyhow::Result<Self> {
@@ -137,7 +139,7 @@ impl Node {
         let context = NodeContext::new(config, backbone, journal, metrics);
         let addresses = start_actors(&context);
         let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process };
-        let running = server::serve(listener, shared).context("cannot serve")?;
+        let running = server::serve(listener, tls, shared).context("cannot serve")?;
         let server = running.handle();
         actix_rt::spawn(async move {
             if let Err(error) = running.await {

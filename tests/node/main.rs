@@ -3,6 +3,7 @@
 mod away;
 mod bad_input;
 mod batches;
+mod browsers;
 mod changes;
 mod cluster_presence;
 mod compressed;
@@ -41,3 +42,4 @@ mod support;
 #[path = "../journal/switch.rs"]
 mod switch;
 mod tenants;
+mod tls;
