@@ -141,6 +141,7 @@ fn app(
         .app_data(shared)
         .wrap(from_fn(browsers::watch))
         .service(resource("/").route(web::get().to(reports::index)))
+        .service(resource("/openapi.json").route(web::get().to(reports::description)))
         .service(resource("/healthz").route(web::get().to(probes::health)))
         .service(resource("/readyz").route(web::get().to(probes::readiness)))
         .service(resource("/metrics").route(web::get().to(probes::metrics)))
