@@ -8,8 +8,8 @@
 //! | [`directory::Directory`] | node | tenant → room; starts, retires and replaces rooms |
 //! | [`heartbeat::HeartbeatSupervisor`] | node | the deadlines of all sessions and of all other nodes |
 //!
-//! Beside them stand [`link`] (one connection's outbox), [`driver`] (the future that owns its socket) and [`context`]
-//! (what all of them share). They know the [`Backbone`](crate::backbone::Backbone) trait, never an implementation.
+//! Beside them stand [`link`] (one connection's outbox), [`driver`] (the future that owns its socket), [`transport`] (that
+//! socket, plain or under TLS) and [`context`] (what all of them share). They know the [`Backbone`](crate::backbone::Backbone) trait, never an implementation.
 
 pub mod authority;
 pub mod context;
@@ -24,3 +24,4 @@ pub mod nodes;
 pub mod outlet;
 pub mod room;
 pub mod session;
+pub mod transport;

@@ -6,6 +6,7 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `options` | where to, who as, what to receive |
+//! | `tls` | whom to trust |
 //! | `handshake` | the HTTP upgrade and why it was refused |
 //! | `incoming` | the node's messages, typed |
 //! | `track` | the cursor and the proof that nothing is missing |
@@ -21,12 +22,14 @@ pub mod incoming;
 pub mod options;
 pub mod outstanding;
 pub mod reconnecting;
+pub mod tls;
 pub mod track;
 
 pub use backoff::Backoff;
 pub use connection::{Connection, Ended, JoinError};
 pub use handshake::Refusal;
 pub use incoming::{Envelope, Frame, Incoming};
-pub use options::{BaseUrl, ClientOptions, Echo, Encoding, Since};
+pub use options::{BaseUrl, ClientOptions, Echo, Encoding, Scheme, Since};
 pub use outstanding::{Outstanding, Publish};
 pub use reconnecting::{Happening, Reconnecting};
+pub use tls::Trust;

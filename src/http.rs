@@ -5,6 +5,7 @@
 
 mod admin;
 mod asker;
+mod browsers;
 mod conflicts;
 mod door;
 mod entities;
@@ -26,8 +27,10 @@ mod socket;
 mod status;
 mod stream;
 mod tail;
+mod tls;
 mod upgrade;
 mod versions;
 
 pub use figures::{JournalFigures, LogFigures};
 pub use probes::ProcessFigures;
+pub use tls::{Certificate, CertificateError};

@@ -38,7 +38,7 @@ use crate::{
     },
     config::{AuthMode, BackboneKind, Config},
     http::{
-        JournalFigures, LogFigures, ProcessFigures,
+        Certificate, JournalFigures, LogFigures, ProcessFigures,
         server::{self, Shared},
     },
     journal::{Journal, JournalConfig},
@@ -99,13 +99,14 @@ impl Node {
         // Before the log is opened: whoever cannot listen should not take the lock.
         let listener = bind(&config)?;
         let authority = open_authority(&config)?;
+        let tls = Certificate::load(&config.server)?;
         let backbone = open_backbone(&config).await?;
         // A log on this machine's own disk is never out of reach.
         let journal = match config.backbone.kind {
             BackboneKind::Embedded => None,
             BackboneKind::Nats => Some(open_journal(&config, &backbone).await?),
         };
-        Self::serve(config, listener, authority, backbone, journal)
+        Self::serve(config, (listener, tls), authority, backbone, journal)
     }
 
     /// Starts a node on a log that the caller has opened and that may be out of reach: with a journal, whatever the
@@ -116,13 +117,14 @@ impl Node {
     /// When the journal does not open or the address cannot be bound.
     pub async fn start_on(config: Config, backbone: SharedBackbone) -> anyhow::Result<Self> {
         let (listener, authority) = (bind(&config)?, open_authority(&config)?);
+        let tls = Certificate::load(&config.server)?;
         let journal = open_journal(&config, &backbone).await?;
-        Self::serve(config, listener, authority, backbone, Some(journal))
+        Self::serve(config, (listener, tls), authority, backbone, Some(journal))
     }
 
     fn serve(
         config: Config,
-        listener: TcpListener,
+        (listener, tls): (TcpListener, Option<Certificate>),
         authority: Authority,
         backbone: SharedBackbone,
         journal: Option<Arc<Journal>>,
@@ -141,7 +143,7 @@ impl Node {
         let context = NodeContext::new(config, authority, backbone, journal, metrics);
         let addresses = start_actors(&context);
         let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process };
-        let running = server::serve(listener, shared).context("cannot serve")?;
+        let running = server::serve(listener, tls, shared).context("cannot serve")?;
         let server = running.handle();
         actix_rt::spawn(async move {
             if let Err(error) = running.await {

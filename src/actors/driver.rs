@@ -281,7 +281,7 @@ impl Driver {
                 return Step::Done(farewell_of(close));
             }
             // The peer's own end closes the socket; ours says that nothing more comes.
-            let _ = socket2::SockRef::from(self.link.socket()).shutdown(std::net::Shutdown::Write);
+            self.link.socket().shut_down_writing();
             // Look at the socket once more from a clean state: its end may be here already.
             if self.link.socket().poll_read_ready(cx).is_ready() {
                 cx.waker().wake_by_ref();

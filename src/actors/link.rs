@@ -15,10 +15,9 @@ use std::{
     time::Duration,
 };
 
-use actix_rt::net::TcpStream;
 use bytes::{Buf, Bytes};
 
-use super::{context::NodeContext, messages::Publication, metrics::CloseLabel};
+use super::{context::NodeContext, messages::Publication, metrics::CloseLabel, transport::Transport};
 use crate::wire::{Close, frame};
 
 /// Slices in one gathered write.
@@ -54,7 +53,7 @@ struct Outbox {
 /// A connection's shared state on its thread.
 #[derive(Debug)]
 pub struct Link {
-    socket: TcpStream,
+    socket: Transport,
     outbox: RefCell<Outbox>,
     waker: RefCell<Option<Waker>>,
     /// Whoever waits for the outbox to drain.
@@ -79,7 +78,7 @@ pub struct Link {
 
 impl Link {
     /// Takes a socket over.
-    pub fn new(socket: TcpStream, context: Arc<NodeContext>) -> Self {
+    pub fn new(socket: Transport, context: Arc<NodeContext>) -> Self {
         let heard = Arc::new(AtomicU64::new(context.uptime().as_millis() as u64));
         Self {
             socket,
@@ -99,7 +98,7 @@ impl Link {
     }
 
     /// The socket, for its driver.
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &Transport {
         &self.socket
     }
 
@@ -194,9 +193,9 @@ impl Link {
         self.outbox.borrow().has_room(bytes, self.context.config.limits.outbox_bytes)
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait. What TLS has taken and the socket has not counts as one: it is little, but it has to go.
     pub fn waiting(&self) -> usize {
-        self.outbox.borrow().bytes
+        self.outbox.borrow().bytes + usize::from(self.socket.holds_back())
     }
 
     /// Whether the connection is over or about to be.
@@ -301,6 +300,10 @@ impl Link {
     /// Writes what waits until it is gone or the socket takes no more.
     pub(super) fn flush(&self) {
         let mut outbox = self.outbox.borrow_mut();
+        match self.socket.try_flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => outbox.broken = true,
+            _ => {}
+        }
         while !outbox.queue.is_empty() && !outbox.broken {
             let slices: Vec<IoSlice<'_>> = outbox.queue.iter().take(GATHER).map(|frame| IoSlice::new(frame)).collect();
             match self.socket.try_write_vectored(&slices) {

@@ -7,6 +7,7 @@ mod print;
 
 use std::{
     io::{self, IsTerminal},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -20,8 +21,8 @@ use tokio::{
 
 use crate::{
     client::{
-        Backoff, BaseUrl, ClientOptions, Echo, Encoding, Happening, Incoming, Publish, Reconnecting, Since,
-        reconnecting::Fatal,
+        Backoff, BaseUrl, ClientOptions, Echo, Encoding, Happening, Incoming, Publish, Reconnecting, Scheme, Since,
+        Trust, reconnecting::Fatal,
     },
     model::{EventType, InstanceId, TenantId},
 };
@@ -37,6 +38,9 @@ pub struct Args {
     /// The node.
     #[arg(long, default_value = "ws://127.0.0.1:8420", env = "CONTINUUM_URL")]
     url: BaseUrl,
+    /// For wss://: believe the certificates in this PEM file, and no others [default: what the system trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The room.
     #[arg(long, default_value = "default")]
     tenant: TenantId,
@@ -78,7 +82,7 @@ pub struct Args {
 /// Runs until the input ends or Ctrl-C; 1 when the node refused the connection or one of the messages.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let code = runtime.block_on(async { Window::new(args).run().await });
+    let code = runtime.block_on(async { Window::new(args)?.run().await });
     // A read of standard input cannot be cancelled; it must not keep the process.
     runtime.shutdown_background();
     code
@@ -109,7 +113,7 @@ struct Window {
 }
 
 impl Window {
-    fn new(args: Args) -> Self {
+    fn new(args: Args) -> anyhow::Result<Self> {
         let mut options = ClientOptions::new(args.url, args.tenant, args.instance);
         options.since = args.since;
         options.types = args.types;
@@ -117,12 +121,17 @@ impl Window {
         options.echo = if args.echo { Echo::Records } else { Echo::AckOnly };
         options.preview = args.preview;
         options.encoding = args.encoding;
+        options.trust = match (options.url.scheme(), &args.ca) {
+            (Scheme::Plain, _) => None,
+            (Scheme::Tls, None) => Some(Trust::system()),
+            (Scheme::Tls, Some(file)) => Some(Trust::file(file).context("cannot use --ca")?),
+        };
         let demo = args.demo.then(|| {
             let mut every = interval(Duration::from_secs(1));
             every.set_missed_tick_behavior(MissedTickBehavior::Delay);
             (every, demo::Events::default())
         });
-        Self {
+        Ok(Self {
             room: Reconnecting::new(options, Backoff::new()),
             printer: if args.json { Printer::json() } else { Printer::for_person() },
             input: Input::Open(BufReader::new(tokio::io::stdin()).lines()),
@@ -131,7 +140,7 @@ impl Window {
             demo,
             caught_up: false,
             failed: false,
-        }
+        })
     }
 
     async fn run(mut self) -> anyhow::Result<ExitCode> {

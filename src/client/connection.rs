@@ -19,7 +19,8 @@ use tokio_tungstenite::{
 use super::{
     handshake::{self, HandshakeError, Refusal},
     incoming::{Frame, Incoming, Malformed, Ready},
-    options::{ClientOptions, Encoding, Since},
+    options::{ClientOptions, Encoding, Scheme, Since},
+    tls::{Stream, Trust},
     track::{Gap, Novelty, Tracker},
 };
 use crate::wire::encoding::inflate;
@@ -50,6 +51,9 @@ pub enum JoinError {
     /// Something else listens there.
     #[error("{0}")]
     NotANode(&'static str),
+    /// It does not prove that it is who it says.
+    #[error("{0}")]
+    Untrusted(String),
     /// No first message within `JOIN_TIME`.
     #[error("the node did not answer in time")]
     TimedOut,
@@ -109,7 +113,7 @@ impl From<tungstenite::Error> for Ended {
 /// A joined room.
 #[derive(Debug)]
 pub struct Connection {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     tracker: Tracker,
     ready: Ready,
     encoding: Encoding,
@@ -133,8 +137,13 @@ impl Connection {
     ) -> Result<(Self, Frame), JoinError> {
         let authority = options.url.authority();
         let unreachable = |cause| JoinError::Unreachable { authority: authority.clone(), cause };
-        let mut stream = TcpStream::connect((options.url.host(), options.url.port())).await.map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
+        let socket = TcpStream::connect((options.url.host(), options.url.port())).await.map_err(unreachable)?;
+        socket.set_nodelay(true).map_err(unreachable)?;
+        let mut stream = match (options.url.scheme(), &options.trust) {
+            (Scheme::Plain, _) => Stream::Left(socket),
+            (Scheme::Tls, Some(trust)) => trust.secure(socket, options.url.host()).await?,
+            (Scheme::Tls, None) => Trust::system().secure(socket, options.url.host()).await?,
+        };
         let first_frames = match handshake::upgrade(&mut stream, &authority, &options.target(since)).await {
             Ok(bytes) => bytes,
             Err(HandshakeError::Io(cause)) => return Err(unreachable(cause)),
@@ -227,7 +236,7 @@ fn text_of(bytes: Bytes, encoding: Encoding) -> Result<Utf8Bytes, Ended> {
     Utf8Bytes::try_from(bytes).map_err(|error| Ended::Broken(error.to_string()))
 }
 
-async fn read_text(socket: &mut WebSocketStream<TcpStream>) -> Result<Utf8Bytes, Ended> {
+async fn read_text(socket: &mut WebSocketStream<Stream>) -> Result<Utf8Bytes, Ended> {
     loop {
         if let Message::Text(text) = next_message(socket).await? {
             return Ok(text);
@@ -235,7 +244,7 @@ async fn read_text(socket: &mut WebSocketStream<TcpStream>) -> Result<Utf8Bytes,
     }
 }
 
-async fn next_message(socket: &mut WebSocketStream<TcpStream>) -> Result<Message, Ended> {
+async fn next_message(socket: &mut WebSocketStream<Stream>) -> Result<Message, Ended> {
     match socket.next().await {
         None => Err(Ended::Broken("it ended without a close".to_owned())),
         Some(Ok(Message::Close(frame))) => {

@@ -3,10 +3,7 @@
 use std::{fmt, io, time::Duration};
 
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 /// A head or a refusal's body longer than this is not one of ours.
@@ -63,13 +60,18 @@ struct Problem {
 }
 
 /// Upgrades `stream`; gives the bytes that came behind the answer's head, which are the first frames.
-pub async fn upgrade(stream: &mut TcpStream, authority: &str, target: &str) -> Result<Vec<u8>, HandshakeError> {
+pub async fn upgrade(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    authority: &str,
+    target: &str,
+) -> Result<Vec<u8>, HandshakeError> {
     let key = generate_key();
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let mut bytes = Vec::with_capacity(1024);
     let end = loop {
         if let Some(end) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
@@ -96,7 +98,7 @@ pub async fn upgrade(stream: &mut TcpStream, authority: &str, target: &str) -> R
     Err(HandshakeError::Refused(head.refusal(&body)))
 }
 
-async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<(), HandshakeError> {
+async fn more(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> Result<(), HandshakeError> {
     if bytes.len() > MOST_BYTES {
         return Err(HandshakeError::NotWebSocket("its answer has no end"));
     }

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use super::tls::Trust;
 use crate::{
     model::{Cursor, IdError, InstanceId, TenantId, Timestamp},
     wire::encoding::DEFLATE_RAW,
@@ -10,8 +11,8 @@ use crate::{
 /// Why a base URL was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// Not `ws://` or `http://`.
-    #[error("the URL must start with ws:// or http:// (TLS is ended by a proxy in front of the node)")]
+    /// Not `ws://` or one of the others.
+    #[error("the URL must start with ws:// or http://, or for TLS with wss:// or https://")]
     Scheme,
     /// No host, or something that cannot be one.
     #[error("the URL has no host")]
@@ -24,9 +25,19 @@ pub enum UrlError {
     NotABase,
 }
 
-/// A node's base URL: `ws://host:port`, `http://` taken alike; a path before `/ws/sync` is kept.
+/// Whether the bytes go as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `ws://`, `http://`.
+    Plain,
+    /// `wss://`, `https://`.
+    Tls,
+}
+
+/// A node's base URL: `ws://host:port`, `http://` taken alike, as `wss://` and `https://` are; a path before `/ws/sync` is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
+    scheme: Scheme,
     host: String,
     port: u16,
     path: String,
@@ -35,6 +46,11 @@ pub struct BaseUrl {
 impl BaseUrl {
     /// Where a node listens unless told otherwise.
     pub const DEFAULT_PORT: u16 = 8420;
+
+    /// Whether TLS is spoken there.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
 
     /// Host name or address, without the brackets of an IPv6 address.
     pub fn host(&self) -> &str {
@@ -60,10 +76,11 @@ impl BaseUrl {
 impl FromStr for BaseUrl {
     type Err = UrlError;
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let (rest, default_port) = if let Some(rest) = text.strip_prefix("ws://").or(text.strip_prefix("http://")) {
-            (rest, Self::DEFAULT_PORT)
-        } else {
-            return Err(UrlError::Scheme);
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
+        let scheme = match scheme {
+            "ws" | "http" => Scheme::Plain,
+            "wss" | "https" => Scheme::Tls,
+            _ => return Err(UrlError::Scheme),
         };
         if rest.contains(['?', '#']) {
             return Err(UrlError::NotABase);
@@ -75,7 +92,7 @@ impl FromStr for BaseUrl {
         let port_at = authority.rfind(':').filter(|at| authority.rfind(']').is_none_or(|bracket| bracket < *at));
         let (host, port) = match port_at {
             Some(at) => (&authority[..at], authority[at + 1..].parse().map_err(|_| UrlError::Port)?),
-            None => (authority, default_port),
+            None => (authority, Self::DEFAULT_PORT),
         };
         if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@') {
             return Err(UrlError::Host);
@@ -83,13 +100,14 @@ impl FromStr for BaseUrl {
         if port == 0 {
             return Err(UrlError::Port);
         }
-        Ok(Self { host: host.to_owned(), port, path })
+        Ok(Self { scheme, host: host.to_owned(), port, path })
     }
 }
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}:{}{}", self.host, self.port, self.path)
+        let scheme = if self.scheme == Scheme::Tls { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.path)
     }
 }
 
@@ -182,6 +200,8 @@ pub struct ClientOptions {
     pub capabilities: Vec<String>,
     /// Whether large messages may come deflated.
     pub encoding: Encoding,
+    /// Whose certificates are believed, for `wss://`; `None` is the system's choice.
+    pub trust: Option<Trust>,
 }
 
 impl ClientOptions {
@@ -197,6 +217,7 @@ impl ClientOptions {
             preview: None,
             capabilities: Vec::new(),
             encoding: Encoding::default(),
+            trust: None,
         }
     }
 
@@ -239,12 +260,15 @@ mod tests {
             ("ws://[::1]:9000/behind/proxy/", "[::1]:9000", "/behind/proxy"),
             ("ws://[::1]", "[::1]:8420", ""),
             ("ws://host:1/ws/sync", "host:1", ""),
+            ("wss://host", "host:8420", ""),
+            ("https://host:1/behind/", "host:1", "/behind"),
         ] {
             let url: BaseUrl = text.parse().expect(text);
+            assert_eq!(url.scheme() == Scheme::Tls, text.starts_with("wss:") || text.starts_with("https:"), "{text}");
             assert_eq!((url.authority().as_str(), url.path.as_str()), (authority, path), "{text}");
         }
         for (text, error) in [
-            ("wss://host", UrlError::Scheme),
+            ("ftp://host", UrlError::Scheme),
             ("host:1", UrlError::Scheme),
             ("ws://", UrlError::Host),
             ("ws://user@host", UrlError::Host),

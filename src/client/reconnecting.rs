@@ -25,6 +25,9 @@ pub enum Fatal {
     /// What listens there is not a node.
     #[error("{0}")]
     NotANode(&'static str),
+    /// It does not prove that it is who it says.
+    #[error("{0}")]
+    Untrusted(String),
     /// The node closed the connection for good.
     #[error("{0}")]
     Closed(Ended),
@@ -141,6 +144,7 @@ impl Reconnecting {
             }
             Err(JoinError::Refused(refusal)) if !refusal.may_pass() => Err(Fatal::Refused(refusal)),
             Err(JoinError::NotANode(why)) => Err(Fatal::NotANode(why)),
+            Err(JoinError::Untrusted(why)) => Err(Fatal::Untrusted(why)),
             Err(JoinError::Ended(ended)) if ended.is_final() => Err(Fatal::Closed(ended)),
             Err(JoinError::Ended(ended)) => {
                 let announced = ended.retry_after();

@@ -74,8 +74,16 @@ const CHOICES: &[(&str, &[&str])] = &[
 ];
 
 /// Texts that may be left empty.
-const MAY_BE_EMPTY: &[&str] =
-    &["nats.credentials", "nats.tls_ca", "nats.tls_certificate", "nats.tls_key", "auth.issuers", "auth.admin_key"];
+const MAY_BE_EMPTY: &[&str] = &[
+    "server.tls_certificate",
+    "server.tls_key",
+    "nats.credentials",
+    "nats.tls_ca",
+    "nats.tls_certificate",
+    "nats.tls_key",
+    "auth.issuers",
+    "auth.admin_key",
+];
 
 /// Whether the value, of the right kind already, may stand at this key.
 pub(super) fn allows(key: &str, value: &Value) -> bool {
@@ -179,6 +187,10 @@ pub(super) fn collision(config: &Config) -> Option<Collision> {
         let problem =
             format!("drain.spread = \"{spread}\" must not be longer than drain.timeout = \"{timeout}\"; lower it");
         return Some(Collision { keys: vec!["drain.spread", "drain.timeout"], problem });
+    }
+    if config.server.tls_certificate.as_os_str().is_empty() != config.server.tls_key.as_os_str().is_empty() {
+        let problem = "server.tls_certificate and server.tls_key go together: set both or neither".to_owned();
+        return Some(Collision { keys: vec!["server.tls_certificate", "server.tls_key"], problem });
     }
     if config.nats.tls_certificate.as_os_str().is_empty() != config.nats.tls_key.as_os_str().is_empty() {
         let problem = "nats.tls_certificate and nats.tls_key go together: set both or neither".to_owned();

@@ -54,7 +54,11 @@ pub struct Server {
     pub backlog: u32,
     /// Browser origins that may connect; empty lets any in.
     pub allowed_origins: Vec<String>,
-    /// Time for the request and the upgrade.
+    /// The node's certificate and those above it; empty serves without TLS.
+    pub tls_certificate: PathBuf,
+    /// Its key.
+    pub tls_key: PathBuf,
+    /// Time for the TLS handshake, and as much for the request and the upgrade.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
     /// SO_SNDBUF in bytes; 0 leaves it to the system.

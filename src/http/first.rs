@@ -8,7 +8,7 @@ use std::{io, sync::Arc};
 
 use actix_codec::Decoder as _;
 use actix_http::ws::{Codec, Frame};
-use actix_rt::net::TcpStream;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -21,6 +21,7 @@ use crate::{
         authority,
         context::NodeContext,
         session::{Addresses, Request},
+        transport::Transport,
     },
     wire::{
         Close, Code, Envelope, Refusal, frame,
@@ -37,7 +38,7 @@ const PIECE: usize = 4 * 1024;
 
 /// Lets somebody in who shows a token that holds, or says why not.
 pub(super) async fn admit(
-    mut socket: TcpStream,
+    mut socket: Transport,
     knock: Knock,
     mut early: BytesMut,
     context: Arc<NodeContext>,
@@ -122,7 +123,7 @@ impl Refused {
 }
 
 /// Reads the first message. What came behind it stays in `bytes`.
-async fn ask(socket: &mut TcpStream, bytes: &mut BytesMut, depth: usize) -> io::Result<Result<Token, Refused>> {
+async fn ask(socket: &mut Transport, bytes: &mut BytesMut, depth: usize) -> io::Result<Result<Token, Refused>> {
     let (mut guard, mut codec) = (FrameGuard::default(), Codec::new().max_size(LARGEST));
     let mut judged = 0;
     loop {

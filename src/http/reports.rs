@@ -27,6 +27,7 @@ pub(super) async fn index() -> HttpResponse {
         "service": "continuum",
         "version": env!("CARGO_PKG_VERSION"),
         "links": {
+            "description": "/openapi.json",
             "rooms": "/ws/sync?tenant_id={tenant}&instance_id={instance}",
             "events": "/v1/tenants/{tenant}/events",
             "stream": "/v1/tenants/{tenant}/stream",
@@ -45,6 +46,11 @@ pub(super) async fn index() -> HttpResponse {
             "metrics": "/metrics",
         },
     }))
+}
+
+/// `GET /openapi.json`
+pub(super) async fn description() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(include_str!("../../docs/openapi.json"))
 }
 
 /// `GET /v1/tenants/{tenant}/instances`

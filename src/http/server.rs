@@ -6,24 +6,31 @@ use std::{
     sync::Arc,
 };
 
-use actix_http::{Extensions, HttpService};
+use actix_http::{Extensions, HttpService, error::DispatchError};
 use actix_rt::net::TcpStream;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{
     App, HttpRequest, HttpResponse, Resource,
+    body::{BoxBody, EitherBody},
     dev::AppConfig,
+    middleware::from_fn,
     web::{self, Data},
 };
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
 
 use super::{
-    admin, conflicts, entities, events, history, operations, probes, probes::ProcessFigures, problem, reports,
-    snapshot, socket::Socket, status, stream, upgrade, versions,
+    admin, browsers, conflicts, entities, events, history, operations, probes,
+    probes::ProcessFigures,
+    problem, reports, snapshot,
+    socket::{Socket, set_options},
+    status, stream,
+    tls::Certificate,
+    upgrade, versions,
 };
 use crate::{
-    actors::{context::NodeContext, session::Addresses},
+    actors::{context::NodeContext, session::Addresses, transport::Transport},
     wire::{Code, Refusal},
 };
 
@@ -69,11 +76,15 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 /// # Errors
 ///
 /// When the listener cannot be used.
-pub fn serve(listener: TcpListener, shared: Shared) -> io::Result<Server> {
+pub fn serve(listener: TcpListener, tls: Option<Certificate>, shared: Shared) -> io::Result<Server> {
     let shared = Data::new(shared);
     let server = &shared.context.config.server;
     let workers = if server.workers == 0 { num_cpus() } else { server.workers };
     let (backlog, patience) = (server.backlog, server.handshake_timeout);
+    let tls = tls.map(Arc::new);
+    if let Some(tls) = &tls {
+        actix_rt::spawn(tls.clone().watch());
+    }
     Ok(Server::build()
         .workers(workers)
         .backlog(backlog)
@@ -91,10 +102,20 @@ pub fn serve(listener: TcpListener, shared: Shared) -> io::Result<Server> {
                 })
                 .upgrade(upgrade)
                 .h1(map_config(app(shared), |()| AppConfig::default()));
+            let tls = tls.clone();
             fn_service(move |stream: TcpStream| {
-                let socket = Socket::new(stream, context.clone());
-                let address = socket.address();
-                async move { Ok((socket, address)) }
+                set_options(&stream, &context);
+                let (tls, context) = (tls.clone(), context.clone());
+                async move {
+                    let transport = match tls {
+                        None => Transport::Plain(stream),
+                        // In a box of its own: its state is large, and plain connections shall not carry it.
+                        Some(tls) => Box::pin(tls.accept(stream)).await.map_err(DispatchError::Io)?,
+                    };
+                    let socket = Socket::new(transport, context);
+                    let address = socket.address();
+                    Ok((socket, address))
+                }
             })
             .and_then(http)
         })?
@@ -111,14 +132,16 @@ fn app(
     impl actix_service::ServiceFactory<
         actix_web::dev::ServiceRequest,
         Config = (),
-        Response = actix_web::dev::ServiceResponse,
+        Response = actix_web::dev::ServiceResponse<EitherBody<BoxBody>>,
         Error = actix_web::Error,
         InitError = (),
     >,
 > {
     App::new()
         .app_data(shared)
+        .wrap(from_fn(browsers::watch))
         .service(resource("/").route(web::get().to(reports::index)))
+        .service(resource("/openapi.json").route(web::get().to(reports::description)))
         .service(resource("/healthz").route(web::get().to(probes::health)))
         .service(resource("/readyz").route(web::get().to(probes::readiness)))
         .service(resource("/metrics").route(web::get().to(probes::metrics)))

@@ -18,14 +18,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_rt::net::TcpStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
 
 use crate::{
-    actors::{context::NodeContext, metrics::CloseLabel},
+    actors::{context::NodeContext, metrics::CloseLabel, transport::Transport},
     wire::Close,
 };
 
@@ -52,7 +52,7 @@ impl Peer {
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Transport,
     peer: Peer,
     /// Runs while the socket takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
@@ -61,14 +61,13 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Takes a connection over.
-    pub(super) fn new(stream: TcpStream, context: Arc<NodeContext>) -> Self {
-        set_options(&stream, &context);
+    pub(super) fn new(stream: Transport, context: Arc<NodeContext>) -> Self {
         Self { stream, peer: Peer::default(), stall: None, context }
     }
 
     /// Whom it leads to.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+        self.stream.socket().peer_addr().ok()
     }
 
     /// What answers can see of that.
@@ -77,7 +76,7 @@ impl Socket {
     }
 
     /// For whoever watches over it from now on.
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> Transport {
         self.stream
     }
 
@@ -88,15 +87,15 @@ impl Socket {
         ready!(stall.as_mut().poll(cx));
         // Asked again, it waits again.
         stall.as_mut().reset(Instant::now() + timeout);
-        tracing::info!(peer = ?self.stream.peer_addr().ok(), "connection cut: it took no bytes");
+        tracing::info!(peer = ?self.stream.socket().peer_addr().ok(), "connection cut: it took no bytes");
         let label = CloseLabel { code: u32::from(Close::TooSlow.code()) };
         self.context.metrics.closed.get_or_create(&label).inc();
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 }
 
-/// A failure here costs speed or memory, not correctness.
-fn set_options(stream: &TcpStream, context: &NodeContext) {
+/// Sets what every connection's socket has. A failure here costs speed or memory, not correctness.
+pub(super) fn set_options(stream: &TcpStream, context: &NodeContext) {
     let socket = socket2::SockRef::from(stream);
     let _ = socket.set_tcp_nodelay(true);
     // A peer that vanished without a word is noticed by the kernel too while something is unacknowledged; but later than
@@ -133,7 +132,15 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                this.stall = None;
+                Poll::Ready(flushed)
+            }
+            // Only under TLS: a plain socket holds nothing back.
+            Poll::Pending => this.wait(cx).map(Err),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

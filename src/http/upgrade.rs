@@ -11,14 +11,13 @@ use actix_http::{
     header::{self, HeaderMap},
     ws::{self, Codec},
 };
-use actix_rt::net::TcpStream;
 use actix_service::{ServiceFactory, fn_service};
 use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    door, first,
+    browsers, door, first,
     parameters::{self, Parameters},
     problem,
     socket::Socket,
@@ -29,8 +28,10 @@ use crate::{
         driver::{Driver, Input},
         link::Link,
         session::{self, Addresses, Session, SharedMembership},
+        transport::Transport,
     },
     auth::Bearer,
+    config::Server,
     wire::{Code, Envelope, Refusal, token::Token},
 };
 
@@ -64,9 +65,9 @@ pub(super) fn service(
                         let (answer, early) = (knock.answer(), parts.read_buf.freeze());
                         knock.connect(socket, answer, session, early, (context, addresses));
                     }
-                    Err(refusal) => refuse(socket, refusal, context.config.server.handshake_timeout).await,
+                    Err(refusal) => refuse(socket, refusal, &context.config.server).await,
                 },
-                Err(refusal) => refuse(socket, refusal, context.config.server.handshake_timeout).await,
+                Err(refusal) => refuse(socket, refusal, &context.config.server).await,
             }
             Ok::<_, actix_http::Error>(())
         }
@@ -113,7 +114,7 @@ impl Knock {
     /// Lets the connection live, behind the first bytes that are sent to it; `early` came from it already.
     pub(super) fn connect(
         self,
-        socket: TcpStream,
+        socket: Transport,
         first: Bytes,
         request: session::Request,
         early: Bytes,
@@ -144,7 +145,7 @@ fn check(request: &Request, context: &Arc<NodeContext>) -> Result<Knock, Refusal
             "not a WebSocket handshake of version 13: check the Upgrade, Connection and Sec-WebSocket headers";
         return Err(Refusal::new(Code::UpgradeRequired, message));
     }
-    check_origin(request.headers(), &context.config.server.allowed_origins)?;
+    browsers::check_upgrade(request.headers(), &context.config.server)?;
     if context.is_draining() {
         let wait = context.config.drain.spread.max(Duration::from_secs(1));
         return Err(Refusal::new(Code::Draining, "the node is going away; come back later").after(wait));
@@ -199,32 +200,31 @@ fn is_version_13_with_key(headers: &HeaderMap) -> bool {
     version && headers.get(header::SEC_WEBSOCKET_KEY).is_some_and(|key| key.len() == 24)
 }
 
-fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Refusal> {
-    // Programs send no origin; browsers always do.
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    if allowed.is_empty() || allowed.iter().any(|allowed| origin == allowed.as_str()) {
-        return Ok(());
-    }
-    Err(Refusal::new(Code::OriginRefused, "this origin is not in server.allowed_origins"))
-}
-
 /// Answers with a problem document and closes.
-pub(super) async fn refuse(mut socket: TcpStream, refusal: Refusal, patience: Duration) {
-    let body = problem::document(&refusal);
-    let status = refusal.code.status();
-    let reason = actix_http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let retry = problem::retry_after_seconds(&refusal).map(|s| format!("Retry-After: {s}\r\n")).unwrap_or_default();
-    let upgrade =
-        if refusal.code == Code::UpgradeRequired { "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" } else { "" };
-    let head = format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n{upgrade}{retry}Connection: close\r\n\r\n",
-        reason.unwrap_or("Error"),
-        body.len(),
-    );
+pub(super) async fn refuse(mut socket: Transport, refusal: Refusal, server: &Server) {
+    let more = match refusal.code {
+        Code::UpgradeRequired => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\n",
+        _ => "Connection: close\r\n",
+    };
     let answer = async {
-        socket.write_all(&[head.as_bytes(), &body].concat()).await?;
+        socket.write_all(&answer(&refusal, server, more)).await?;
         socket.shutdown().await
     };
     // The client went away or does not read: there is nobody to answer.
-    let _: Result<io::Result<()>, _> = tokio::time::timeout(patience, answer).await;
+    let _: Result<io::Result<()>, _> = tokio::time::timeout(server.handshake_timeout, answer).await;
+}
+
+/// A refusal as the bytes of an answer, for connections that the framework does not have (any more).
+pub(super) fn answer(refusal: &Refusal, server: &Server, more: &str) -> Vec<u8> {
+    let body = problem::document(refusal);
+    let status = refusal.code.status();
+    let reason = actix_http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let retry = problem::retry_after_seconds(refusal).map(|s| format!("Retry-After: {s}\r\n")).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n{}{retry}{more}\r\n",
+        reason.unwrap_or("Error"),
+        body.len(),
+        browsers::as_text(server),
+    );
+    [head.as_bytes(), &body].concat()
 }

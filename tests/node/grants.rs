@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Issuer, Node, new_id};
+use crate::support::{Client, Issuer, Node, http, new_id};
 
 /// Somebody with a grant, as instance `name`.
 fn token(issuer: &Issuer, name: &str, grant: Value) -> String {
@@ -178,4 +178,53 @@ async fn what_may_not_be_read_or_heard_is_on_no_path() {
     let mut stream = node.stream("acme", &format!("since=earliest&token={reader}")).await;
     let records = stream.records(4).await;
     shown(&records);
+}
+
+#[tokio::test]
+async fn another_tenants_token_finds_nothing_on_any_path_that_is_described() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    let mut writer = typed(&node, &token(&issuer, "writer", all()), "").await;
+    put(&mut writer, "node", "n1").await;
+    writer.send(json!({"type": "note", "id": "note", "data": {"text": "planted"}})).await;
+    writer.expect("ack").await;
+    let (_, thief) = node
+        .api_key(json!({"tenant": "team-1", "grant": {
+            "publish": ["*"], "subscribe": ["*"], "read": ["*"], "change": ["*"], "admin": "tenant"
+        }}))
+        .await;
+    let description: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).expect("JSON");
+    let paths = description["paths"].as_object().expect("paths");
+    let (mut tried, json_body) = (0, [("Content-Type", "application/json")]);
+    for (path, methods) in paths.iter().filter(|(path, _)| path.contains("{tenant}")) {
+        let target = path.replace("{tenant}", "acme").replace("{type}", "node").replace("{id}", "n1");
+        let target = target.replace("{conflict}", &new_id());
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if methods.get(method).is_none() {
+                continue;
+            }
+            tried += 1;
+            let body = if method == "get" { Value::Null } else { json!({"text": "stolen"}) };
+            let answer = node.ask(&thief, &method.to_uppercase(), &target, &body).await;
+            assert!(!answer.text().contains("planted"), "{method} {target}: {}", answer.text());
+            answer.problem(403, "identity_mismatch");
+            let nobody = http::send(node.address(), &method.to_uppercase(), &target, &json_body, b"{}").await;
+            nobody.problem(401, "unauthenticated");
+        }
+    }
+    assert!(tried >= 15, "only {tried} requests are described");
+    // By the sockets and the paths that name no tenant.
+    for path in ["ws/sync", "ws"] {
+        let mut refused =
+            Client::open_on(node.address(), path, &format!("tenant_id=acme&instance_id=x&token={thief}")).await;
+        assert_eq!(refused.expect("error").await["data"]["code"], "identity_mismatch");
+        assert_eq!(refused.until_closed().await.code, Some(4001));
+    }
+    node.get_as(&thief, "/api/v4/ws/status?tenant_id=acme").await.problem(403, "identity_mismatch");
+    node.get_as(&thief, "/v1/stats").await.problem(403, "forbidden");
+    node.get_as(&thief, "/v1/admin/keys?tenant=acme").await.problem(403, "forbidden");
+    let own = node.get_as(&thief, "/v1/tenants/team-1/events").await;
+    assert_eq!(own.json()["events"], json!([]));
+    let head = node.get_as(&token(&issuer, "writer", all()), "/v1/tenants/acme/entities/node/n1").await.json();
+    assert_eq!(head["data"]["text"], "planted", "{head}");
 }

@@ -1,4 +1,4 @@
-//! Who is let in: names, parameters, versions, origins, limits.
+//! Who is let in: names, parameters, versions, limits. Origins are in `browsers.rs`.
 
 use serde_json::json;
 
@@ -109,20 +109,6 @@ async fn what_is_no_handshake_is_told_which_one_is() {
     let mut client = RawClient::open(node.address(), &early).await;
     assert_eq!(client.answer().await.status, 101);
     client.expect("pong").await;
-}
-
-#[tokio::test]
-async fn only_listed_origins_are_let_in_and_programs_without_one() {
-    let node = Node::start(&[("server.allowed_origins", "https://example.org,http://localhost:3000")]).await;
-    let request = raw::upgrade_request("tenant_id=t&instance_id=a", "13", Some(raw::KEY));
-    let with = |origin: &str| request.replacen("\r\n", &format!("\r\nOrigin: {origin}\r\n"), 1);
-    for origin in ["https://evil.example", "https://example.org.evil", "http://example.org", "null"] {
-        let (_, response) = RawClient::handshake(node.address(), &with(origin)).await;
-        response.problem(403, "origin_refused");
-    }
-    for request in [with("https://example.org"), with("http://localhost:3000"), request] {
-        assert_eq!(RawClient::handshake(node.address(), &request).await.1.status, 101, "{request}");
-    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod away;
 mod bad_input;
 mod batches;
+mod browsers;
 mod changes;
 mod cluster_presence;
 mod compressed;
@@ -42,4 +43,5 @@ mod support;
 #[path = "../journal/switch.rs"]
 mod switch;
 mod tenants;
+mod tls;
 mod tokens;

@@ -269,3 +269,24 @@ async fn a_cluster_is_looked_at_server_by_server_and_copy_by_copy() {
     report.one("warning", &format!("SYNC_LOG_0: its copy on n{follower} was last heard of"));
     drop(node);
 }
+
+#[tokio::test]
+async fn a_certificate_is_looked_at_before_a_node_starts() {
+    let data = directory();
+    let (certificate, key) = (data.path().join("node.pem"), data.path().join("node.key"));
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (certificate, key) = (path(&certificate), path(&key));
+    let settings = [("server.tls_certificate", certificate.as_str()), ("server.tls_key", key.as_str())];
+    doctor(data.path(), &settings, &[]).await.is_wrong("server.tls_certificate = ", "PEM");
+    let made = std::process::Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split(' '))
+        .args(["-keyout", &key, "-out", &certificate])
+        .output();
+    assert!(made.as_ref().is_ok_and(|made| made.status.success()), "{made:?}");
+    let report = doctor(data.path(), &settings, &[]).await;
+    report.nothing_is_wrong();
+    report.one("ok", "go together");
+    let node = Node::start_unready(&settings).await;
+    let port = node.address().port().to_string();
+    doctor(node.data(), &settings, &["--port", &port]).await.one("ok", "under TLS");
+}

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
-    client::{BaseUrl, ClientOptions, Connection, Since, handshake, track::Tracker},
+    client::{BaseUrl, ClientOptions, Connection, Scheme, Since, handshake, track::Tracker},
     model::{InstanceId, TenantId},
 };
 
@@ -57,6 +57,9 @@ pub struct Guest {
 impl Target {
     /// Resolves the URL, once for all connections.
     pub fn new(url: BaseUrl, tenant: TenantId, reach: Reach) -> anyhow::Result<Self> {
+        if url.scheme() == Scheme::Tls {
+            bail!("a bench speaks without TLS: put the node's plain port under load");
+        }
         let mut addresses =
             (url.host(), url.port()).to_socket_addrs().with_context(|| format!("cannot resolve {url}"))?;
         let address = addresses.next().with_context(|| format!("{url} has no address"))?;

@@ -15,13 +15,14 @@ use super::{super::page, CONFIGURATION};
 use crate::{
     backbone::embedded,
     config::{AuthMode, BackboneKind, Config, Loaded, Server},
-    http::server,
+    http::{Certificate, server},
     journal::{self, Look},
     model::finding::Finding,
 };
 
 const DATA: &str = "data directory";
 const PORT: &str = "port";
+const TLS: &str = "TLS";
 const LOG: &str = "log";
 const JOURNAL: &str = "journal";
 
@@ -155,6 +156,17 @@ pub async fn port(settings: &Server) -> Finding {
     }
 }
 
+/// Whether the node could serve under TLS, if it shall.
+pub fn certificate(settings: &Server) -> Option<Finding> {
+    match Certificate::load(settings) {
+        Ok(None) => None,
+        Ok(Some(_)) => {
+            Some(Finding::fine(TLS, "server.tls_certificate and server.tls_key can be read and go together"))
+        }
+        Err(error) => Some(Finding::wrong(TLS, error.to_string(), "put a PEM certificate and its key there")),
+    }
+}
+
 async fn taken(host: &str, port: u16) -> Finding {
     let at = format!("{host}:{port}");
     let stranger = || {
@@ -170,6 +182,10 @@ async fn taken(host: &str, port: u16) -> Finding {
     let Ok(Ok(page)) = timeout(ANSWER, page::get(address, "/readyz")).await else { return stranger() };
     let answer: Value = serde_json::from_str(&page.body).unwrap_or_default();
     match (page.status, answer["status"].as_str()) {
+        // What a node under TLS tells somebody who comes without.
+        (426, _) if answer["code"] == "upgrade_required" => {
+            Finding::fine(PORT, format!("a node answers at {at}, under TLS"))
+        }
         (200, Some("ready")) => Finding::fine(PORT, format!("a node answers at {at}: it is ready")),
         (200 | 503, Some(status)) => {
             let why = answer["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();

@@ -7,7 +7,10 @@
 
 use serde_json::Value;
 
-use super::DOCUMENT;
+use super::{
+    DOCUMENT,
+    openapi::{exchange, hold_to_the_description},
+};
 use crate::support::{
     EventStream, Node, Said,
     http::{self, Response},
@@ -81,11 +84,15 @@ pub(super) fn fits(example: &str, text: &str) -> bool {
 }
 
 /// What was learned so far: the document's words and the node's.
-struct Reader(Vec<(String, String)>);
+struct Reader {
+    learned: Vec<(String, String)>,
+    /// What was asked and answered.
+    exchanges: Vec<Value>,
+}
 
 impl Reader {
     fn in_the_nodes_words(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (example, made)| text.replace(example, made))
+        self.learned.iter().fold(text.to_owned(), |text, (example, made)| text.replace(example, made))
     }
 
     /// Adds where what was sent differs from its example.
@@ -121,9 +128,9 @@ impl Reader {
             return true;
         }
         // What was learned is another value's already.
-        let is_new = MADE.contains(&key) && !self.0.iter().any(|(_, made)| made == example);
+        let is_new = MADE.contains(&key) && !self.learned.iter().any(|(_, made)| made == example);
         if is_new {
-            self.0.push((example.to_owned(), sent.to_owned()));
+            self.learned.push((example.to_owned(), sent.to_owned()));
         }
         is_new
     }
@@ -145,6 +152,7 @@ impl Reader {
         }
         let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let sent = http::send(node.address(), method, target, &headers, request.body.as_bytes()).await;
+        self.exchanges.push(exchange((method, target), &headers, &request.body, &sent));
         let mut found = self.head(&expected, &sent);
         let body = sent.text();
         match serde_json::from_str(&expected.body) {
@@ -204,7 +212,7 @@ async fn every_example_over_http_is_what_the_node_does() {
     let query = "capabilities=memory,learning&user_id=user-1&user_name=John%20Doe";
     let there = node.join_with("default", "claude-456", query).await;
     let epoch = there.ready()["data"]["epoch"].as_str().expect("an epoch").to_owned();
-    let mut reader = Reader(vec![(EPOCH.to_owned(), epoch)]);
+    let mut reader = Reader { learned: vec![(EPOCH.to_owned(), epoch)], exchanges: Vec::new() };
     let mut wrong = Vec::new();
     for example in examples() {
         let found = reader.run(&node, example).await;
@@ -213,10 +221,11 @@ async fn every_example_over_http_is_what_the_node_does() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    hold_to_the_description(&reader.exchanges);
 }
 
 /// What the node serves: methods and paths, as its table of routes has them.
-fn routes() -> Vec<(String, String)> {
+pub(super) fn routes() -> Vec<(String, String)> {
     let entity = ROUTES.split_once("const ENTITY: &str = \"").expect("where an entity is").1;
     let entity = entity.split('"').next().expect("the text ends");
     let resources = ROUTES.split("resource(").skip(1).filter(|part| part.contains(".route(web::"));
@@ -258,7 +267,12 @@ fn an_example_is_held_to_the_word() {
     let differ = |example: &str, sent: &str| {
         let (example, sent) = (serde_json::from_str(example), serde_json::from_str(sent));
         let mut found = Vec::new();
-        Reader(Vec::new()).compare(&example.expect("JSON"), &sent.expect("JSON"), "", &mut found);
+        Reader { learned: Vec::new(), exchanges: Vec::new() }.compare(
+            &example.expect("JSON"),
+            &sent.expect("JSON"),
+            "",
+            &mut found,
+        );
         found.len()
     };
     assert_eq!(differ(r#"{"a":1,"at":"1","b":["…",{"…":"…"}]}"#, r#"{"a":1,"at":"2","b":[7,{"c":1}]}"#), 0);

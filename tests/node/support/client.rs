@@ -79,6 +79,11 @@ impl Client {
         Self::open_at(address, query).await
     }
 
+    /// The same on any path.
+    pub async fn open_on(address: SocketAddr, path: &str, query: &str) -> Self {
+        Self::open_path(address, path, query).await
+    }
+
     async fn open_at(address: SocketAddr, query: &str) -> Self {
         Self::open_path(address, "ws/sync", query).await
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
@@ -121,7 +121,7 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Response {
 }
 
 /// Reads one answer; what was read beyond it stays in `buffer`. `None` when the connection ended before.
-pub async fn read_response(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Response> {
+pub async fn read_response(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<Response> {
     let head_end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -145,7 +145,7 @@ pub async fn read_response(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Opti
     Some(Response { status, headers, body })
 }
 
-async fn read_some(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
+async fn read_some(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<()> {
     match socket.read_buf(buffer).await {
         Ok(0) | Err(_) => None,
         Ok(_) => Some(()),

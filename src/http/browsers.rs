@@ -1,0 +1,137 @@
+//! What is between the node and browsers: which pages may speak with it, and what every answer holds a browser to.
+//!
+//! By hand, because a page is judged alike where it asks for a socket, which no middleware sees, and whoever is refused gets a
+//! problem document. Owns: origins (RFC 6454) and the headers that follow from them. Must not know: what is asked for.
+
+use actix_http::{Method, header::HeaderMap};
+use actix_web::{
+    Error, HttpResponse,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{self, HeaderName, HeaderValue},
+    middleware::Next,
+    web::Data,
+};
+
+use super::{problem, server::Shared};
+use crate::{
+    config::Server,
+    wire::{Code, Refusal},
+};
+
+/// On every answer. Nothing is a page yet, so nothing may be run, framed, guessed at or kept.
+pub(super) const HARDENING: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::VARY, "Origin"),
+];
+/// The same under TLS: a year from the last answer on, no browser asks without it.
+pub(super) const UNDER_TLS: (HeaderName, &str) = (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+
+/// What a page may ask with.
+const PREFLIGHT: [(HeaderName, &str); 3] = [
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID",
+    ),
+    (header::ACCESS_CONTROL_MAX_AGE, "3600"),
+];
+/// What a page may read beside the few headers that it always may.
+const EXPOSED: &str = "ETag, Retry-After, Location";
+
+/// Which page a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Page {
+    /// None: programs send no origin, browsers do whenever a page asks beyond its own.
+    None,
+    /// One that the node serves itself, or that is in `server.allowed_origins`.
+    Known(HeaderValue),
+    /// Any other.
+    Stranger,
+}
+
+/// Whether this node speaks TLS.
+fn is_secure(server: &Server) -> bool {
+    !server.tls_certificate.as_os_str().is_empty()
+}
+
+/// Byte for byte: a browser writes an origin in one way only.
+fn is_listed(origin: &HeaderValue, server: &Server) -> bool {
+    server.allowed_origins.iter().any(|allowed| origin == allowed.as_str())
+}
+
+/// The page's origin: `None` without one, refused with several.
+fn origin_of(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
+    let mut origins = headers.get_all(header::ORIGIN);
+    match (origins.next(), origins.next()) {
+        (origin, None) => Ok(origin),
+        _ => Err(refusal()),
+    }
+}
+
+fn page(headers: &HeaderMap, server: &Server) -> Page {
+    let Ok(origin) = origin_of(headers) else { return Page::Stranger };
+    let Some(origin) = origin else { return Page::None };
+    let scheme: &[u8] = if is_secure(server) { b"https://" } else { b"http://" };
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let is_own = host.is_some_and(|host| origin.as_bytes().strip_prefix(scheme) == Some(host));
+    if is_own || is_listed(origin, server) { Page::Known(origin.clone()) } else { Page::Stranger }
+}
+
+fn refusal() -> Refusal {
+    Refusal::new(Code::OriginRefused, "this origin is not in server.allowed_origins")
+}
+
+/// Who may open a socket. No browser asks beforehand whether it may, so the list alone decides; an empty one lets any in.
+pub(super) fn check_upgrade(headers: &HeaderMap, server: &Server) -> Result<(), Refusal> {
+    let Some(origin) = origin_of(headers)? else { return Ok(()) };
+    if server.allowed_origins.is_empty() || is_listed(origin, server) { Ok(()) } else { Err(refusal()) }
+}
+
+/// Stands around every request: answers what browsers ask beforehand, keeps strangers out if there is a list, and says on
+/// each answer what a browser has to know.
+pub(super) async fn watch<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let shared = request.app_data::<Data<Shared>>().expect("the application is built with it").clone();
+    let server = &shared.context.config.server;
+    let page = page(request.headers(), server);
+    let asks_beforehand =
+        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let answer = match &page {
+        Page::Known(_) if asks_beforehand => Some(preflight()),
+        Page::Stranger if asks_beforehand || !server.allowed_origins.is_empty() => Some(problem::respond(&refusal())),
+        _ => None,
+    };
+    let mut response = match answer {
+        Some(answer) => request.into_response(answer).map_into_right_body(),
+        None => next.call(request).await?.map_into_left_body(),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HARDENING.into_iter().chain(is_secure(server).then_some(UNDER_TLS)) {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Page::Known(origin) = page {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    }
+    Ok(response)
+}
+
+fn preflight() -> HttpResponse {
+    let mut answer = HttpResponse::NoContent();
+    for header in PREFLIGHT {
+        answer.insert_header(header);
+    }
+    answer.finish()
+}
+
+/// The same headers as text, for answers that are written by hand.
+pub(super) fn as_text(server: &Server) -> String {
+    let headers = HARDENING.into_iter().chain(is_secure(server).then_some(UNDER_TLS));
+    headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+}
