@@ -157,8 +157,7 @@ impl Driver {
         for _ in 0..READS_PER_POLL {
             let open = matches!(self.state, State::Open);
             // A client that does not read its answers is not read either, and one that is waited for waits.
-            let backlog = self.link.waiting() > self.context.config.limits.outbox_bytes;
-            if open && (self.is_behind() || backlog) {
+            if open && (self.is_behind() || self.has_backlog()) {
                 return Ok(());
             }
             if self.link.socket().poll_read_ready(cx).is_pending() {
@@ -188,6 +187,10 @@ impl Driver {
         !self.input.is_consumed() || self.guard.as_ref().is_some_and(|guard| guard.frames() > self.link.handled())
     }
 
+    fn has_backlog(&self) -> bool {
+        self.link.waiting() > self.context.config.limits.outbox_bytes
+    }
+
     /// Lets the actor work, whatever the socket does. A session that is over does nothing more, joining least of all: its
     /// instance may be back by now.
     fn run_actor(&mut self, cx: &mut Context<'_>) {
@@ -210,7 +213,12 @@ impl Driver {
         self.link.watch(cx);
         self.run_actor(cx);
         let read = self.read(cx);
+        let backlog = self.has_backlog();
         self.link.flush();
+        if backlog && !self.has_backlog() {
+            // It was not read: nothing else says that it can be now.
+            cx.waker().wake_by_ref();
+        }
         if let Err(farewell) = read {
             return Step::Done(self.farewell(farewell));
         }
