@@ -18,8 +18,14 @@ use std::{
     time::Duration,
 };
 
-use actix_http::error::PayloadError;
+use actix::{Actor, StreamHandler};
+use actix_http::{
+    error::PayloadError,
+    ws::{Codec, Message, ProtocolError},
+};
+use actix_rt::net::TcpStream;
 use actix_web::Error;
+use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
@@ -47,7 +53,7 @@ thread_local! {
 
 /// Bytes on their way from the socket to the session's actor.
 #[derive(Clone, Debug, Default)]
-pub struct Input(Rc<RefCell<VecDeque<Bytes>>>);
+struct Input(Rc<RefCell<VecDeque<Bytes>>>);
 
 impl Input {
     fn push(&self, bytes: Bytes) {
@@ -76,7 +82,7 @@ impl Stream for Input {
 }
 
 /// The actor's own output: control frames, and its end.
-pub type ActorStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
+type ActorStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
 
 /// What the driver is busy with.
 enum State {
@@ -108,19 +114,28 @@ enum Step {
 }
 
 impl Driver {
-    /// Puts a connection together; `early` is what came behind the handshake.
-    pub fn new(
-        link: Rc<Link>,
-        input: Input,
-        actor: ActorStream,
-        membership: SharedMembership,
+    /// Puts a connection together: writes the `answer` to its handshake, and hands what comes to the actor that is made for it;
+    /// `early` is what came behind the handshake. Its place among the node's connections is taken, and given back at its end.
+    pub fn connect<A>(
+        socket: TcpStream,
+        answer: Bytes,
         early: Bytes,
         context: Arc<NodeContext>,
-    ) -> Self {
+        make: impl FnOnce(Rc<Link>, SharedMembership) -> A,
+    ) -> Self
+    where
+        A: Actor<Context = WebsocketContext<A>> + StreamHandler<Result<Message, ProtocolError>>,
+    {
+        context.metrics.connections.inc();
+        let link = Rc::new(Link::new(socket, context.clone()));
+        link.put(&answer);
+        let (membership, input) = (SharedMembership::default(), Input::default());
+        let codec = Codec::new().max_size(context.config.limits.max_message_bytes);
+        let actor = WebsocketContext::with_codec(make(link.clone(), membership.clone()), input.clone(), codec);
         let mut driver = Self {
             link,
             input,
-            actor,
+            actor: Box::pin(actor),
             membership,
             guard: Some(FrameGuard::default()),
             context,

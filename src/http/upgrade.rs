@@ -3,17 +3,16 @@
 //! It stands in front of the framework's body machinery, so an open connection keeps neither its dispatcher nor its
 //! buffers.
 
-use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use actix_codec::Framed;
 use actix_http::{
     HttpMessage, Request, h1,
     header::{self, HeaderMap},
-    ws::{self, Codec},
+    ws,
 };
 use actix_rt::net::TcpStream;
 use actix_service::{ServiceFactory, fn_service};
-use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
@@ -21,9 +20,8 @@ use super::{parameters, problem, socket::Socket};
 use crate::{
     actors::{
         context::NodeContext,
-        driver::{Driver, Input},
-        link::Link,
-        session::{self, Addresses, Session, SharedMembership},
+        driver::Driver,
+        session::{self, Addresses, Session},
     },
     wire::{Code, Envelope, Refusal},
 };
@@ -109,20 +107,15 @@ fn connect(
     context: Arc<NodeContext>,
     addresses: Arc<Addresses>,
 ) {
-    context.metrics.connections.inc();
     let mut answer =
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
             .to_vec();
     answer.extend_from_slice(accept);
     answer.extend_from_slice(b"\r\n\r\n");
-    let link = Rc::new(Link::new(socket, context.clone()));
-    link.put(&answer.into());
-    let membership = SharedMembership::new(RefCell::default());
-    let session = Session::new(request, link.clone(), membership.clone(), addresses, context.clone());
-    let input = Input::default();
-    let codec = Codec::new().max_size(context.config.limits.max_message_bytes);
-    let actor = Box::pin(WebsocketContext::with_codec(session, input.clone(), codec));
-    actix_rt::spawn(Driver::new(link, input, actor, membership, early, context));
+    let connection = Driver::connect(socket, answer.into(), early, context.clone(), |link, membership| {
+        Session::new(request, link, membership, addresses, context)
+    });
+    actix_rt::spawn(connection);
 }
 
 /// Answers with a problem document and closes.
