@@ -11,7 +11,7 @@ mod figures;
 mod history;
 mod operations;
 mod page;
-mod parameters;
+pub mod parameters;
 mod probes;
 mod problem;
 mod reports;

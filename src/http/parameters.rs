@@ -155,7 +155,7 @@ pub(super) fn named(parameters: &Parameters<'_>, name: &str) -> Result<Option<Ar
 
 /// What a WebSocket handshake asks for.
 /// `compress_bytes` is from which size on messages are compressed for whoever asks for that.
-pub(super) fn session_request(query: &str, envelope: Envelope, compress_bytes: usize) -> Result<Request, Refusal> {
+pub fn session_request(query: &str, envelope: Envelope, compress_bytes: usize) -> Result<Request, Refusal> {
     let parameters = Parameters::read(query);
     let (grant, kept) = grant(&parameters, envelope)?;
     let echo = if parameters.switch("echo")? { Echo::On } else { Echo::Off };
