@@ -15,7 +15,7 @@ mod first;
 mod history;
 mod operations;
 mod page;
-mod parameters;
+pub mod parameters;
 mod probes;
 mod problem;
 mod proof;

@@ -3,6 +3,7 @@
 //! Owns: the envelopes, the codes, the encoded frames. Must not know: sessions, rooms, the backbone.
 
 pub mod answer;
+pub mod assembly;
 pub mod batch;
 pub mod changes;
 pub mod codes;

@@ -18,8 +18,13 @@ use std::{
     time::Duration,
 };
 
-use actix_http::error::PayloadError;
+use actix::{Actor, StreamHandler};
+use actix_http::{
+    error::PayloadError,
+    ws::{Codec, Message, ProtocolError},
+};
 use actix_web::Error;
+use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
@@ -28,6 +33,7 @@ use super::{
     context::NodeContext,
     link::Link,
     session::{Membership, SharedMembership},
+    transport::Transport,
 };
 use crate::{
     model::roster::Farewell,
@@ -47,7 +53,7 @@ thread_local! {
 
 /// Bytes on their way from the socket to the session's actor.
 #[derive(Clone, Debug, Default)]
-pub struct Input(Rc<RefCell<VecDeque<Bytes>>>);
+struct Input(Rc<RefCell<VecDeque<Bytes>>>);
 
 impl Input {
     fn push(&self, bytes: Bytes) {
@@ -76,7 +82,7 @@ impl Stream for Input {
 }
 
 /// The actor's own output: control frames, and its end.
-pub type ActorStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
+type ActorStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
 
 /// What the driver is busy with.
 enum State {
@@ -108,19 +114,30 @@ enum Step {
 }
 
 impl Driver {
-    /// Puts a connection together; `early` is what came behind the handshake.
-    pub fn new(
-        link: Rc<Link>,
-        input: Input,
-        actor: ActorStream,
-        membership: SharedMembership,
+    /// Puts a connection together: writes the `answer` to its handshake, and hands what comes to the actor that is made for it;
+    /// `early` is what came behind the handshake. Its place among the node's connections is taken, and given back at its end.
+    pub fn connect<A>(
+        socket: Transport,
+        answer: Bytes,
         early: Bytes,
         context: Arc<NodeContext>,
-    ) -> Self {
+        make: impl FnOnce(Rc<Link>, SharedMembership) -> A,
+    ) -> Self
+    where
+        A: Actor<Context = WebsocketContext<A>> + StreamHandler<Result<Message, ProtocolError>>,
+    {
+        context.metrics.connections.inc();
+        let link = Rc::new(Link::new(socket, context.clone()));
+        if !answer.is_empty() {
+            link.put(&answer);
+        }
+        let (membership, input) = (SharedMembership::default(), Input::default());
+        let codec = Codec::new().max_size(context.config.limits.max_message_bytes);
+        let actor = WebsocketContext::with_codec(make(link.clone(), membership.clone()), input.clone(), codec);
         let mut driver = Self {
             link,
             input,
-            actor,
+            actor: Box::pin(actor),
             membership,
             guard: Some(FrameGuard::default()),
             context,
@@ -157,8 +174,7 @@ impl Driver {
         for _ in 0..READS_PER_POLL {
             let open = matches!(self.state, State::Open);
             // A client that does not read its answers is not read either, and one that is waited for waits.
-            let backlog = self.link.waiting() > self.context.config.limits.outbox_bytes;
-            if open && (self.is_behind() || backlog) {
+            if open && (self.is_behind() || self.has_backlog()) {
                 return Ok(());
             }
             if self.link.socket().poll_read_ready(cx).is_pending() {
@@ -188,6 +204,10 @@ impl Driver {
         !self.input.is_consumed() || self.guard.as_ref().is_some_and(|guard| guard.frames() > self.link.handled())
     }
 
+    fn has_backlog(&self) -> bool {
+        self.link.waiting() > self.context.config.limits.outbox_bytes
+    }
+
     /// Lets the actor work, whatever the socket does. A session that is over does nothing more, joining least of all: its
     /// instance may be back by now.
     fn run_actor(&mut self, cx: &mut Context<'_>) {
@@ -210,7 +230,12 @@ impl Driver {
         self.link.watch(cx);
         self.run_actor(cx);
         let read = self.read(cx);
+        let backlog = self.has_backlog();
         self.link.flush();
+        if backlog && !self.has_backlog() {
+            // It was not read: nothing else says that it can be now.
+            cx.waker().wake_by_ref();
+        }
         if let Err(farewell) = read {
             return Step::Done(self.farewell(farewell));
         }

@@ -118,7 +118,7 @@ impl Link {
     }
 
     /// Notes that the session has dealt with a frame.
-    pub(super) fn handle_frame(&self) {
+    pub fn handle_frame(&self) {
         self.handled.set(self.handled.get() + 1);
     }
 

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 pub use self::membership::{Membership, SharedMembership};
-use self::reading::{Fragments, Paid};
+use self::reading::Paid;
 use super::{
     context::NodeContext,
     directory::Directory,
@@ -42,7 +42,9 @@ use crate::{
         resume::Since,
     },
     wire::{
-        Close, Code, Envelope, Need, Refusal, Variant, frame,
+        Close, Code, Envelope, Need, Refusal, Variant,
+        assembly::Assembly,
+        frame,
         incoming::{self, ClientMessage},
         operation::Sender,
         outgoing::Voice,
@@ -96,7 +98,7 @@ pub struct Session {
     signals_refused_in_a_row: u32,
     /// Invalid messages since the last valid one.
     invalid_in_a_row: u32,
-    fragments: Option<Box<Fragments>>,
+    assembly: Assembly,
     /// Alive while the room's state is being sent.
     sends_state: Weak<()>,
 }
@@ -126,7 +128,7 @@ impl Session {
             refused_in_a_row: 0,
             signals_refused_in_a_row: 0,
             invalid_in_a_row: 0,
-            fragments: None,
+            assembly: Assembly::default(),
             sends_state: Weak::new(),
         }
     }
@@ -323,22 +325,19 @@ impl StreamHandler<Result<Frame, ProtocolError>> for Session {
         if self.link.is_over() {
             return;
         }
-        match frame {
-            Ok(Frame::Text(text)) => self.read(&text, Paid::No, ctx),
-            Ok(Frame::Binary(bytes)) => self.read_binary(&bytes, ctx),
-            Ok(Frame::Continuation(item)) => self.read_fragment(item, ctx),
-            Ok(Frame::Ping(payload)) => self.answer_ping(&payload),
-            Ok(Frame::Pong(payload)) => {
+        match self.assembly.take(frame) {
+            Ok(Some(Frame::Text(text))) => self.read(&text, Paid::No, ctx),
+            Ok(Some(Frame::Binary(bytes))) => self.read_binary(&bytes, ctx),
+            Ok(Some(Frame::Ping(payload))) => self.answer_ping(&payload),
+            Ok(Some(Frame::Pong(payload))) => {
                 if let Some(position) = frame::pong_position(&payload) {
                     let instance = self.grant.instance().clone();
                     self.tell_room(|key| Acknowledged { key, instance, position });
                 }
             }
-            Ok(Frame::Close(_)) => self.end(Close::Normal, ctx),
-            Ok(Frame::Nop) => {}
+            Ok(_) => {} // a fragment
             // The stream would go on after an error: end it here, once.
-            Err(ProtocolError::Io(_)) => self.end(Close::NotUtf8, ctx),
-            Err(_) => self.end(Close::Protocol, ctx),
+            Err(close) => self.end(close, ctx),
         }
     }
 

@@ -11,7 +11,7 @@ mod examine;
 mod kept;
 mod line;
 mod lines;
-mod names;
+pub mod names;
 mod publisher;
 mod reads;
 mod search;

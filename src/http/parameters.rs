@@ -164,7 +164,7 @@ pub(super) fn named(parameters: &Parameters<'_>, name: &str) -> Result<Option<Ar
 
 /// What a WebSocket handshake asks for.
 /// `compress_bytes` is from which size on messages are compressed for whoever asks for that.
-pub(super) fn session_request(
+pub fn session_request(
     query: &str,
     envelope: Envelope,
     compress_bytes: usize,

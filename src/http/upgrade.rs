@@ -3,16 +3,15 @@
 //! It stands in front of the framework's body machinery, so an open connection keeps neither its dispatcher nor its
 //! buffers.
 
-use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use actix_codec::Framed;
 use actix_http::{
     HttpMessage, Request, h1,
     header::{self, HeaderMap},
-    ws::{self, Codec},
+    ws,
 };
 use actix_service::{ServiceFactory, fn_service};
-use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
@@ -25,9 +24,8 @@ use super::{
 use crate::{
     actors::{
         context::NodeContext,
-        driver::{Driver, Input},
-        link::Link,
-        session::{self, Addresses, Session, SharedMembership},
+        driver::Driver,
+        session::{self, Addresses, Session},
         transport::Transport,
     },
     auth::Bearer,
@@ -121,17 +119,10 @@ impl Knock {
         (context, addresses): (Arc<NodeContext>, Arc<Addresses>),
     ) {
         self.slot.pass_on();
-        context.metrics.connections.inc();
-        let link = Rc::new(Link::new(socket, context.clone()));
-        if !first.is_empty() {
-            link.put(&first);
-        }
-        let membership = SharedMembership::new(RefCell::default());
-        let session = Session::new(request, link.clone(), membership.clone(), addresses, context.clone());
-        let input = Input::default();
-        let codec = Codec::new().max_size(context.config.limits.max_message_bytes);
-        let actor = Box::pin(WebsocketContext::with_codec(session, input.clone(), codec));
-        actix_rt::spawn(Driver::new(link, input, actor, membership, early, context));
+        let connection = Driver::connect(socket, first, early, context.clone(), |link, membership| {
+            Session::new(request, link, membership, addresses, context)
+        });
+        actix_rt::spawn(connection);
     }
 }
 

@@ -193,19 +193,44 @@ fn fatal_frames() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("bad UTF-8", raw::frame(text, bad_text), 1007),
         ("bad UTF-8 in binary", raw::frame(FIN | raw::BINARY, bad_text), 1007),
         ("bad UTF-8 in fragments", bad_in_fragments, 1007),
+        ("bad UTF-8 in a first fragment", raw::frame(raw::TEXT, b"\xc3("), 1007),
         ("an encoded surrogate", raw::frame(text, b"\xed\xa0\x80"), 1007),
         ("an unmasked frame", vec![text, 2, b'{', b'}'], 1002),
         ("RSV1", raw::frame(text | 0x40, b"{}"), 1002),
         ("RSV2", raw::frame(text | 0x20, b"{}"), 1002),
         ("RSV3", raw::frame(text | 0x10, b"{}"), 1002),
         ("opcode 3", raw::frame(FIN | 3, b"{}"), 1002),
+        ("opcode 7", raw::frame(FIN | 7, b"{}"), 1002),
         ("opcode 11", raw::frame(FIN | 11, b""), 1002),
+        ("opcode 15", raw::frame(FIN | 15, b""), 1002),
         ("a fragmented ping", raw::frame(raw::PING, b""), 1002),
         ("a fragmented close", raw::frame(raw::CLOSE, b""), 1002),
         ("a ping of 126 bytes", raw::frame(FIN | raw::PING, &[0; 126]), 1002),
+        ("a pong of 126 bytes", raw::frame(FIN | raw::PONG, &[0; 126]), 1002),
+        ("a close of 126 bytes", raw::frame(FIN | raw::CLOSE, &closing(1000, &[b'x'; 124])), 1002),
+        ("a close with half a code", raw::frame(FIN | raw::CLOSE, &[3]), 1002),
+        ("a close with bad UTF-8", raw::frame(FIN | raw::CLOSE, &closing(1000, b"\xed\xa0\x80")), 1002),
         ("a continuation of nothing", raw::frame(FIN, b"{}"), 1002),
         ("a message within a message", nested, 1002),
     ]
+}
+
+/// The payload of a close frame.
+fn closing(code: u16, reason: &[u8]) -> Vec<u8> {
+    [&code.to_be_bytes(), reason].concat()
+}
+
+#[tokio::test]
+async fn a_close_is_answered_and_one_whose_code_does_not_exist_is_a_broken_frame() {
+    let node = Node::start(&[]).await;
+    let good = [1000, 1001, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999].map(|code| (closing(code, b""), 1000));
+    let bad = [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65_535].map(|code| (closing(code, b""), 1002));
+    let others = [(Vec::new(), 1000), (closing(1000, &[b'x'; 123]), 1000)];
+    for (payload, code) in good.into_iter().chain(bad).chain(others) {
+        let mut client = RawClient::connect(&node, "tenant_id=t&instance_id=a").await;
+        client.send(raw::CLOSE, &payload).await;
+        assert_eq!(client.until_closed().await.code, Some(code), "{payload:?}");
+    }
 }
 
 #[tokio::test]

@@ -139,16 +139,15 @@ async fn a_stalled_reader_gets_the_newest_suggestion_when_it_reads_again() {
     let (mut helper, mut other) = (typed(&node, "helper", "").await, typed(&node, "other", "").await);
     focus(&mut other, json!({"nodes": ["n1"]})).await;
     let padding = "x".repeat(1_000);
-    // First until the sockets hold no more, however much that is; then what has to wait.
-    let (mut sent, mut fills_at) = (0, None);
-    while fills_at.is_none_or(|at| sent < at + MORE) {
+    // Until the sockets hold no more, however much that is: from then on something waits, whenever it is looked at.
+    let (mut sent, mut waits_since) = (0, None);
+    while waits_since.is_none_or(|since| sent < since + MORE) {
         let written = json!({"nodes": ["n1"], "n": sent, "padding": padding});
         helper.send(message("gonzai.suggestion", written)).await;
         if sent % 500 == 0 {
             other.find(|message| message["data"]["suggestion"]["n"].as_u64() >= Some(sent)).await;
-            if fills_at.is_none() && node.metric("continuum_outbox_bytes").await > 0.0 {
-                fills_at = Some(sent);
-            }
+            let waits = node.metric("continuum_outbox_bytes").await > 0.0;
+            waits_since = waits_since.or(Some(sent)).filter(|_| waits);
         }
         sent += 1;
     }

@@ -173,6 +173,30 @@ async fn a_peer_that_hangs_up_its_half_is_let_go_at_once_and_announced_when_it_d
     assert_eq!((&left["instance_id"], &left["data"]["reason"]), (&json!("half"), &json!("lost")), "{left}");
 }
 
+#[tokio::test]
+async fn a_client_is_read_as_soon_as_it_has_taken_a_large_record() {
+    let node = Node::start(&[
+        ("limits.outbox_bytes", "1"),
+        ("limits.max_message_bytes", "16777216"),
+        ("limits.http_body_bytes", "16777216"),
+        ("server.send_buffer", "8192"),
+        // Not even a ping of the node's is in between.
+        ("heartbeat.interval", "1h"),
+        ("heartbeat.timeout", "3h"),
+    ])
+    .await;
+    let mut reader = RawClient::connect(&node, "tenant_id=room&instance_id=reader").await;
+    reader.expect("caught_up").await;
+    let event = json!({"event_type": "large", "instance_id": "writer", "data": "x".repeat(12 << 20)});
+    let answer = node.post("/v1/tenants/room/events", &event).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    node.until_metric("continuum_outbox_bytes", |bytes| bytes > 0.0).await;
+    // Before it has taken all of it, and so before it is read.
+    reader.send_json(&json!({"event_type": "ping"})).await;
+    reader.expect("large").await;
+    reader.expect("pong").await;
+}
+
 /// What a node may hold for one client that does not read.
 async fn within_bounds(node: &Node, before: f64) {
     let (waiting, resident) = (node.metric("continuum_outbox_bytes").await, node.metric(RESIDENT).await);

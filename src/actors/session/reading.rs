@@ -1,12 +1,10 @@
-//! From frames to the text of one message: fragments put together, what is compressed inflated.
+//! From a binary message to its text: what is compressed is inflated.
 //!
 //! Owns: the rule that inflating is paid for beforehand. A compressed message counts as a publish, whatever it holds, and one
 //! beyond the budget is refused as it came: a thousand bytes may ask for the work of a million, and nothing but the
 //! budget says how often.
 
-use actix_http::ws::Item;
 use actix_web_actors::ws::WebsocketContext;
-use bytes::{Bytes, BytesMut};
 
 use super::Session;
 use crate::{
@@ -24,47 +22,7 @@ pub(super) enum Paid {
     Yes,
 }
 
-/// What the frames of a message say of its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Binary,
-}
-
-/// A message that has not come whole yet.
-#[derive(Debug)]
-pub(super) struct Fragments {
-    kind: Kind,
-    bytes: BytesMut,
-}
-
 impl Session {
-    pub(super) fn read_fragment(&mut self, item: Item, ctx: &mut WebsocketContext<Self>) {
-        // The guard has bounded the sum and checked the order before these bytes came here.
-        match item {
-            Item::FirstText(bytes) => self.begin(Kind::Text, &bytes),
-            Item::FirstBinary(bytes) => self.begin(Kind::Binary, &bytes),
-            Item::Continue(bytes) => {
-                if let Some(message) = &mut self.fragments {
-                    message.bytes.extend_from_slice(&bytes);
-                }
-            }
-            Item::Last(last) => {
-                let Some(message) = self.fragments.take() else { return };
-                let Fragments { kind, mut bytes } = *message;
-                bytes.extend_from_slice(&last);
-                match kind {
-                    Kind::Text => self.read_bytes(&bytes, Paid::No, ctx),
-                    Kind::Binary => self.read_binary(&bytes, ctx),
-                }
-            }
-        }
-    }
-
-    fn begin(&mut self, kind: Kind, bytes: &Bytes) {
-        self.fragments = Some(Box::new(Fragments { kind, bytes: BytesMut::from(&bytes[..]) }));
-    }
-
     fn read_bytes(&mut self, bytes: &[u8], paid: Paid, ctx: &mut WebsocketContext<Self>) {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.read(text, paid, ctx),
