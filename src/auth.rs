@@ -3,6 +3,7 @@
 //! Owns: turning what a client presents into a [`Grant`], and whether that still holds. Must not know: sockets, rooms, where
 //! keys and revocations are kept.
 
+mod agent;
 pub mod claims;
 mod error;
 mod issuers;
@@ -23,7 +24,7 @@ use std::{
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
-pub use self::error::TokenError;
+pub use self::{agent::agent, error::TokenError};
 use self::{
     claims::{Identity, Instances},
     issuers::Issuers,

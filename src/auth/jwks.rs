@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{TokenError, keys::KeySet};
+use super::{TokenError, agent, keys::KeySet};
 
 /// How often an unknown key id may ask the server.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -97,8 +97,10 @@ impl RemoteKeys {
 }
 
 fn fetch(url: &str) -> Result<KeySet, String> {
-    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).max_redirects(0).build().new_agent();
-    let mut answer = agent.get(url).call().map_err(|error| error.to_string())?;
+    let mut answer = agent(PATIENCE).get(url).call().map_err(|error| error.to_string())?;
+    if answer.status() != 200 {
+        return Err(format!("the answer is {}", answer.status()));
+    }
     let mut text = Vec::new();
     let read = answer.body_mut().as_reader().take(LARGEST + 1).read_to_end(&mut text);
     read.map_err(|error| error.to_string())?;

@@ -19,12 +19,14 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
+use super::remote;
 use crate::{
     client::{
         Backoff, BaseUrl, ClientOptions, Echo, Encoding, Happening, Incoming, Publish, Reconnecting, Scheme, Since,
         Trust, reconnecting::Fatal,
     },
     model::{EventType, InstanceId, TenantId},
+    wire::token::Token,
 };
 
 use print::Printer;
@@ -41,6 +43,9 @@ pub struct Args {
     /// For wss://: believe the certificates in this PEM file, and no others [default: what the system trusts]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A file with a token or an API key, for nodes that ask for one; - reads it from standard input [default: none]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// The room.
     #[arg(long, default_value = "default")]
     tenant: TenantId,
@@ -115,6 +120,7 @@ struct Window {
 impl Window {
     fn new(args: Args) -> anyhow::Result<Self> {
         let mut options = ClientOptions::new(args.url, args.tenant, args.instance);
+        options.token = args.token_file.map(|file| remote::token_in(&file)).transpose()?.map(Token);
         options.since = args.since;
         options.types = args.types;
         options.capabilities = args.capabilities;

@@ -1,9 +1,14 @@
 //! A node's HTTP side, for commands that administer it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
+
+use crate::auth::agent;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +32,7 @@ impl Remote {
     /// What the node says against it, or why it cannot be reached.
     pub fn get(&self, path: &str) -> anyhow::Result<Value> {
         let token = self.token()?;
-        self.read(agent().get(format!("{}{path}", self.url)).header("Authorization", token).call())
+        self.read(agent(PATIENCE).get(format!("{}{path}", self.url)).header("Authorization", token).call())
     }
 
     /// Sends something.
@@ -36,7 +41,7 @@ impl Remote {
     ///
     /// As [`Remote::get`].
     pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = agent().post(format!("{}{path}", self.url)).header("Authorization", self.token()?);
+        let request = agent(PATIENCE).post(format!("{}{path}", self.url)).header("Authorization", self.token()?);
         self.read(request.header("Content-Type", "application/json").send(body.to_string()))
     }
 
@@ -46,17 +51,11 @@ impl Remote {
     ///
     /// As [`Remote::get`].
     pub fn delete(&self, path: &str) -> anyhow::Result<Value> {
-        self.read(agent().delete(format!("{}{path}", self.url)).header("Authorization", self.token()?).call())
+        self.read(agent(PATIENCE).delete(format!("{}{path}", self.url)).header("Authorization", self.token()?).call())
     }
 
     fn token(&self) -> anyhow::Result<String> {
-        let text = if self.token_file.as_os_str() == "-" {
-            std::io::read_to_string(std::io::stdin())
-        } else {
-            std::fs::read_to_string(&self.token_file)
-        };
-        let text = text.with_context(|| format!("cannot read {}", self.token_file.display()))?;
-        Ok(format!("Bearer {}", text.trim()))
+        Ok(format!("Bearer {}", token_in(&self.token_file)?))
     }
 
     fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
@@ -71,8 +70,17 @@ impl Remote {
     }
 }
 
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().new_agent()
+/// What a file holds, or standard input.
+///
+/// # Errors
+///
+/// It cannot be read, or holds nothing.
+pub fn token_in(file: &Path) -> anyhow::Result<String> {
+    let text =
+        if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+    ensure!(!text.trim().is_empty(), "{} holds no token", file.display());
+    Ok(text.trim().to_owned())
 }
 
 /// An option's value that is JSON.

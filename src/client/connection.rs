@@ -144,18 +144,21 @@ impl Connection {
             (Scheme::Tls, Some(trust)) => trust.secure(socket, options.url.host()).await?,
             (Scheme::Tls, None) => Trust::system().secure(socket, options.url.host()).await?,
         };
-        let first_frames = match handshake::upgrade(&mut stream, &authority, &options.target(since)).await {
-            Ok(bytes) => bytes,
-            Err(HandshakeError::Io(cause)) => return Err(unreachable(cause)),
-            Err(HandshakeError::Refused(refusal)) => return Err(JoinError::Refused(refusal)),
-            Err(HandshakeError::NotWebSocket(why)) => return Err(JoinError::NotANode(why)),
-        };
+        let first_frames =
+            match handshake::upgrade(&mut stream, &authority, &options.target(since), options.token()).await {
+                Ok(bytes) => bytes,
+                Err(HandshakeError::Io(cause)) => return Err(unreachable(cause)),
+                Err(HandshakeError::Refused(refusal)) => return Err(JoinError::Refused(refusal)),
+                Err(HandshakeError::NotWebSocket(why)) => return Err(JoinError::NotANode(why)),
+            };
         let mut socket = WebSocketStream::from_partially_read(stream, first_frames, Role::Client, None).await;
         let frame = Frame::parse(read_text(&mut socket).await?).map_err(Ended::from)?;
-        let Incoming::Ready(ready) = &frame.message else {
-            return Err(JoinError::NotANode("its first message is not session_ready"));
+        let ready = match &frame.message {
+            Incoming::Ready(ready) => Ready::clone(ready),
+            // A bad token, or no place: told here, where browsers can see it too.
+            Incoming::Error(error) => return Err(JoinError::Refused(Refusal::on_the_socket(error))),
+            _ => return Err(JoinError::NotANode("its first message is not session_ready")),
         };
-        let ready = Ready::clone(ready);
         tracker.see(&frame.message).map_err(Ended::from)?;
         Ok((Self { socket, tracker, ready, encoding: options.encoding, heard: Instant::now() }, frame))
     }

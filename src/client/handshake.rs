@@ -6,6 +6,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
+use super::incoming::Error;
+
 /// A head or a refusal's body longer than this is not one of ours.
 const MOST_BYTES: usize = 64 * 1024;
 
@@ -37,6 +39,19 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// What a node says on the socket, behind an upgrade that it answered.
+    pub(super) fn on_the_socket(error: &Error) -> Self {
+        let status = match error.code.as_str() {
+            "limit_reached" | "rate_limited" => 429,
+            "unavailable" | "draining" | "busy" => 503,
+            "internal" => 500,
+            "unauthenticated" | "token_expired" | "token_revoked" => 401,
+            _ => 403,
+        };
+        let retry_after = error.retry_after_ms.map(Duration::from_millis);
+        Self { status, code: Some(error.code.clone()), detail: error.message.clone(), retry_after }
+    }
+
     /// Whether the same request may succeed later: the node's state refused it, not its own contents.
     pub fn may_pass(&self) -> bool {
         matches!(self.status, 408 | 425 | 429 | 500..)
@@ -64,11 +79,13 @@ pub async fn upgrade(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     authority: &str,
     target: &str,
+    token: Option<&str>,
 ) -> Result<Vec<u8>, HandshakeError> {
     let key = generate_key();
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{authorization}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;

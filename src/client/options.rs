@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use super::tls::Trust;
 use crate::{
     model::{Cursor, IdError, InstanceId, TenantId, Timestamp},
-    wire::encoding::DEFLATE_RAW,
+    wire::{encoding::DEFLATE_RAW, token::Token},
 };
 
 /// Why a base URL was refused.
@@ -200,6 +200,8 @@ pub struct ClientOptions {
     pub capabilities: Vec<String>,
     /// Whether large messages may come deflated.
     pub encoding: Encoding,
+    /// What proves who we are.
+    pub token: Option<Token>,
     /// Whose certificates are believed, for `wss://`; `None` is the system's choice.
     pub trust: Option<Trust>,
 }
@@ -217,8 +219,14 @@ impl ClientOptions {
             preview: None,
             capabilities: Vec::new(),
             encoding: Encoding::default(),
+            token: None,
             trust: None,
         }
+    }
+
+    /// The token, for the header.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.0.as_str())
     }
 
     /// Path and query of the upgrade request, with `since` in place of the options' own.

@@ -91,7 +91,7 @@ impl Target {
             // The two take the same parameters.
             Door::Ws => target.replacen("/ws/sync?", "/ws?", 1),
         };
-        match handshake::upgrade(&mut stream, &self.url.authority(), &target).await {
+        match handshake::upgrade(&mut stream, &self.url.authority(), &target, None).await {
             Ok(rest) => Ok((stream, rest)),
             Err(handshake::HandshakeError::Refused(refusal)) => bail!("{}", explained(&refusal)),
             Err(error) => Err(error.into()),
