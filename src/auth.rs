@@ -12,6 +12,7 @@ mod keys;
 pub mod mint;
 pub mod registry;
 pub mod secret;
+pub mod tickets;
 mod token;
 
 use std::{

@@ -12,8 +12,14 @@ use uuid::Uuid;
 
 use super::context::NodeContext;
 use crate::{
-    auth::{TokenError, registry::Registry},
-    backbone::{Append, AppendError, BackboneError, Expect, FeedItem, Page, ReadBudget, Stored, Subject, append_one},
+    auth::{
+        Bearer, TokenError,
+        registry::Registry,
+        tickets::{self, TicketRecord},
+    },
+    backbone::{
+        Append, AppendError, BackboneError, Expect, FeedItem, Outcome, Page, ReadBudget, Stored, Subject, append_one,
+    },
     model::{DedupeId, EntityKey, Position, TenantId},
     wire::{Code, Refusal},
 };
@@ -22,6 +28,9 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(500);
 /// What is read in one go.
 const BUDGET: ReadBudget = ReadBudget { records: 1_000, bytes: 4 << 20 };
+/// Under which types tickets are kept, and their use.
+const TICKET: &str = "ticket";
+const USED: &str = "ticket.used";
 /// Times that a write is tried whose outcome is not known.
 const TRIES: u32 = 3;
 
@@ -67,7 +76,7 @@ async fn read_and_follow(context: &NodeContext) -> Result<(), BackboneError> {
     loop {
         match feed.next().await {
             FeedItem::Records(records) => {
-                records.iter().for_each(|stored| learn_record(registry, stored));
+                records.iter().for_each(|stored| learn_record(context, stored));
                 position = records.last().map_or(position, |last| last.position).max(position);
             }
             FeedItem::Lagged => position = read_on(context, &tenant, position).await?,
@@ -80,7 +89,7 @@ async fn read_and_follow(context: &NodeContext) -> Result<(), BackboneError> {
 async fn read_on(context: &NodeContext, tenant: &TenantId, mut after: Position) -> Result<Position, BackboneError> {
     loop {
         let Page { records, trimmed_to, more } = context.backbone.read(tenant, after, BUDGET).await?;
-        records.iter().for_each(|stored| learn_record(context.authority.registry(), stored));
+        records.iter().for_each(|stored| learn_record(context, stored));
         if trimmed_to > after {
             return Err(BackboneError::Unavailable("the registry's log was trimmed while it was read".into()));
         }
@@ -91,10 +100,16 @@ async fn read_on(context: &NodeContext, tenant: &TenantId, mut after: Position) 
     }
 }
 
-fn learn_record(registry: &Registry, stored: &Stored) {
+fn learn_record(context: &NodeContext, stored: &Stored) {
     match &stored.subject {
-        Subject::Entity(key) => learn(registry, key, stored),
-        Subject::Event(_) => tracing::error!(position = %stored.position, "the registry's log holds what is no entity"),
+        Subject::Entity(key) => learn(context.authority.registry(), key, stored),
+        Subject::Event(kind) if kind.as_str() == TICKET => {
+            if let Err(error) = context.authority.registry().learn_ticket(&stored.body, context.now()) {
+                tracing::error!(position = %stored.position, error, "a ticket's record is damaged");
+            }
+        }
+        // That one was used: the log itself has seen to it that it was only once.
+        Subject::Event(_) => {}
     }
 }
 
@@ -141,4 +156,51 @@ pub async fn keep(context: &NodeContext, key: EntityKey, version: Position, body
         tracing::error!(error, "a registry record that was just made cannot be read");
     }
     Ok(())
+}
+
+/// Makes a ticket for a bearer: every node knows it in a moment.
+///
+/// # Errors
+///
+/// As an append.
+pub async fn issue(context: &NodeContext, bearer: &Bearer) -> Result<(String, TicketRecord), AppendError> {
+    let (ticket, record) = tickets::mint(bearer, context.now());
+    let body = serde_json::to_vec(&record).map_err(|error| AppendError::Refused(error.to_string()))?;
+    if let Err(error) = context.authority.registry().learn_ticket(&body, context.now()) {
+        tracing::error!(error, "a ticket that was just made cannot be read");
+    }
+    append(context, TICKET, DedupeId(Uuid::new_v4()), body).await?;
+    Ok((ticket, record))
+}
+
+/// Whose ticket this is, if nobody has used it: the log takes the word that it was used only once.
+///
+/// # Errors
+///
+/// It is none, or no more; or the log cannot say.
+pub async fn redeem(context: &NodeContext, ticket: &str) -> Result<Arc<Bearer>, Refusal> {
+    const NAMESPACE: Uuid = Uuid::from_u128(0x2f0a_61c7_35d8_4e4b_9c1e_7b1f_08d4_5a36);
+    let bearer = context.authority.registry().take_ticket(ticket, context.now()).map_err(|error| refusal(&error))?;
+    let used = append(context, USED, DedupeId(Uuid::new_v5(&NAMESPACE, ticket.as_bytes())), b"{}".to_vec()).await;
+    match used {
+        Ok(Outcome::Stored) => Ok(bearer),
+        Ok(Outcome::Duplicate) => Err(refusal(&TokenError::UnknownTicket)),
+        Err(error) => {
+            tracing::warn!(%error, "the use of a ticket cannot be written down");
+            let message = "whether the ticket was used cannot be told now; get another one";
+            Err(Refusal::new(Code::Unavailable, message).after(Duration::from_secs(1)))
+        }
+    }
+}
+
+async fn append(context: &NodeContext, kind: &str, dedupe: DedupeId, body: Vec<u8>) -> Result<Outcome, AppendError> {
+    let append = Append {
+        tenant: TenantId::system(),
+        subject: Subject::Event(kind.parse().expect("a word is a type")),
+        dedupe,
+        expect: Expect::Anything,
+        first_tried: None,
+        body: Bytes::from(body),
+    };
+    Ok(append_one(context.backbone.as_ref(), append).await?.outcome)
 }

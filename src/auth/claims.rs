@@ -88,6 +88,34 @@ pub enum Instances {
     Any(Patterns),
 }
 
+impl Identity {
+    /// As it is written, with everything said.
+    pub fn holder(&self) -> Holder {
+        let Rights { publish, subscribe, read, change, admin } = &*self.rights;
+        Holder {
+            tenant: self.tenant.to_string(),
+            user: self.user.as_deref().map(str::to_owned),
+            name: self.name.as_deref().map(str::to_owned),
+            instance: match &self.instances {
+                Instances::One(instance) => Some(instance.to_string()),
+                // A pattern of none is not made: there is one, or any.
+                Instances::Any(pattern) => pattern.list().into_iter().next(),
+            },
+            grant: Some(GrantClaim {
+                publish: publish.list(),
+                subscribe: subscribe.list(),
+                read: read.list(),
+                change: change.list(),
+                admin: match admin {
+                    Admin::Nothing => None,
+                    Admin::Tenant => Some(AdminClaim::Tenant),
+                    Admin::System => Some(AdminClaim::System),
+                },
+            }),
+        }
+    }
+}
+
 impl Holder {
     /// Checks it; `otherwise` is what it may do if it does not say.
     ///
@@ -95,12 +123,23 @@ impl Holder {
     ///
     /// Names the claim that is wrong.
     pub fn check(self, otherwise: &Arc<Rights>) -> Result<Identity, TokenError> {
+        let tenant = self.tenant.parse().map_err(|error: IdError| TokenError::claim("tenant", error.to_string()))?;
+        self.check_of(tenant, otherwise)
+    }
+
+    /// The same for what the node itself has written.
+    pub(super) fn check_stored(self, otherwise: &Arc<Rights>) -> Result<Identity, TokenError> {
+        let tenant = TenantId::from_stored(&self.tenant);
+        self.check_of(tenant.map_err(|error| TokenError::claim("tenant", error.to_string()))?, otherwise)
+    }
+
+    fn check_of(self, tenant: TenantId, otherwise: &Arc<Rights>) -> Result<Identity, TokenError> {
         let rights = match &self.grant {
             None => otherwise.clone(),
             Some(grant) => Arc::new(grant.check()?),
         };
         Ok(Identity {
-            tenant: self.tenant.parse().map_err(|error: IdError| TokenError::claim("tenant", error.to_string()))?,
+            tenant,
             user: text("user", self.user)?,
             name: text("name", self.name)?,
             instances: instances(self.instance)?,
@@ -193,6 +232,20 @@ mod tests {
         assert!(!rights.subscribe.admits("memory.created"));
         assert!(!rights.read.admits(&crate::model::EntityKey::new("memory", "m").expect("a key")));
         assert_eq!(rights.admin, Admin::Nothing);
+    }
+
+    #[test]
+    fn an_identity_is_written_as_what_makes_it_again() {
+        for json in [
+            serde_json::json!({"tenant": "acme"}),
+            serde_json::json!({"tenant": "acme", "user": "ada", "name": "Ada", "instance": "a", "grant": {
+                "publish": ["memory.*"], "read": ["node", "memory:m-*"], "admin": "tenant"
+            }}),
+            serde_json::json!({"tenant": "acme", "instance": "a-*", "grant": {"subscribe": ["*"], "change": ["*", "x"]}}),
+        ] {
+            let identity = holder(json).expect("an identity");
+            assert_eq!(identity.holder().check(&Arc::new(Rights::all())).as_ref(), Ok(&identity));
+        }
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub enum TokenError {
     /// Nobody knows this API key, or its secret is another.
     #[error("there is no such API key")]
     UnknownApiKey,
+    /// It was used, is over, or never was.
+    #[error("this ticket is not good, or not any more; each is good once, for 30 s")]
+    UnknownTicket,
     /// It was called back.
     #[error("the token was revoked")]
     Revoked,

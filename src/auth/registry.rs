@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -14,7 +14,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Bearer, Origin, TokenError, claims::Holder, secret};
+use super::{
+    Bearer, Origin, TokenError,
+    claims::Holder,
+    secret,
+    tickets::{TicketRecord, Tickets},
+};
 use crate::model::{EntityKey, IdError, InstanceId, Position, TenantId, Timestamp, rights::Rights};
 
 /// Under which types the records are kept.
@@ -88,6 +93,7 @@ struct Known {
 #[derive(Debug)]
 pub struct Registry {
     known: RwLock<Known>,
+    tickets: Mutex<Tickets>,
     is_ready: AtomicBool,
     /// Rises with whatever might end somebody's session.
     changes: watch::Sender<u64>,
@@ -95,7 +101,8 @@ pub struct Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { known: RwLock::default(), is_ready: AtomicBool::new(false), changes: watch::channel(0).0 }
+        let (tickets, changes) = (Mutex::default(), watch::channel(0).0);
+        Self { known: RwLock::default(), tickets, is_ready: AtomicBool::new(false), changes }
     }
 }
 
@@ -142,6 +149,26 @@ impl Registry {
         drop(known);
         self.changes.send_modify(|changes| *changes += 1);
         Ok(())
+    }
+
+    /// Takes a ticket in.
+    ///
+    /// # Errors
+    ///
+    /// In words: it cannot be read.
+    pub fn learn_ticket(&self, body: &[u8], now: Timestamp) -> Result<(), String> {
+        let record: TicketRecord = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.learn(record, now).map_err(|error| error.to_string())
+    }
+
+    /// Whose ticket this is; this node knows it no more with that.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::UnknownTicket`].
+    pub fn take_ticket(&self, ticket: &str, now: Timestamp) -> Result<Arc<Bearer>, TokenError> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner).take(ticket, now)
     }
 
     /// Where a key's record stands, and the record.

@@ -94,6 +94,11 @@ pub(super) async fn revoke(shared: Data<Shared>, request: HttpRequest, payload: 
     answer(try_revoke(&shared, &request, payload).await)
 }
 
+/// `POST /v1/tickets`
+pub(super) async fn ticket(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
+    answer(try_ticket(&shared, &request).await)
+}
+
 fn answer(result: Result<HttpResponse, Refusal>) -> HttpResponse {
     result.unwrap_or_else(|refusal| problem::respond(&refusal))
 }
@@ -191,6 +196,13 @@ async fn try_revoke(shared: &Shared, request: &HttpRequest, payload: Payload) ->
     keep(shared, place, version, &revocation).await?;
     tracing::info!(%tenant, "tokens were revoked");
     Ok(HttpResponse::Created().json(serde_json::json!({ "revoked_at": now.to_string() })))
+}
+
+async fn try_ticket(shared: &Shared, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+    let bearer = asker::bearer(shared, request).await?;
+    let (ticket, record) = authority::issue(&shared.context, &bearer).await.map_err(refusal)?;
+    let body = serde_json::json!({ "ticket": ticket, "expires_at": record.good_until().to_string() });
+    Ok(HttpResponse::Created().json(body))
 }
 
 /// Refuses whoever does not administer a tenant.

@@ -158,6 +158,20 @@ impl Asker {
     }
 }
 
+/// Whoever shows a token that holds.
+///
+/// # Errors
+///
+/// There is none; without tokens there is nobody to be.
+pub(super) async fn bearer(shared: &Shared, request: &HttpRequest) -> Result<Arc<Bearer>, Refusal> {
+    if !shared.context.authority.asks() {
+        let message = "with auth.mode = \"none\" there is nothing to administer; set auth.mode = \"token\"";
+        return Err(Refusal::new(Code::SwitchedOff, message));
+    }
+    let token = door::token_in(request.headers(), &Parameters::read(request.query_string()))?;
+    door::bearer(&shared.context, token.as_deref()).await
+}
+
 /// Lets in whoever may administer so much.
 ///
 /// # Errors
@@ -168,12 +182,7 @@ pub(super) async fn administrator(
     request: &HttpRequest,
     least: Admin,
 ) -> Result<Arc<Bearer>, Refusal> {
-    if !shared.context.authority.asks() {
-        let message = "with auth.mode = \"none\" there is nothing to administer; set auth.mode = \"token\"";
-        return Err(Refusal::new(Code::SwitchedOff, message));
-    }
-    let token = door::token_in(request.headers(), &Parameters::read(request.query_string()))?;
-    let bearer = door::bearer(&shared.context, token.as_deref()).await?;
+    let bearer = bearer(shared, request).await?;
     Need::Admin(least).check(&bearer.identity.rights)?;
     Ok(bearer)
 }

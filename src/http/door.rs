@@ -8,8 +8,11 @@ use actix_http::header::{self, HeaderMap};
 
 use super::parameters::Parameters;
 use crate::{
-    actors::{authority::refusal, context::NodeContext},
-    auth::{Bearer, Mismatch, TokenError},
+    actors::{
+        authority::{self, refusal},
+        context::NodeContext,
+    },
+    auth::{Bearer, Mismatch, TokenError, tickets},
     wire::{Code, Refusal},
 };
 
@@ -62,7 +65,10 @@ pub(super) fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// Says what is wrong with it.
 pub(super) async fn bearer(context: &NodeContext, token: Option<&str>) -> Result<Arc<Bearer>, Refusal> {
     let token = token.ok_or_else(|| refusal(&TokenError::Missing))?;
-    let bearer = context.authority.verify(token, context.now()).await.map_err(|error| refusal(&error))?;
+    let bearer = match token.starts_with(tickets::PREFIX) {
+        true => authority::redeem(context, token).await?,
+        false => context.authority.verify(token, context.now()).await.map_err(|error| refusal(&error))?,
+    };
     context.authority.holds(&bearer, None, context.now()).map_err(|error| refusal(&error))?;
     Ok(bearer)
 }

@@ -169,6 +169,7 @@ fn app(
         .service(resource(&format!("{ENTITY}/conflicts")).route(web::get().to(conflicts::of_entity)))
         .service(resource(&format!("{ENTITY}/conflicts/{{conflict}}")).route(web::post().to(entities::settle)))
         .service(resource("/v1/admin/keys").route(web::post().to(admin::create)).route(web::get().to(admin::list)))
+        .service(resource("/v1/tickets").route(web::post().to(admin::ticket)))
         .service(resource("/v1/admin/keys/{id}").route(web::delete().to(admin::revoke_key)))
         .service(resource("/v1/admin/revocations").route(web::post().to(admin::revoke)))
         .service(resource("/ws").route(web::get().to(upgrade_required)))

@@ -92,6 +92,14 @@ impl Patterns {
         matches!(self.0, Scope::All)
     }
 
+    /// As a list that makes the same.
+    pub fn list(&self) -> Vec<String> {
+        match &self.0 {
+            Scope::All => vec!["*".into()],
+            Scope::Only(patterns) => patterns.iter().map(|pattern| pattern.to_string()).collect(),
+        }
+    }
+
     /// Whether it admits a name.
     pub fn admits(&self, name: &str) -> bool {
         match &self.0 {
@@ -117,6 +125,14 @@ impl Entities {
     /// Whether it admits every entity, so that nobody needs to ask.
     pub fn is_all(&self) -> bool {
         matches!(self.0, Scope::All)
+    }
+
+    /// As a list that makes the same, each `type:id`.
+    pub fn list(&self) -> Vec<String> {
+        match &self.0 {
+            Scope::All => vec!["*".into()],
+            Scope::Only(rules) => rules.iter().map(|rule| format!("{}:{}", rule.kind, rule.id)).collect(),
+        }
     }
 
     /// Whether it admits an entity.

@@ -326,6 +326,48 @@ async fn keys_are_administered_by_those_who_may_and_of_their_own_tenant_only() {
     node.get_as(&plain, HERE).await.problem(403, "identity_mismatch");
 }
 
+#[tokio::test]
+async fn a_ticket_is_good_once_on_whichever_node_and_ends_with_what_was_shown_for_it() {
+    let (issuer, server) = (Issuer::new(), NatsServer::start().await);
+    let url = server.url();
+    let nats = [("backbone.kind", "nats"), ("nats.urls", url.as_str()), ("log.retention_bytes", "0")];
+    let (a, b) = (issuer.node(&nats).await, issuer.node(&nats).await);
+    let token =
+        issuer.token(json!({"sub": "ada", "jti": "t-1", "instance": "a-*", "grant": {"publish": ["memory.*"]}}));
+    let make = async || {
+        let made = a.ask(&token, "POST", "/v1/tickets", &Value::Null).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()["ticket"].as_str().expect("a ticket").to_owned()
+    };
+    a.ask("nonsense", "POST", "/v1/tickets", &Value::Null).await.problem(401, "unauthenticated");
+    // Of many who show it at once, on both nodes, one gets in.
+    let ticket = make().await;
+    let probe = make().await;
+    until("the other node has heard of tickets", async || {
+        let answer = b.get(&format!("/v1/tenants/acme/events?token={probe}")).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    let target = format!("/v1/tenants/acme/events?instance_id=a-1&token={ticket}");
+    let all = (0..20).map(|n| if n % 2 == 0 { a.get(&target) } else { b.get(&target) });
+    let answers = within("all answers", futures_util::future::join_all(all)).await;
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses[1..].iter().all(|status| *status == 401), "{statuses:?}");
+    // It is who asked for it, with what that may do, for as long as that holds.
+    let mut session = a.join_with("acme", "a-1", &format!("token={}", make().await)).await;
+    session.send(json!({"event_type": "note", "data": {}})).await;
+    assert_eq!(session.expect("error").await["data"]["code"], "forbidden");
+    session.publish("memory.x", json!({})).await;
+    let foreign = a.get(&format!("/v1/tenants/team-1/events?token={}", make().await)).await;
+    foreign.problem(403, "identity_mismatch");
+    let what = json!({"tenant": "acme", "token_id": "t-1"});
+    assert_eq!(a.ask(ADMIN, "POST", "/v1/admin/revocations", &what).await.status, 201);
+    assert_eq!(session.expect("error").await["data"]["code"], "token_revoked");
+    assert_eq!(session.until_closed().await.code, Some(4001));
+}
+
 /// A key server: what it serves, and how often it was asked.
 async fn key_server(keys: Value) -> (String, Arc<std::sync::Mutex<Value>>, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -1,0 +1,105 @@
+//! Tickets: what a page shows in an address instead of a token, as addresses are written into logs on their way. Each is good once,
+//! for half a minute.
+//!
+//! Owns: their form, and what is known of them here. Who uses one up is decided where they are kept (`actors/authority.rs`).
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Bearer, Origin, TokenError, claims::Holder, secret};
+use crate::model::{Timestamp, rights::Rights};
+
+/// What every ticket begins with.
+pub const PREFIX: &str = "tkt_";
+/// For how long one is good.
+pub const LASTS: Duration = Duration::from_secs(30);
+/// Tickets that are remembered; more cannot wait for their use.
+const MOST: usize = 100_000;
+
+/// A ticket as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketRecord {
+    /// Of the ticket.
+    hash: String,
+    /// Who gets in with it.
+    holder: Holder,
+    /// What was shown for it: when that is called back, so is this.
+    origin: OriginRecord,
+    issued_at: Option<i64>,
+    ends_at: Option<i64>,
+    /// Until when the ticket is good; milliseconds since 1970 like the others.
+    good_until: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OriginRecord {
+    Token(Option<String>),
+    Key(String),
+    AdminKey,
+}
+
+/// The tickets that are good, by their hash.
+#[derive(Debug, Default)]
+pub(super) struct Tickets(HashMap<String, (Arc<Bearer>, Timestamp)>);
+
+/// Makes a ticket for somebody who showed something good, and what is kept of it.
+pub fn mint(bearer: &Bearer, now: Timestamp) -> (String, TicketRecord) {
+    let ticket = format!("{PREFIX}{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let record = TicketRecord {
+        hash: secret::hash_of(&ticket),
+        holder: bearer.identity.holder(),
+        origin: match &bearer.origin {
+            Origin::Token { id } => OriginRecord::Token(id.as_deref().map(str::to_owned)),
+            Origin::Key { id } => OriginRecord::Key(id.clone()),
+            Origin::AdminKey => OriginRecord::AdminKey,
+        },
+        issued_at: bearer.issued_at.map(|at| at.0),
+        ends_at: bearer.expires_at.map(|at| at.0),
+        good_until: now.0 + LASTS.as_millis() as i64,
+    };
+    (ticket, record)
+}
+
+impl TicketRecord {
+    /// Until when the ticket is good.
+    pub fn good_until(&self) -> Timestamp {
+        Timestamp(self.good_until)
+    }
+}
+
+impl Tickets {
+    /// Takes one in.
+    pub(super) fn learn(&mut self, record: TicketRecord, now: Timestamp) -> Result<(), TokenError> {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, (_, until)| *until > now);
+        }
+        if record.good_until <= now.0 || self.0.len() >= MOST {
+            return Ok(());
+        }
+        let bearer = Bearer {
+            // Only the node itself has written this: the tenant may be one that no client can name.
+            identity: record.holder.check_stored(&Arc::new(Rights::all()))?,
+            origin: match record.origin {
+                OriginRecord::Token(id) => Origin::Token { id: id.map(Into::into) },
+                OriginRecord::Key(id) => Origin::Key { id },
+                OriginRecord::AdminKey => Origin::AdminKey,
+            },
+            issued_at: record.issued_at.map(Timestamp),
+            expires_at: record.ends_at.map(Timestamp),
+        };
+        self.0.insert(record.hash, (Arc::new(bearer), Timestamp(record.good_until)));
+        Ok(())
+    }
+
+    /// Whose ticket this is, if it is good; it is forgotten with that.
+    pub(super) fn take(&mut self, ticket: &str, now: Timestamp) -> Result<Arc<Bearer>, TokenError> {
+        match self.0.remove(&secret::hash_of(ticket)) {
+            Some((bearer, until)) if until > now => Ok(bearer),
+            _ => Err(TokenError::UnknownTicket),
+        }
+    }
+}
