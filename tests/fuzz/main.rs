@@ -163,5 +163,5 @@ macro_rules! tests {
 }
 
 tests! {
-    frames sync_envelopes typed_envelopes publishes operations cursors subjects deflated queries peers stored
+    frames sync_envelopes typed_envelopes publishes operations cursors subjects deflated queries peers stored tokens
 }
