@@ -102,8 +102,8 @@ impl Grant {
 
     /// What somebody may do as one of its instances, in a tenant that is its own.
     fn of(bearer: Arc<Bearer>, tenant: TenantId, instance: InstanceId) -> Self {
-        let Identity { user, name, rights, .. } = &bearer.identity;
-        let author = Author { instance, user: user.clone(), name: name.clone() };
+        let Identity { name, rights, .. } = &bearer.identity;
+        let author = Author { instance, user: bearer.user_in(&tenant).cloned(), name: name.clone() };
         Self { tenant, author, rights: rights.clone(), bearer: Some(bearer) }
     }
 
@@ -124,12 +124,18 @@ impl Grant {
 
     /// What it may see.
     pub fn viewer(&self) -> Viewer {
-        Viewer::new(Some(self.author.owner()), self.rights.clone())
+        let is_own = self.bearer.as_ref().is_none_or(|bearer| bearer.identity.tenant == self.tenant);
+        Viewer::new(is_own.then(|| self.author.owner()), self.rights.clone())
     }
 
     /// What it may do.
     pub fn rights(&self) -> &Arc<Rights> {
         &self.rights
+    }
+
+    /// Whether whoever has it has proven who it is.
+    pub fn is_proven(&self) -> bool {
+        self.bearer.is_some()
     }
 
     /// When it ends; `None`: never.
@@ -155,7 +161,14 @@ pub enum Mismatch {
 impl Bearer {
     /// Whether it may be in this tenant.
     pub fn may_enter(&self, tenant: &TenantId) -> bool {
-        self.identity.tenant == *tenant || self.identity.rights.admin == Admin::System
+        // In the system's own tenant is nobody: what stands there is the node's.
+        *tenant != TenantId::system()
+            && (self.identity.tenant == *tenant || self.identity.rights.admin == Admin::System)
+    }
+
+    /// For whom it acts in a tenant. In another than its own for nobody: users of the same name are others there.
+    pub fn user_in(&self, tenant: &TenantId) -> Option<&Arc<str>> {
+        self.identity.user.as_ref().filter(|_| self.identity.tenant == *tenant)
     }
 
     /// Which instance it is, of those that it may be: the one that it asks for, else the only one.
@@ -187,7 +200,7 @@ impl Bearer {
         if !self.may_enter(&tenant) {
             return Err(Mismatch::Tenant);
         }
-        if user.is_some() && user != self.identity.user.as_deref() {
+        if user.is_some() && user != self.user_in(&tenant).map(|user| &**user) {
             return Err(Mismatch::User);
         }
         let instance = self.instance(Some(instance))?.ok_or(Mismatch::Instance)?;
@@ -286,20 +299,29 @@ impl Authority {
         }
         let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner).clone();
         let bearer = Arc::new(token::verify(&issuers, token, now).await?);
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).put(id, (bearer.clone(), Instant::now()));
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was found with issuers that hold no more is not remembered.
+        if Arc::ptr_eq(&issuers, &self.issuers.read().unwrap_or_else(PoisonError::into_inner)) {
+            verified.put(id, (bearer.clone(), Instant::now()));
+        }
         Ok(bearer)
     }
 
-    /// Whether a bearer holds now, as this instance.
+    /// Whether a bearer holds now, in this tenant (its own, if it is none) as this instance.
     ///
     /// # Errors
     ///
     /// [`TokenError::Expired`], [`TokenError::Revoked`], [`TokenError::NotReady`].
-    pub fn holds(&self, bearer: &Bearer, instance: Option<&InstanceId>, now: Timestamp) -> Result<(), TokenError> {
+    pub fn holds(
+        &self,
+        bearer: &Bearer,
+        (tenant, instance): (Option<&TenantId>, Option<&InstanceId>),
+        now: Timestamp,
+    ) -> Result<(), TokenError> {
         if bearer.expires_at.is_some_and(|end| end <= now) {
             return Err(TokenError::Expired);
         }
-        self.registry.check(bearer, instance)
+        self.registry.check(bearer, tenant, instance)
     }
 
     /// Whether a grant holds now.
@@ -309,7 +331,7 @@ impl Authority {
     /// As [`Authority::holds`].
     pub fn still_holds(&self, grant: &Grant, now: Timestamp) -> Result<(), TokenError> {
         match &grant.bearer {
-            Some(bearer) => self.holds(bearer, Some(grant.instance()), now),
+            Some(bearer) => self.holds(bearer, (Some(grant.tenant()), Some(grant.instance())), now),
             None => Ok(()),
         }
     }

@@ -42,6 +42,8 @@ pub struct Watch {
 pub struct WatchToken {
     /// The session.
     pub session: Addr<Session>,
+    /// The session's own mark for this watch.
+    pub watch: u64,
     /// For how long it holds from now.
     pub left: Duration,
 }
@@ -68,7 +70,7 @@ pub struct HeartbeatSupervisor {
     tick: Duration,
     wheel: Wheel<Watched>,
     /// Sessions whose tokens end.
-    tokens: Wheel<Addr<Session>>,
+    tokens: Wheel<(Addr<Session>, u64)>,
     ticked_at: Duration,
     /// Nobody counts as silent since before this: set when the node itself was away.
     excused_until: Duration,
@@ -107,9 +109,9 @@ impl HeartbeatSupervisor {
         for watched in self.wheel.advance() {
             self.look_at(watched, now);
         }
-        for session in self.tokens.advance() {
-            if let Err(SendError::Full(_)) = session.try_send(LookAtToken) {
-                self.tokens.add(self.tick, session);
+        for (session, watch) in self.tokens.advance() {
+            if let Err(SendError::Full(_)) = session.try_send(LookAtToken { watch: Some(watch) }) {
+                self.tokens.add(self.tick, (session, watch));
             }
         }
     }
@@ -160,8 +162,8 @@ impl Actor for HeartbeatSupervisor {
 impl Handler<WatchToken> for HeartbeatSupervisor {
     type Result = ();
 
-    fn handle(&mut self, WatchToken { session, left }: WatchToken, _: &mut Self::Context) {
-        self.tokens.add(left, session);
+    fn handle(&mut self, WatchToken { session, watch, left }: WatchToken, _: &mut Self::Context) {
+        self.tokens.add(left, (session, watch));
     }
 }
 
@@ -170,7 +172,7 @@ impl Handler<CalledBack> for HeartbeatSupervisor {
 
     fn handle(&mut self, _: CalledBack, _: &mut Self::Context) {
         for Watched { session, .. } in self.wheel.iter() {
-            if let Err(SendError::Full(look)) = session.try_send(LookAtToken) {
+            if let Err(SendError::Full(look)) = session.try_send(LookAtToken { watch: None }) {
                 let session = session.clone();
                 // Busy for a moment. One that ends instead needs no news.
                 actix_rt::spawn(async move { session.send(look).await.unwrap_or_default() });
@@ -184,6 +186,13 @@ impl Handler<Watch> for HeartbeatSupervisor {
 
     fn handle(&mut self, watch: Watch, _: &mut Self::Context) {
         let Watch { session, heard } = watch;
+        // What was called back before it was in here, nobody has told it.
+        if self.context.authority.asks()
+            && let Err(SendError::Full(look)) = session.try_send(LookAtToken { watch: None })
+        {
+            let session = session.clone();
+            actix_rt::spawn(async move { session.send(look).await.unwrap_or_default() });
+        }
         let watched = Watched { session, heard, beaten: self.context.uptime() };
         self.wheel.add(self.pulse.interval, watched);
     }

@@ -329,7 +329,10 @@ pub struct Beat;
 /// Whether your token still holds may have changed.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct LookAtToken;
+pub struct LookAtToken {
+    /// The watch that has come to its end; `None`: something was called back.
+    pub watch: Option<u64>,
+}
 
 /// The client was silent for too long.
 #[derive(Debug, Message)]

@@ -46,7 +46,7 @@ use crate::{
         assembly::Assembly,
         frame,
         incoming::{self, ClientMessage},
-        operation::Sender,
+        operation::{Identity, Sender},
         outgoing::Voice,
         record, typed,
     },
@@ -99,6 +99,8 @@ pub struct Session {
     /// Invalid messages since the last valid one.
     invalid_in_a_row: u32,
     assembly: Assembly,
+    /// The watch that the supervisor keeps over the token now.
+    token_watch: u64,
     /// Alive while the room's state is being sent.
     sends_state: Weak<()>,
 }
@@ -129,6 +131,7 @@ impl Session {
             signals_refused_in_a_row: 0,
             invalid_in_a_row: 0,
             assembly: Assembly::default(),
+            token_watch: 0,
             sends_state: Weak::new(),
         }
     }
@@ -153,7 +156,7 @@ impl Session {
     fn read(&mut self, text: &str, paid: Paid, ctx: &mut WebsocketContext<Self>) {
         self.context.metrics.received.inc();
         let (tenant, author) = (self.grant.tenant(), self.grant.author());
-        let sender = Sender { tenant, author, now: self.context.now() };
+        let sender = Sender { tenant, author, identity: Identity::of(self.grant.is_proven()), now: self.context.now() };
         let depth = self.context.config.limits.json_depth;
         let read = match self.variant.envelope {
             Envelope::Sync => incoming::read(text, sender, depth),

@@ -83,9 +83,10 @@ impl RemoteKeys {
         if asked.is_some_and(|at| at.elapsed() < pause) {
             return;
         }
-        *asked = Some(Instant::now());
         let url = self.url.clone();
         let fetched = tokio::task::spawn_blocking(move || fetch(&url)).await;
+        // From its end on: whoever waited for it does not ask again at once.
+        *asked = Some(Instant::now());
         match fetched.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(keys) => {
                 tracing::info!(url = self.url, "keys fetched");

@@ -28,7 +28,6 @@ const REVOCATION: &str = "revocation";
 
 /// An API key as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct KeyRecord {
     /// Names it.
     pub id: String,
@@ -51,7 +50,6 @@ pub struct KeyRecord {
 
 /// A call back, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Revocation {
     /// Whose.
     pub tenant: String,
@@ -134,14 +132,25 @@ impl Registry {
         }
         match &*key.kind {
             KEY => {
-                let record: KeyRecord = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-                let key = ApiKey::of(record).map_err(|error| error.to_string())?;
-                known.keys.insert(key.record.id.clone(), key);
+                let read = serde_json::from_slice::<KeyRecord>(body).map_err(|error| error.to_string());
+                match read.and_then(|record| ApiKey::of(record).map_err(|error| error.to_string())) {
+                    Ok(record) => drop(known.keys.insert(record.record.id.clone(), record)),
+                    Err(error) => {
+                        // A key of which nobody can tell whether it holds does not.
+                        known.keys.remove(&*key.id);
+                        known.versions.insert(key.clone(), version);
+                        drop(known);
+                        self.changes.send_modify(|changes| *changes += 1);
+                        return Err(error);
+                    }
+                }
             }
             REVOCATION => {
                 let record: Revocation = serde_json::from_slice(body).map_err(|error| error.to_string())?;
                 let tenant = record.tenant.parse().map_err(|error: IdError| error.to_string())?;
-                known.revoked.insert((tenant, record.what), Timestamp(record.at));
+                let at = known.revoked.entry((tenant, record.what)).or_default();
+                // Clocks differ, and what was called back once stays so.
+                *at = Timestamp(record.at).max(*at);
             }
             other => return Err(format!("nothing is kept under the type {other:?}")),
         }
@@ -209,7 +218,12 @@ impl Registry {
     }
 
     /// Whether a bearer still holds, as this instance.
-    pub(super) fn check(&self, bearer: &Bearer, instance: Option<&InstanceId>) -> Result<(), TokenError> {
+    pub(super) fn check(
+        &self,
+        bearer: &Bearer,
+        tenant: Option<&TenantId>,
+        instance: Option<&InstanceId>,
+    ) -> Result<(), TokenError> {
         if !self.is_ready() {
             return Err(TokenError::NotReady);
         }
@@ -217,17 +231,16 @@ impl Registry {
         let (by_key, by_token) = match &bearer.origin {
             Origin::Key { id } => (known.keys.get(id).is_none_or(|key| key.revoked), None),
             Origin::Token { id } => (false, id.as_ref().map(|id| Revoked::Token(id.to_string()))),
-            Origin::AdminKey => return Ok(()),
+            Origin::AdminKey => (false, None),
         };
         let user = bearer.identity.user.as_ref().map(|user| Revoked::User(user.to_string()));
         let instance = instance.map(|instance| Revoked::Instance(instance.to_string()));
         let is_older = |at: &Timestamp| bearer.issued_at.is_none_or(|issued| issued <= *at);
-        let tenant = &bearer.identity.tenant;
-        let is_revoked = by_token.is_some_and(|token| known.revoked.contains_key(&(tenant.clone(), token)))
-            || [user, instance]
-                .into_iter()
-                .flatten()
-                .any(|what| known.revoked.get(&(tenant.clone(), what)).is_some_and(is_older));
+        let is_called_back = |tenant: &TenantId, what: &Revoked| known.revoked.get(&(tenant.clone(), what.clone()));
+        let own = &bearer.identity.tenant;
+        let is_revoked = by_token.is_some_and(|token| is_called_back(own, &token).is_some())
+            || user.is_some_and(|user| is_called_back(own, &user).is_some_and(is_older))
+            || instance.is_some_and(|instance| is_called_back(tenant.unwrap_or(own), &instance).is_some_and(is_older));
         if by_key || is_revoked { Err(TokenError::Revoked) } else { Ok(()) }
     }
 }

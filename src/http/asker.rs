@@ -76,22 +76,29 @@ impl Asker {
         let tenant = tenant.unwrap_or_else(|| identity.tenant.clone());
         let mismatch = match () {
             () if !bearer.may_enter(&tenant) => Some(Mismatch::Tenant),
-            () if user.is_some() && user != identity.user => Some(Mismatch::User),
+            () if user.is_some() && user.as_ref() != bearer.user_in(&tenant) => Some(Mismatch::User),
             () => None,
         };
         if let Some(mismatch) = mismatch {
             return Err(door::mismatch(mismatch));
         }
         let instance = bearer.instance(instance).map_err(door::mismatch)?;
-        let holds = shared.context.authority.holds(&bearer, instance.as_ref(), shared.context.now());
+        let holds = shared.context.authority.holds(&bearer, (Some(&tenant), instance.as_ref()), shared.context.now());
         holds.map_err(|error| authority::refusal(&error))?;
-        let (user, name, rights) = (identity.user.clone(), identity.name.clone(), identity.rights.clone());
+        let user = bearer.user_in(&tenant).cloned();
+        let (name, rights) = (identity.name.clone(), identity.rights.clone());
         Ok(Self { tenant, instance, user, name, rights, bearer: Some(bearer) })
     }
 
     /// What it shows for as long as its request lasts.
     pub(super) fn proof(&self, shared: &Shared) -> Proof {
-        Proof::of(shared.context.clone(), self.bearer.clone(), self.instance.clone())
+        let place = (self.tenant.clone(), self.instance.clone());
+        Proof::of(shared.context.clone(), self.bearer.clone(), place)
+    }
+
+    /// Whether it has proven who it is.
+    pub(super) fn is_proven(&self) -> bool {
+        self.bearer.is_some()
     }
 
     /// Whose room it was let in to.
@@ -111,7 +118,8 @@ impl Asker {
             (None, Some(instance)) => Some(Owner::Instance(instance.clone())),
             (None, None) => None,
         };
-        Viewer::new(owner, self.rights.clone())
+        let is_own = self.bearer.as_ref().is_none_or(|bearer| bearer.identity.tenant == self.tenant);
+        Viewer::new(owner.filter(|_| is_own), self.rights.clone())
     }
 
     /// Whether it may know of an entity.
@@ -124,11 +132,13 @@ impl Asker {
     /// # Errors
     ///
     /// It may not be this instance.
-    pub(super) fn grant(&self, instance: InstanceId) -> Result<Grant, Refusal> {
-        match &self.bearer {
-            None => Ok(Grant::unauthenticated(self.tenant.clone(), instance)),
-            Some(bearer) => bearer.grant(self.tenant.clone(), instance, None).map_err(door::mismatch),
-        }
+    pub(super) fn grant(&self, shared: &Shared, instance: InstanceId) -> Result<Grant, Refusal> {
+        let Some(bearer) = &self.bearer else { return Ok(Grant::unauthenticated(self.tenant.clone(), instance)) };
+        let grant = bearer.grant(self.tenant.clone(), instance, None).map_err(door::mismatch)?;
+        // The bearer holds, but this instance of it may have been called back.
+        let holds = shared.context.authority.still_holds(&grant, shared.context.now());
+        holds.map_err(|error| authority::refusal(&error))?;
+        Ok(grant)
     }
 
     /// Who writes. Whoever names no instance is one of its own, that of this request: its writes are nobody else's, so they

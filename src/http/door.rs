@@ -35,7 +35,7 @@ pub(super) fn token_in(headers: &HeaderMap, parameters: &Parameters<'_>) -> Resu
             Ok(())
         }
     };
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
+    for value in headers.get_all(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let (_, token) = token.ok_or_else(|| {
@@ -69,7 +69,7 @@ pub(super) async fn bearer(context: &NodeContext, token: Option<&str>) -> Result
         true => authority::redeem(context, token).await?,
         false => context.authority.verify(token, context.now()).await.map_err(|error| refusal(&error))?,
     };
-    context.authority.holds(&bearer, None, context.now()).map_err(|error| refusal(&error))?;
+    context.authority.holds(&bearer, (None, None), context.now()).map_err(|error| refusal(&error))?;
     Ok(bearer)
 }
 

@@ -22,7 +22,7 @@ use crate::{
     },
     wire::{
         Code, Need, Refusal,
-        operation::{Sender, Unit},
+        operation::{Identity, Sender, Unit},
         outgoing::place,
         request::{self, Request, What},
         shown,
@@ -173,7 +173,8 @@ async fn try_change(
         what: what(text),
     };
     let author = asker.author(parts.as_ref().map(|parts| &parts[..]));
-    let sender = Sender { tenant, author: &author, now: shared.context.now() };
+    let identity = Identity::of(asker.is_proven());
+    let sender = Sender { tenant, author: &author, identity, now: shared.context.now() };
     let wanted = request::read(asked, sender, shared.context.config.limits.json_depth)?;
     match settled::operate(shared, tenant, vec![wanted], Unit::Operation).await?.pop() {
         // A deletion of what never was: done in the sense of an operation, but there is no such resource.

@@ -106,7 +106,7 @@ fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<(EventId, App
     }
     let (instance, publish) = incoming::read_publish(text, asker.tenant(), limits.json_depth)?;
     let id = publish.id;
-    let grant = asker.grant(instance).map_err(|refusal| refusal.about(id))?;
+    let grant = asker.grant(shared, instance).map_err(|refusal| refusal.about(id))?;
     asker.needs(Need::Publish(publish.event_type.as_str())).map_err(|refusal| refusal.about(id))?;
     Ok((id, append_of(&grant, publish, shared.context.now())))
 }

@@ -4,7 +4,7 @@
 //! Owns: that nothing is done for a stranger beyond reading one message, in bounded time and memory. A bad token is told on the
 //! socket, as pages cannot see how a handshake was refused.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use actix_codec::Decoder as _;
 use actix_http::ws::{Codec, Frame};
@@ -23,6 +23,7 @@ use crate::{
         session::{Addresses, Request},
         transport::Transport,
     },
+    auth::TokenError,
     wire::{
         Close, Code, Envelope, Refusal, frame,
         guard::FrameGuard,
@@ -33,6 +34,8 @@ use crate::{
 
 /// The largest first message, in bytes: a token and a little around it.
 const LARGEST: usize = 16 * 1024;
+/// How long it may take to verify a token: its issuer's keys may have to be fetched.
+const VERIFIED: Duration = Duration::from_secs(10);
 /// What may be read before it is judged.
 const PIECE: usize = 4 * 1024;
 
@@ -68,7 +71,11 @@ pub(super) async fn admit(
         }
     };
     let request = match token {
-        Ok(token) => verified(&knock, &token, &context).await.map_err(Refused::Because),
+        Ok(token) => {
+            let verified = tokio::time::timeout(VERIFIED, verified(&knock, &token, &context)).await;
+            let late = || Err(authority::refusal(&TokenError::KeysAway));
+            verified.unwrap_or_else(|_| late()).map_err(Refused::Because)
+        }
         Err(refused) => Err(refused),
     };
     match request {

@@ -20,7 +20,7 @@ use crate::wire::{
     answer::Told,
     incoming::Shape,
     message::json_list,
-    operation::{Unit, Wanted, bounded},
+    operation::{Identity, Unit, Wanted, bounded},
     request,
 };
 
@@ -69,7 +69,8 @@ async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> 
 fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<Wanted, Refusal> {
     let limits = &shared.context.config.limits;
     check_size(shared, text)?;
-    let author = |instance| Ok(asker.grant(instance)?.author().clone());
+    let author = |instance| Ok(asker.grant(shared, instance)?.author().clone());
+    let author = (Identity::of(asker.is_proven()), author);
     let wanted = request::read_item(text, asker.tenant(), author, shared.context.now(), limits.json_depth)?;
     asker.needs(Need::Change(&wanted.key)).map_err(|refusal| refusal.concerning(wanted.reference.clone()))?;
     Ok(wanted)

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::sleep};
 use crate::{
     actors::{authority::refusal, context::NodeContext},
     auth::Bearer,
-    model::InstanceId,
+    model::{InstanceId, TenantId},
     wire::Refusal,
 };
 
@@ -18,21 +18,28 @@ const LONG: Duration = Duration::from_secs(3600);
 pub(super) struct Proof {
     context: Arc<NodeContext>,
     /// `None` where nobody has to prove anything.
-    bearer: Option<(Arc<Bearer>, Option<InstanceId>)>,
+    bearer: Option<Arc<Bearer>>,
+    /// Where it is, and as whom.
+    place: (TenantId, Option<InstanceId>),
     changes: watch::Receiver<u64>,
 }
 
 impl Proof {
     /// Of somebody who was let in.
-    pub(super) fn of(context: Arc<NodeContext>, bearer: Option<Arc<Bearer>>, instance: Option<InstanceId>) -> Self {
+    pub(super) fn of(
+        context: Arc<NodeContext>,
+        bearer: Option<Arc<Bearer>>,
+        place: (TenantId, Option<InstanceId>),
+    ) -> Self {
         let changes = context.authority.registry().changes();
-        Self { bearer: bearer.map(|bearer| (bearer, instance)), changes, context }
+        Self { bearer, place, changes, context }
     }
 
     /// Whether it holds now.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        let Some((bearer, instance)) = &self.bearer else { return Ok(()) };
-        match self.context.authority.holds(bearer, instance.as_ref(), self.context.now()) {
+        let Some(bearer) = &self.bearer else { return Ok(()) };
+        let (tenant, instance) = &self.place;
+        match self.context.authority.holds(bearer, (Some(tenant), instance.as_ref()), self.context.now()) {
             Err(error) if !error.passes() => Err(refusal(&error)),
             _ => Ok(()),
         }
@@ -45,7 +52,7 @@ impl Proof {
             if let Err(refusal) = self.check() {
                 return refusal;
             }
-            let end = self.bearer.as_ref().and_then(|(bearer, _)| bearer.expires_at);
+            let end = self.bearer.as_ref().and_then(|bearer| bearer.expires_at);
             let left = end.map_or(LONG, |end| {
                 Duration::from_millis(u64::try_from(end.0 - self.context.now().0).unwrap_or_default().max(1))
             });

@@ -42,8 +42,11 @@ pub(super) async fn status(shared: Data<Shared>, request: HttpRequest) -> HttpRe
     HttpResponse::Ok().json(Status {
         user_connections: of_user.map_or(0, |(_, count)| *count),
         tenant_connections: connections.total,
-        // Of other tenants' connections on other nodes this node knows nothing.
-        total_connections: shared.context.connections.taken() as usize + connections.elsewhere,
+        // Of other tenants' connections on other nodes this node knows nothing; and a tenant's token is not for theirs.
+        total_connections: match asker.is_proven() {
+            true => connections.total,
+            false => shared.context.connections.taken() as usize + connections.elsewhere,
+        },
         websocket_url: "/ws",
     })
 }

@@ -44,7 +44,7 @@ use crate::{
         resume::ResyncReason,
     },
     wire::{
-        Batch, Code, Refusal, Variant,
+        Batch, Code, PRESENCE, Refusal, Variant,
         outgoing::ResyncReport,
         sse::{HeartbeatRule, Lines, StreamReady},
     },
@@ -308,7 +308,9 @@ impl EventStream {
         let place = self.tail.place();
         self.reader = Reader::at(place.position);
         let mut report = ResyncReport::new(reason, requested, place.epoch, place.position);
-        report.state = Some(self.tail.figures().await.unwrap_or_default());
+        if self.viewer.hears(PRESENCE) {
+            report.state = Some(self.tail.figures().await.unwrap_or_default());
+        }
         lines.event("resync", Some(place), &report);
     }
 

@@ -297,11 +297,12 @@ fn escape_len(bytes: &[u8]) -> Result<usize, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::operation::Identity;
 
     fn read_as_a(text: &str) -> Result<ClientMessage, Refusal> {
         let (tenant, instance) = ("default".parse().expect("tenant"), "a".parse().expect("instance"));
         let author = crate::model::entity::Author { instance, user: None, name: None };
-        read(text, Sender { tenant: &tenant, author: &author, now: Timestamp(0) }, 128)
+        read(text, Sender { tenant: &tenant, author: &author, identity: Identity::Claimed, now: Timestamp(0) }, 128)
     }
 
     #[test]

@@ -68,8 +68,26 @@ pub struct Sender<'a> {
     pub tenant: &'a TenantId,
     /// Who.
     pub author: &'a Author,
+    /// Whether it has proven that, or is believed.
+    pub identity: Identity,
     /// The node's time.
     pub now: Timestamp,
+}
+
+/// Where somebody's identity comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Its token's: it is nobody but that.
+    Proven,
+    /// Its own word.
+    Claimed,
+}
+
+impl Identity {
+    /// Of somebody who has proven it, or not.
+    pub fn of(is_proven: bool) -> Self {
+        if is_proven { Self::Proven } else { Self::Claimed }
+    }
 }
 
 /// An operation as it is written.
@@ -161,7 +179,7 @@ impl<'a> Fields<'a> {
             (None, _) => return Err(invalid("'entity_id' is missing")),
         };
         let key = EntityKey::new(kind, &entity_id).map_err(|error| Refusal::of_name(Code::InvalidEntity, &error))?;
-        let author = author(sender.author, self.user_id.as_deref())?;
+        let author = author(sender.author, sender.identity, self.user_id.as_deref())?;
         let replica = match self.replica_id.as_deref().or(self.device_id.as_deref()) {
             None => sender.author.instance.shared(),
             Some(text) if text.is_empty() || text.len() > REPLICA_BYTES => {
@@ -242,12 +260,13 @@ pub(super) fn op_id(sender: Sender<'_>, reference: &str) -> OpId {
     }))
 }
 
-fn author(known: &Author, claimed: Option<&str>) -> Result<Author, Refusal> {
+fn author(known: &Author, identity: Identity, claimed: Option<&str>) -> Result<Author, Refusal> {
     match (claimed, &known.user) {
-        (Some(claimed), Some(user)) if *claimed != **user => {
+        (Some(claimed), user)
+            if user.as_deref() != Some(claimed) && (user.is_some() || identity == Identity::Proven) =>
+        {
             Err(Refusal::new(Code::IdentityMismatch, "'user_id' is not this session's; leave it out"))
         }
-        // Only where clients are who they say they are can somebody be here without being known.
         (Some(claimed), None) => {
             if claimed.is_empty() || claimed.len() > REPLICA_BYTES {
                 return Err(invalid(format!("'user_id' must have 1 to {REPLICA_BYTES} bytes")));

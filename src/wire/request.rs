@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     codes::{Code, Refusal},
     incoming::{check_text, explain, invalid_json, mismatch},
-    operation::{Fields, Given, Sender, Wanted, invalid},
+    operation::{Fields, Given, Identity, Sender, Wanted, invalid},
     text::Text,
 };
 use crate::model::{
@@ -107,7 +107,7 @@ pub fn read(request: Request<'_>, sender: Sender<'_>, depth: usize) -> Result<Wa
 pub fn read_item(
     text: &str,
     tenant: &TenantId,
-    author: impl FnOnce(InstanceId) -> Result<Author, Refusal>,
+    (identity, author): (Identity, impl FnOnce(InstanceId) -> Result<Author, Refusal>),
     now: Timestamp,
     depth: usize,
 ) -> Result<Wanted, Refusal> {
@@ -138,8 +138,10 @@ pub fn read_item(
         return Err(invalid("'user_name' must have at most 128 bytes and no control characters"));
     }
     let mut author = author(instance)?;
-    author.name = author.name.or_else(|| user_name.as_deref().map(Into::into));
-    Fields::read(text)?.wanted(Sender { tenant, author: &author, now }, None)
+    if identity == Identity::Claimed {
+        author.name = author.name.or_else(|| user_name.as_deref().map(Into::into));
+    }
+    Fields::read(text)?.wanted(Sender { tenant, author: &author, identity, now }, None)
 }
 
 fn json<'a, T: Deserialize<'a>>(text: &'a str, depth: usize) -> Result<T, Refusal> {

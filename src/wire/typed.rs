@@ -13,7 +13,7 @@ use super::{
     incoming::{ClientMessage, acknowledged, check_text, explain, mismatch},
     interest::{self, Subscribe, Unsubscribe},
     kind::{Door, Kind, admit},
-    operation::Sender,
+    operation::{Identity, Sender},
     record::Publish,
     signal,
     state::StateRequest,
@@ -81,8 +81,9 @@ fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, 
         return Err(Refusal::new(Code::InvalidMessage, "'type' is missing"));
     };
     check_version(envelope.version)?;
-    if let (Some(claimed), Some(user)) = (envelope.user_id.as_deref(), sender.author.user.as_deref())
-        && claimed != user
+    if let Some(claimed) = envelope.user_id.as_deref()
+        && sender.author.user.as_deref() != Some(claimed)
+        && (sender.author.user.is_some() || sender.identity == Identity::Proven)
     {
         return Err(mismatch("userId"));
     }

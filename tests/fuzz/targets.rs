@@ -21,8 +21,18 @@ use continuum::{
         rights::Rights,
     },
     wire::{
-        Envelope, assembly::Assembly, encoding::inflate, entity, guard::FrameGuard, incoming, operation::Sender, peer,
-        record::Record, request, token::read_first, typed,
+        Envelope,
+        assembly::Assembly,
+        encoding::inflate,
+        entity,
+        guard::FrameGuard,
+        incoming,
+        operation::{Identity, Sender},
+        peer,
+        record::Record,
+        request,
+        token::read_first,
+        typed,
     },
 };
 use serde_json::Value;
@@ -118,13 +128,15 @@ fn message_of(frame: Frame) -> Result<Message, ProtocolError> {
 fn sync_envelopes(bytes: &[u8]) {
     let (Ok(text), tenant, author) = (from_utf8(bytes), tenant(), author()) else { return };
     // Read or refused.
-    let _ = incoming::read(text, Sender { tenant: &tenant, author: &author, now: NOW }, DEPTH);
+    let _ =
+        incoming::read(text, Sender { tenant: &tenant, author: &author, identity: Identity::Claimed, now: NOW }, DEPTH);
 }
 
 fn typed_envelopes(bytes: &[u8]) {
     let (Ok(text), tenant, author) = (from_utf8(bytes), tenant(), author()) else { return };
     // Read or refused.
-    let _ = typed::read(text, Sender { tenant: &tenant, author: &author, now: NOW }, DEPTH);
+    let _ =
+        typed::read(text, Sender { tenant: &tenant, author: &author, identity: Identity::Claimed, now: NOW }, DEPTH);
 }
 
 /// What was published can be stored, and is read back from the log as what it was.
@@ -151,7 +163,7 @@ fn operations(bytes: &[u8]) {
     let mut history: Vec<Value> = Vec::new();
     for line in text.lines().take(50) {
         let author = |instance| Ok(Author { instance, user: None, name: None });
-        let Ok(wanted) = request::read_item(line, &tenant, author, NOW, DEPTH) else { continue };
+        let Ok(wanted) = request::read_item(line, &tenant, (Identity::Claimed, author), NOW, DEPTH) else { continue };
         let operation = &wanted.operation;
         let mut decision = decide(&head, operation, Base::NotAsked, LIMITS);
         if decision == Decision::NeedsBase {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Issuer, Node, http, new_id};
+use crate::support::{Client, Issuer, Node, http, issuer::ADMIN, new_id};
 
 /// Somebody with a grant, as instance `name`.
 fn token(issuer: &Issuer, name: &str, grant: Value) -> String {
@@ -227,4 +227,75 @@ async fn another_tenants_token_finds_nothing_on_any_path_that_is_described() {
     assert_eq!(own.json()["events"], json!([]));
     let head = node.get_as(&token(&issuer, "writer", all()), "/v1/tenants/acme/entities/node/n1").await.json();
     assert_eq!(head["data"]["text"], "planted", "{head}");
+}
+
+#[tokio::test]
+async fn nobody_is_another_by_saying_so_in_an_operation() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    let ada = issuer.token(json!({"sub": "ada", "instance": "ada"}));
+    let mut owner = typed(&node, &ada, "").await;
+    let secret = json!({"entity_type": "memory", "entity_id": "m1", "action": "put",
+        "data": {"visibility": "private", "text": "planted"}});
+    let made = owner.ask(json!({"type": "sync_event", "id": new_id(), "data": secret})).await;
+    assert_eq!(made["data"]["entity_id"], "m1", "{made}");
+    // Its token names no user; it may change memories.
+    let (_, thief) = node.api_key(json!({"tenant": "acme"})).await;
+    let claims = |action: &str| {
+        let (failing, id) = (json!([{"op": "test", "path": "/zz", "value": 1}]), new_id());
+        json!({"id": id, "op_id": id, "instance_id": "thief", "entity_type": "memory", "entity_id": "m1", "action": action,
+            "user_id": "ada", "user_name": "Ada", "ops": failing, "data": {"text": "stolen"}})
+    };
+    for action in ["update", "put", "delete"] {
+        let answer = node.ask(&thief, "POST", "/v1/tenants/acme/operations", &claims(action)).await;
+        assert!(!answer.text().contains("planted"), "{}", answer.text());
+        answer.problem(403, "identity_mismatch");
+    }
+    for path in ["ws/sync", "ws"] {
+        let mut socket = Client::open_on(node.address(), path, &format!("token={thief}&instance_id=thief")).await;
+        for action in ["update", "delete"] {
+            let operation = claims(action);
+            let id = operation["id"].clone();
+            let message =
+                json!({"type": "sync_event", "event_type": "sync_event", "id": id, "event_id": id, "data": operation});
+            let answer = socket.ask(message).await;
+            assert_eq!(answer["data"]["code"], "identity_mismatch", "{path}: {answer}");
+        }
+        assert!(!Value::from(socket.seen().to_vec()).to_string().contains("planted"));
+        socket.close().await;
+    }
+    // Nor is a user of one tenant the user of that name in another, whatever it administers.
+    let (_, boss) = node
+        .api_key(json!({"tenant": "team-1", "user": "ada", "grant": {
+            "read": ["*"], "change": ["*"], "subscribe": ["*"], "publish": ["*"], "admin": "system"
+        }}))
+        .await;
+    for token in [boss.as_str(), ADMIN] {
+        node.get_as(token, "/v1/tenants/acme/entities/memory/m1").await.problem(404, "not_found");
+        let snapshot = node.get_as(token, "/v1/tenants/acme/snapshot?instance_id=ada").await;
+        assert_eq!(snapshot.json()["entities"], json!([]));
+    }
+    // And in the tenant that is the system's own is nobody at all.
+    for path in ["ws/sync", "ws"] {
+        let mut refused = Client::open_on(node.address(), path, &format!("instance_id=x&token={ADMIN}")).await;
+        assert_eq!(refused.expect("error").await["data"]["code"], "identity_mismatch");
+        assert_eq!(refused.until_closed().await.code, Some(4001));
+    }
+    node.get_as(ADMIN, "/api/v4/ws/status").await.problem(403, "identity_mismatch");
+}
+
+#[tokio::test]
+async fn a_resync_names_nobody_to_whom_may_not_know_who_is_here() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    let _here = sync(&node, &token(&issuer, "somebody-here", all()), "").await;
+    let reader = token(&issuer, "reader", json!({"subscribe": ["note"]}));
+    let old = "0000000000000001.5";
+    let mut member = sync(&node, &reader, &format!("since={old}")).await;
+    let resync = member.expect("resync").await;
+    assert!(resync["data"].get("state").is_none(), "{resync}");
+    let mut stream = node.stream("acme", &format!("since={old}&token={reader}")).await;
+    let resync = stream.expect("resync").await;
+    assert!(resync.get("state").is_none() && !resync.to_string().contains("somebody"), "{resync}");
+    assert!(!Value::from(member.seen().to_vec()).to_string().contains("somebody"));
 }

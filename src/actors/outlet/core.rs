@@ -30,7 +30,7 @@ use crate::{
         record::View,
         resume::Since,
     },
-    wire::{Batch, Code, Refusal, Variant, frame, outgoing::Voice},
+    wire::{Batch, Code, PRESENCE, Refusal, Variant, frame, outgoing::Voice},
 };
 pub(super) use following::Following;
 pub use following::TooMany;
@@ -131,8 +131,10 @@ impl Core {
                 Order::Deliver(_) => {}
                 Order::Welcome { key, greeting, after } => self.welcome(key, greeting, after),
                 Order::Catch { key, from, batches, reach } => self.catch(key, from, &batches, reach),
-                Order::Resync { key, report, after } => {
+                Order::Resync { key, mut report, after } => {
                     self.with(key, |member, voice, _| {
+                        // The figures name those who are here.
+                        report.state = report.state.take().filter(|_| member.viewer.hears(PRESENCE));
                         member.link.send(voice.resync(&report));
                         member.reader = Reader::at(after);
                         member.drain_first();

@@ -193,7 +193,7 @@ impl Room {
         let after = found.start.after;
         if let (JoinKind::Again, Some(reason)) = (join.kind, found.start.resync) {
             let mut report = ResyncReport::new(reason, join.requested, self.epoch, after);
-            report.state = join.presence_is_shown.then(|| self.figures());
+            report.state = Some(self.figures());
             return self.ports.post(join.key.outlet, Order::Resync { key: join.key, report, after });
         }
         let greeting = match join.kind {
@@ -268,7 +268,7 @@ impl Room {
         );
         if let Some(reason) = start.resync {
             let mut report = ResyncReport::new(reason, join.requested.clone(), epoch, start.after);
-            report.state = Some(self.figures());
+            report.state = join.presence_is_shown.then(|| self.figures());
             greeting.extend_from_slice(&voice.resync(&report));
         }
         greeting.freeze()

@@ -48,10 +48,12 @@ impl Session {
     }
 
     /// Has the token looked at when it ends.
-    pub(super) fn watch_token(&self, ctx: &mut WebsocketContext<Self>) {
+    pub(super) fn watch_token(&mut self, ctx: &mut WebsocketContext<Self>) {
         let Some(end) = self.grant.expires_at() else { return };
+        // The one before, if it still runs, is nobody's: there is one at a time.
+        self.token_watch += 1;
         let left = Duration::from_millis(u64::try_from(end.0 - self.context.now().0).unwrap_or_default());
-        let watch = WatchToken { session: ctx.address(), left };
+        let watch = WatchToken { session: ctx.address(), watch: self.token_watch, left };
         let supervisor = self.addresses.supervisor.clone();
         if let Err(SendError::Full(watch)) = supervisor.try_send(watch) {
             ctx.spawn(async move { supervisor.send(watch).await.unwrap_or_default() }.into_actor(self));
@@ -59,11 +61,14 @@ impl Session {
     }
 
     /// Ends the session if its token holds no more.
-    fn look_at_token(&mut self, ctx: &mut WebsocketContext<Self>) {
+    fn look_at_token(&mut self, watch: Option<u64>, ctx: &mut WebsocketContext<Self>) {
+        let is_over = watch == Some(self.token_watch);
         match self.context.authority.still_holds(&self.grant, self.context.now()) {
-            // It was renewed, or ends later than the supervisor can think.
-            Ok(()) => self.watch_token(ctx),
-            Err(error) if error.passes() => self.watch_token(ctx),
+            // It ends later than the supervisor can think.
+            Ok(()) if is_over => self.watch_token(ctx),
+            Err(error) if error.passes() && is_over => self.watch_token(ctx),
+            Ok(()) => {}
+            Err(error) if error.passes() => {}
             Err(error) => {
                 self.refuse(&refusal(&error));
                 self.end(Close::Unauthenticated, ctx);
@@ -75,7 +80,7 @@ impl Session {
 impl Handler<LookAtToken> for Session {
     type Result = ();
 
-    fn handle(&mut self, _: LookAtToken, ctx: &mut Self::Context) {
-        self.look_at_token(ctx);
+    fn handle(&mut self, LookAtToken { watch }: LookAtToken, ctx: &mut Self::Context) {
+        self.look_at_token(watch, ctx);
     }
 }

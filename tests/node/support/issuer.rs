@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{Node, http};
 
 /// The key that may administer everything.
-pub const ADMIN: &str = "cnt_0123456789abcdef_an administrator's planted secret";
+pub const ADMIN: &str = "the-administrators-planted-secret-0123456789";
 
 /// An issuer named `dev`, and others beside it.
 pub struct Issuer {
