@@ -20,7 +20,7 @@ use crate::{
     backbone::{
         Append, AppendError, BackboneError, Expect, FeedItem, Outcome, Page, ReadBudget, Stored, Subject, append_one,
     },
-    model::{DedupeId, EntityKey, Position, TenantId},
+    model::{DedupeId, EntityKey, Epoch, Position, TenantId},
     wire::{Code, Refusal},
 };
 
@@ -48,19 +48,24 @@ pub fn refusal(error: &TokenError) -> Refusal {
 
 /// Follows the registry's log for as long as the node lives.
 pub async fn follow(context: Arc<NodeContext>) {
+    let mut epoch = None;
     loop {
-        if let Err(error) = read_and_follow(&context).await {
+        if let Err(error) = read_and_follow(&context, &mut epoch).await {
             tracing::warn!(%error, "API keys and revocations cannot be followed now; what is known holds");
         }
         sleep(PAUSE).await;
     }
 }
 
-async fn read_and_follow(context: &NodeContext) -> Result<(), BackboneError> {
+async fn read_and_follow(context: &NodeContext, epoch: &mut Option<Epoch>) -> Result<(), BackboneError> {
     let (tenant, registry) = (TenantId::system(), context.authority.registry());
     let backbone = &context.backbone;
     // Before anything is read: what comes from here on is seen.
     let mut feed = backbone.follow(&tenant).await?;
+    if epoch.replace(feed.epoch).is_some_and(|before| before != feed.epoch) {
+        // Another log: what was known is of one that is gone, and its versions mean nothing in this one.
+        registry.forget();
+    }
     let (mut from, mut position) = (None, None);
     loop {
         let page = backbone.entities(&tenant, from, BUDGET).await?;

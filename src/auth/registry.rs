@@ -108,6 +108,13 @@ impl Registry {
     /// Everything that was kept is known from here on.
     pub fn is_complete(&self) {
         self.is_ready.store(true, Ordering::Release);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Nothing is known any more, until everything was read again.
+    pub fn forget(&self) {
+        self.is_ready.store(false, Ordering::Release);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 
     /// Whether everything that was kept is known.

@@ -143,7 +143,11 @@ impl Asker {
 
     /// Who writes. Whoever names no instance is one of its own, that of this request: its writes are nobody else's, so they
     /// clash like anybody's. `request` holds all that makes it the same request when it is repeated.
-    pub(super) fn author(&self, request: Option<&[&str]>) -> Author {
+    ///
+    /// # Errors
+    ///
+    /// It may not be that one.
+    pub(super) fn author(&self, request: Option<&[&str]>) -> Result<Author, Refusal> {
         const NAMESPACE: Uuid = Uuid::from_u128(0x6d3c_54f0_9b1e_4f6a_8a57_0e9d_c2b1_73aa);
         let instance = self.instance.clone().unwrap_or_else(|| {
             let id = request.map_or_else(Uuid::new_v4, |parts| {
@@ -155,7 +159,11 @@ impl Asker {
             });
             id.to_string().parse().expect("a UUID is an instance's name")
         });
-        Author { instance, user: self.user.clone(), name: self.name.clone() }
+        if let Some(bearer) = &self.bearer {
+            // Where a token says which instances it may be, one has to be named.
+            bearer.instance(Some(instance.clone())).map_err(door::mismatch)?;
+        }
+        Ok(Author { instance, user: self.user.clone(), name: self.name.clone() })
     }
 
     /// What it needs to do something, or what is said if it may not.

@@ -172,7 +172,7 @@ async fn try_change(
         only: precondition(request)?,
         what: what(text),
     };
-    let author = asker.author(parts.as_ref().map(|parts| &parts[..]));
+    let author = asker.author(parts.as_ref().map(|parts| &parts[..]))?;
     let identity = Identity::of(asker.is_proven());
     let sender = Sender { tenant, author: &author, identity, now: shared.context.now() };
     let wanted = request::read(asked, sender, shared.context.config.limits.json_depth)?;

@@ -441,6 +441,12 @@ async fn keys_at_a_url_rotate_and_their_server_is_not_stampeded() {
     until("the new key is known", async || (node.get_as(&two, HERE).await.status == 200).then_some(())).await;
     assert_eq!(node.get_as(&one, HERE).await.status, 200, "the old one still holds");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
+    // All taken back.
+    *keys.lock().expect("not poisoned") = json!({"keys": []});
+    issuer.write(&format!(
+        "# once more\n[[issuer]]\nissuer = \"dev\"\naudience = \"continuum\"\ntenants = [\"acme\"]\njwks_url = \"{url}\"\n"
+    ));
+    until("no key is known", async || (node.get_as(&one, HERE).await.status == 401).then_some(())).await;
 }
 
 #[tokio::test]
