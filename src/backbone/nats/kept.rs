@@ -5,21 +5,26 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, RequestErrorKind};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::sleep;
 
 use super::{
     Shared,
     api::{Ack, AckError, LOST, Message, Which},
+    line::ANSWER,
 };
 use crate::{
     backbone::{BackboneError, CursorUpdate},
     model::{Cursor, InstanceId, TenantId},
 };
 
+/// Pause before a stream without a leader is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Cursors written at a time.
 const WRITES: usize = 128;
 /// Tries to write one cursor that others write too.
@@ -117,8 +122,19 @@ impl Shared {
         if let Some(expected) = expected {
             headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
         }
-        let answer = self.line.client().request_with_headers(subject.to_owned(), headers, body).await;
-        let message = answer.map_err(|error| BackboneError::Unavailable(error.to_string()))?;
+        let deadline = Instant::now() + ANSWER;
+        let message = loop {
+            let asked =
+                self.line.client().request_with_headers(subject.to_owned(), headers.clone(), body.clone()).await;
+            match asked {
+                Ok(message) => break message,
+                // Between two leaders nobody listens: nothing was done, and the next one may be there in a moment.
+                Err(error) if error.kind() == RequestErrorKind::NoResponders && Instant::now() < deadline => {
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(BackboneError::Unavailable(error.to_string())),
+            }
+        };
         let strange = |error: serde_json::Error| BackboneError::Unavailable(format!("a strange answer: {error}"));
         let ack: Ack = serde_json::from_slice(&message.payload).map_err(strange)?;
         match ack.error {
