@@ -85,7 +85,7 @@ async fn all_is_well_with_an_embedded_log_before_and_while_a_node_runs() {
 #[tokio::test]
 async fn for_people_it_prints_one_line_a_finding() {
     let data = directory();
-    let mut command = continuum(&["doctor", "--port", "0", "--data-dir"]);
+    let mut command = continuum(&["doctor", "--port", "0", "--set", "log.retention_bytes=1000000", "--data-dir"]);
     command.arg(data.path());
     let output = ended(command).await;
     let said = String::from_utf8(output.stdout).expect("text");
