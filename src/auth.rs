@@ -124,7 +124,7 @@ impl Grant {
 
     /// What it may see.
     pub fn viewer(&self) -> Viewer {
-        let is_own = self.bearer.as_ref().is_none_or(|bearer| bearer.identity.tenant == self.tenant);
+        let is_own = self.bearer.as_ref().is_none_or(|bearer| bearer.is_of(&self.tenant));
         Viewer::new(is_own.then(|| self.author.owner()), self.rights.clone())
     }
 
@@ -159,16 +159,20 @@ pub enum Mismatch {
 }
 
 impl Bearer {
+    /// Whether this tenant is its own.
+    pub fn is_of(&self, tenant: &TenantId) -> bool {
+        self.identity.tenant == *tenant
+    }
+
     /// Whether it may be in this tenant.
     pub fn may_enter(&self, tenant: &TenantId) -> bool {
         // In the system's own tenant is nobody: what stands there is the node's.
-        *tenant != TenantId::system()
-            && (self.identity.tenant == *tenant || self.identity.rights.admin == Admin::System)
+        *tenant != TenantId::system() && (self.is_of(tenant) || self.identity.rights.admin == Admin::System)
     }
 
     /// For whom it acts in a tenant. In another than its own for nobody: users of the same name are others there.
     pub fn user_in(&self, tenant: &TenantId) -> Option<&Arc<str>> {
-        self.identity.user.as_ref().filter(|_| self.identity.tenant == *tenant)
+        self.identity.user.as_ref().filter(|_| self.is_of(tenant))
     }
 
     /// Which instance it is, of those that it may be: the one that it asks for, else the only one.
@@ -186,24 +190,38 @@ impl Bearer {
         }
     }
 
-    /// What it may do in a tenant as an instance.
+    /// Which instance it is in a tenant, where a request names these.
     ///
     /// # Errors
     ///
     /// Neither tenant nor instance may be another's, nor the user whom the request names.
+    pub fn enter(
+        &self,
+        tenant: &TenantId,
+        instance: Option<InstanceId>,
+        user: Option<&str>,
+    ) -> Result<Option<InstanceId>, Mismatch> {
+        if !self.may_enter(tenant) {
+            return Err(Mismatch::Tenant);
+        }
+        if user.is_some() && user != self.user_in(tenant).map(|user| &**user) {
+            return Err(Mismatch::User);
+        }
+        self.instance(instance)
+    }
+
+    /// What it may do in a tenant as an instance.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bearer::enter`].
     pub fn grant(
         self: &Arc<Self>,
         tenant: TenantId,
         instance: InstanceId,
         user: Option<&str>,
     ) -> Result<Grant, Mismatch> {
-        if !self.may_enter(&tenant) {
-            return Err(Mismatch::Tenant);
-        }
-        if user.is_some() && user != self.user_in(&tenant).map(|user| &**user) {
-            return Err(Mismatch::User);
-        }
-        let instance = self.instance(Some(instance))?.ok_or(Mismatch::Instance)?;
+        let instance = self.enter(&tenant, Some(instance), user)?.ok_or(Mismatch::Instance)?;
         Ok(Grant::of(self.clone(), tenant, instance))
     }
 }

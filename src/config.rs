@@ -10,6 +10,7 @@ mod rules;
 mod schema;
 mod secret;
 mod source;
+pub mod watched;
 
 use std::{collections::HashMap, fmt::Write as _, fs, io, path::PathBuf};
 

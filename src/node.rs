@@ -36,7 +36,7 @@ use crate::{
         embedded::{EmbeddedConfig, EmbeddedLog},
         nats::{Credentials, NatsConfig, NatsLog, Tls},
     },
-    config::{AuthMode, BackboneKind, Config},
+    config::{AuthMode, BackboneKind, Config, watched},
     http::{
         Certificate, JournalFigures, LogFigures, ProcessFigures,
         server::{self, Shared},
@@ -224,23 +224,17 @@ async fn keep_house(context: Arc<NodeContext>) {
 
 /// Reads the issuers' file again when it has changed.
 async fn keep_issuers(context: Arc<NodeContext>) {
-    let path = &context.config.auth.issuers;
-    let changed = || std::fs::metadata(path).and_then(|file| file.modified()).ok();
-    let mut before = changed();
-    while !path.as_os_str().is_empty() {
-        sleep(HOUSEKEEPING).await;
-        let now = changed();
-        if now == before {
-            continue;
-        }
-        before = now;
-        match context.authority.reload(path) {
-            Ok(()) => tracing::info!("auth.issuers was read again"),
-            Err(error) => {
-                tracing::error!(error, "auth.issuers has changed and cannot be used; what was there before holds")
-            }
-        }
+    let path = context.config.auth.issuers.clone();
+    if path.as_os_str().is_empty() {
+        return;
     }
+    let reload = move || match context.authority.reload(&context.config.auth.issuers) {
+        Ok(()) => tracing::info!("auth.issuers was read again"),
+        Err(error) => {
+            tracing::error!(error, "auth.issuers has changed and cannot be used; what was there before holds");
+        }
+    };
+    watched::watch(vec![path], reload).await;
 }
 
 fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {

@@ -131,14 +131,8 @@ fn learn(registry: &Registry, key: &EntityKey, stored: &Stored) {
 ///
 /// As an append.
 pub async fn keep(context: &NodeContext, key: EntityKey, version: Position, body: Vec<u8>) -> Result<(), AppendError> {
-    let append = Append {
-        tenant: TenantId::system(),
-        subject: Subject::Entity(key.clone()),
-        dedupe: DedupeId(Uuid::new_v4()),
-        expect: Expect::Version(version),
-        first_tried: None,
-        body: Bytes::from(body),
-    };
+    let dedupe = DedupeId(Uuid::new_v4());
+    let append = record(Subject::Entity(key.clone()), Expect::Version(version), dedupe, body);
     let mut tries = 0;
     let position = loop {
         tries += 1;
@@ -199,13 +193,11 @@ pub async fn redeem(context: &NodeContext, ticket: &str) -> Result<Arc<Bearer>, 
 }
 
 async fn append(context: &NodeContext, kind: &str, dedupe: DedupeId, body: Vec<u8>) -> Result<Outcome, AppendError> {
-    let append = Append {
-        tenant: TenantId::system(),
-        subject: Subject::Event(kind.parse().expect("a word is a type")),
-        dedupe,
-        expect: Expect::Anything,
-        first_tried: None,
-        body: Bytes::from(body),
-    };
+    let subject = Subject::Event(kind.parse().expect("a word is a type"));
+    let append = record(subject, Expect::Anything, dedupe, body);
     Ok(append_one(context.backbone.as_ref(), append).await?.outcome)
+}
+
+fn record(subject: Subject, expect: Expect, dedupe: DedupeId, body: Vec<u8>) -> Append {
+    Append { tenant: TenantId::system(), subject, dedupe, expect, first_tried: None, body: Bytes::from(body) }
 }

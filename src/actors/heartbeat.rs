@@ -167,16 +167,20 @@ impl Handler<WatchToken> for HeartbeatSupervisor {
     }
 }
 
+fn tell_of_revocation(session: &Addr<Session>) {
+    if let Err(SendError::Full(look)) = session.try_send(LookAtToken { watch: None }) {
+        let session = session.clone();
+        // Busy for a moment. One that ends instead needs no news.
+        actix_rt::spawn(async move { session.send(look).await.unwrap_or_default() });
+    }
+}
+
 impl Handler<CalledBack> for HeartbeatSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: CalledBack, _: &mut Self::Context) {
         for Watched { session, .. } in self.wheel.iter() {
-            if let Err(SendError::Full(look)) = session.try_send(LookAtToken { watch: None }) {
-                let session = session.clone();
-                // Busy for a moment. One that ends instead needs no news.
-                actix_rt::spawn(async move { session.send(look).await.unwrap_or_default() });
-            }
+            tell_of_revocation(session);
         }
     }
 }
@@ -187,11 +191,8 @@ impl Handler<Watch> for HeartbeatSupervisor {
     fn handle(&mut self, watch: Watch, _: &mut Self::Context) {
         let Watch { session, heard } = watch;
         // What was called back before it was in here, nobody has told it.
-        if self.context.authority.asks()
-            && let Err(SendError::Full(look)) = session.try_send(LookAtToken { watch: None })
-        {
-            let session = session.clone();
-            actix_rt::spawn(async move { session.send(look).await.unwrap_or_default() });
+        if self.context.authority.asks() {
+            tell_of_revocation(&session);
         }
         let watched = Watched { session, heard, beaten: self.context.uptime() };
         self.wheel.add(self.pulse.interval, watched);

@@ -51,17 +51,7 @@ pub struct GrantClaim {
     pub change: Vec<String>,
     /// What it may administer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub admin: Option<AdminClaim>,
-}
-
-/// What somebody may administer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AdminClaim {
-    /// Its own tenant.
-    Tenant,
-    /// All tenants and the nodes.
-    System,
+    pub admin: Option<Admin>,
 }
 
 /// A [`Holder`], checked.
@@ -106,11 +96,7 @@ impl Identity {
                 subscribe: subscribe.list(),
                 read: read.list(),
                 change: change.list(),
-                admin: match admin {
-                    Admin::Nothing => None,
-                    Admin::Tenant => Some(AdminClaim::Tenant),
-                    Admin::System => Some(AdminClaim::System),
-                },
+                admin: Some(*admin).filter(|admin| *admin != Admin::Nothing),
             }),
         }
     }
@@ -204,11 +190,7 @@ impl GrantClaim {
             subscribe: patterns("grant.subscribe", &self.subscribe)?,
             read: entities("grant.read", &self.read)?,
             change: entities("grant.change", &self.change)?,
-            admin: match self.admin {
-                None => Admin::Nothing,
-                Some(AdminClaim::Tenant) => Admin::Tenant,
-                Some(AdminClaim::System) => Admin::System,
-            },
+            admin: self.admin.unwrap_or(Admin::Nothing),
         })
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    claims::{AdminClaim, GrantClaim},
+    claims::GrantClaim,
     jwks::RemoteKeys,
     keys::{Key, KeySet, Signing},
 };
@@ -94,7 +94,7 @@ struct Entry {
     #[serde(default)]
     claims: ClaimNames,
     grant: Option<GrantClaim>,
-    admin: Option<AdminClaim>,
+    admin: Option<Admin>,
 }
 
 #[derive(Deserialize)]
@@ -180,11 +180,7 @@ fn issuer(entry: &Entry, folder: &Path) -> Result<Issuer, String> {
         only_tenant,
         claims: entry.claims.clone(),
         rights: Arc::new(rights),
-        admin: match entry.admin {
-            None => Admin::Nothing,
-            Some(AdminClaim::Tenant) => Admin::Tenant,
-            Some(AdminClaim::System) => Admin::System,
-        },
+        admin: entry.admin.unwrap_or(Admin::Nothing),
         keys,
     })
 }

@@ -137,21 +137,16 @@ impl Registry {
         if known.versions.get(key).is_some_and(|before| *before >= version) {
             return Ok(());
         }
+        let mut learned = Ok(());
         match &*key.kind {
-            KEY => {
-                let read = serde_json::from_slice::<KeyRecord>(body).map_err(|error| error.to_string());
-                match read.and_then(|record| ApiKey::of(record).map_err(|error| error.to_string())) {
-                    Ok(record) => drop(known.keys.insert(record.record.id.clone(), record)),
-                    Err(error) => {
-                        // A key of which nobody can tell whether it holds does not.
-                        known.keys.remove(&*key.id);
-                        known.versions.insert(key.clone(), version);
-                        drop(known);
-                        self.changes.send_modify(|changes| *changes += 1);
-                        return Err(error);
-                    }
+            KEY => match ApiKey::read(body) {
+                Ok(read) => drop(known.keys.insert(read.record.id.clone(), read)),
+                Err(error) => {
+                    // A key of which nobody can tell whether it holds does not.
+                    known.keys.remove(&*key.id);
+                    learned = Err(error);
                 }
-            }
+            },
             REVOCATION => {
                 let record: Revocation = serde_json::from_slice(body).map_err(|error| error.to_string())?;
                 let tenant = record.tenant.parse().map_err(|error: IdError| error.to_string())?;
@@ -164,7 +159,7 @@ impl Registry {
         known.versions.insert(key.clone(), version);
         drop(known);
         self.changes.send_modify(|changes| *changes += 1);
-        Ok(())
+        learned
     }
 
     /// Takes a ticket in.
@@ -253,6 +248,11 @@ impl Registry {
 }
 
 impl ApiKey {
+    fn read(body: &[u8]) -> Result<Self, String> {
+        let record = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        Self::of(record).map_err(|error| error.to_string())
+    }
+
     fn of(record: KeyRecord) -> Result<Self, TokenError> {
         let identity = record.holder.clone().check(&Arc::new(Rights::all()))?;
         let bearer = Bearer {

@@ -207,7 +207,7 @@ async fn try_ticket(shared: &Shared, request: &HttpRequest) -> Result<HttpRespon
 
 /// Refuses whoever does not administer a tenant.
 fn governs(admin: &Bearer, tenant: &TenantId) -> Result<(), Refusal> {
-    if admin.may_enter(tenant) { Ok(()) } else { Need::Admin(Admin::System).check(&admin.identity.rights) }
+    if admin.is_of(tenant) { Ok(()) } else { Need::Admin(Admin::System).check(&admin.identity.rights) }
 }
 
 fn json<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Refusal> {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     actors::authority,
-    auth::{Bearer, Grant, Mismatch},
+    auth::{Bearer, Grant},
     backbone::{self, Stored, Subject},
     model::{
         EntityKey, InstanceId, Position, TenantId,
@@ -74,15 +74,7 @@ impl Asker {
         let bearer = door::bearer(&shared.context, token.as_deref()).await?;
         let identity = &bearer.identity;
         let tenant = tenant.unwrap_or_else(|| identity.tenant.clone());
-        let mismatch = match () {
-            () if !bearer.may_enter(&tenant) => Some(Mismatch::Tenant),
-            () if user.is_some() && user.as_ref() != bearer.user_in(&tenant) => Some(Mismatch::User),
-            () => None,
-        };
-        if let Some(mismatch) = mismatch {
-            return Err(door::mismatch(mismatch));
-        }
-        let instance = bearer.instance(instance).map_err(door::mismatch)?;
+        let instance = bearer.enter(&tenant, instance, user.as_deref()).map_err(door::mismatch)?;
         let holds = shared.context.authority.holds(&bearer, (Some(&tenant), instance.as_ref()), shared.context.now());
         holds.map_err(|error| authority::refusal(&error))?;
         let user = bearer.user_in(&tenant).cloned();
@@ -118,7 +110,7 @@ impl Asker {
             (None, Some(instance)) => Some(Owner::Instance(instance.clone())),
             (None, None) => None,
         };
-        let is_own = self.bearer.as_ref().is_none_or(|bearer| bearer.identity.tenant == self.tenant);
+        let is_own = self.bearer.as_ref().is_none_or(|bearer| bearer.is_of(&self.tenant));
         Viewer::new(owner.filter(|_| is_own), self.rights.clone())
     }
 

@@ -10,7 +10,7 @@ use crate::{
         outlet::{Echo, Options},
         session::Request,
     },
-    auth::{Bearer, Grant},
+    auth::{Bearer, Grant, claims::NAME_BYTES},
     model::{IdError, InstanceId, TenantId, chaos::Affinity, filter::TypeFilter, resume::Since},
     wire::{Code, Deltas, Encoding, Envelope, Refusal, Variant, encoding::DEFLATE_RAW},
 };
@@ -18,8 +18,6 @@ use crate::{
 /// Greatest number of capabilities, and of bytes in each.
 const CAPABILITIES: usize = 32;
 const CAPABILITY_BYTES: usize = 64;
-/// Greatest length of a user's id or name, in bytes.
-const NAME_BYTES: usize = 128;
 /// The tenant of clients that name none, where nobody has to prove anything.
 pub(super) const DEFAULT_TENANT: &str = "default";
 /// The longest that an answer may be waited for.

@@ -3,10 +3,9 @@
 //! Owns: reading the two files, and which pair the next connection gets. Must not know: what is said under TLS.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime},
 };
 
 use actix_rt::net::TcpStream;
@@ -17,19 +16,17 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::upgrade;
 use crate::{
     actors::transport::Transport,
-    config::Server,
+    config::{Server, watched},
     wire::{Code, Refusal},
 };
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// The first byte of every TLS connection: a record of the handshake. No HTTP request begins with it.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
@@ -58,9 +55,6 @@ pub struct Certificate {
     current: RwLock<Arc<ServerConfig>>,
 }
 
-/// When each of the files was changed; `None` while it cannot be looked at.
-type Stamps = [Option<SystemTime>; 2];
-
 impl Certificate {
     /// Reads the configured pair; `None` if there is none.
     ///
@@ -77,30 +71,18 @@ impl Certificate {
 
     /// Takes a new pair as soon as the files have changed and fit together; the old one stays until then.
     pub(super) async fn watch(self: Arc<Self>) {
-        let mut seen = None;
-        loop {
-            let this = self.clone();
-            // Not on a thread that serves: the files may lie on a slow disk.
-            let looked = tokio::task::spawn_blocking(move || this.look(seen)).await;
-            seen = looked.ok().or(seen);
-            sleep(LOOK).await;
-        }
+        let files = vec![self.server.tls_certificate.clone(), self.server.tls_key.clone()];
+        watched::watch(files, move || self.renew()).await;
     }
 
-    fn look(&self, seen: Option<Stamps>) -> Stamps {
-        let stamp = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        // Before they are read: a change while they are is seen the next time.
-        let stamps = [stamp(&self.server.tls_certificate), stamp(&self.server.tls_key)];
-        if seen.is_some_and(|seen| seen != stamps) {
-            match read(&self.server) {
-                Ok(config) => {
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-                    tracing::info!(certificate = %self.server.tls_certificate.display(), "serving a new certificate");
-                }
-                Err(error) => tracing::error!(%error, "the new certificate is no good; the old one stays"),
+    fn renew(&self) {
+        match read(&self.server) {
+            Ok(config) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                tracing::info!(certificate = %self.server.tls_certificate.display(), "serving a new certificate");
             }
+            Err(error) => tracing::error!(%error, "the new certificate is no good; the old one stays"),
         }
-        stamps
     }
 
     /// Does the handshake.

@@ -1,15 +1,18 @@
 //! Server-side filters over types: a comma-separated list of names in which `*` stands for any run of characters.
 
-use super::{EventType, IdError};
+use super::{EventType, IdError, rights::Patterns};
 
 /// Greatest number of patterns in one filter.
 const MAX_PATTERNS: usize = 64;
 
 /// Which types a session wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TypeFilter {
-    /// Empty: everything.
-    patterns: Vec<String>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeFilter(Patterns);
+
+impl Default for TypeFilter {
+    fn default() -> Self {
+        Self(Patterns::all())
+    }
 }
 
 impl TypeFilter {
@@ -28,15 +31,12 @@ impl TypeFilter {
         if patterns.len() > MAX_PATTERNS {
             return Err(IdError::TooLong { what: "types", limit: MAX_PATTERNS });
         }
-        if patterns.iter().any(|pattern| pattern == "*") {
-            patterns.clear();
-        }
-        Ok(Self { patterns })
+        Ok(if patterns.is_empty() { Self::default() } else { Self(Patterns::of(patterns)) })
     }
 
     /// Whether everything passes.
     pub fn is_open(&self) -> bool {
-        self.patterns.is_empty()
+        self.0.is_all()
     }
 
     /// Whether this type passes.
@@ -46,7 +46,7 @@ impl TypeFilter {
 
     /// The same for a name that is known to be a type.
     pub fn admits_name(&self, name: &str) -> bool {
-        self.is_open() || self.patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
+        self.0.admits(name)
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{EntityKey, filter::matches};
 
 /// Greatest number of patterns or rules in one list.
@@ -28,9 +30,11 @@ pub struct Rights {
 }
 
 /// What somebody may administer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Admin {
-    /// Nothing.
+    /// Nothing: written by leaving it out.
+    #[serde(skip)]
     Nothing,
     /// Its own tenant: keys, revocations, limits.
     Tenant,
