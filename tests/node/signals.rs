@@ -173,7 +173,7 @@ async fn a_signal_that_is_too_large_is_refused_and_names_its_id() {
 async fn ten_thousand_moves_cost_a_stalled_reader_nothing_and_it_gets_the_newest_when_it_reads_again() {
     const MOVES: u64 = 10_000;
     let node = Node::start(&STALLING).await;
-    let mut stalled = RawClient::connect(&node, "tenant_id=t&instance_id=slow&since=latest").await;
+    let mut stalled = RawClient::connect_narrow(&node, "tenant_id=t&instance_id=slow&since=latest").await;
     stalled.expect("caught_up").await;
     let (mut ann, mut bob) = (typed(&node, "a", "").await, typed(&node, "b", "").await);
     let padding = "x".repeat(1_000);

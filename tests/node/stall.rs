@@ -7,11 +7,11 @@ use std::{
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, net::TcpSocket, sync::mpsc};
+use tokio::{io::AsyncWriteExt as _, sync::mpsc};
 
 use crate::support::{
     Node, RawClient, Stalled, http, new_id,
-    raw::{PING, TEXT, frame},
+    raw::{self, PING, TEXT, frame},
     within,
 };
 
@@ -258,9 +258,7 @@ async fn a_client_that_publishes_and_never_reads_its_acks_is_held_back_and_cut()
 async fn an_answer_over_http_that_nobody_takes_is_cut_too() {
     let node = start("500ms").await;
     publish(&node, 0..60).await;
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("an option of every socket");
-    let mut socket = within("a connection", socket.connect(node.address())).await.expect("the node accepts");
+    let mut socket = raw::narrow(node.address()).await;
     let request = b"GET /v1/tenants/room/events HTTP/1.1\r\nHost: node\r\n\r\n";
     socket.write_all(request).await.expect("the node reads requests");
     // One that is idle between two requests takes nothing either, and is none of this.

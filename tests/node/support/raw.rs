@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::{
@@ -39,6 +39,13 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
+/// A connection whose system keeps as little as the kernel allows for whoever does not read.
+pub async fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(2048).expect("an option of every socket");
+    within("a connection", socket.connect(address)).await.expect("the node accepts connections")
+}
+
 impl RawClient {
     /// Connects to a room and reads up to the end of the handshake.
     pub async fn connect(node: &Node, query: &str) -> Self {
@@ -47,10 +54,22 @@ impl RawClient {
         client
     }
 
+    /// The same over a connection that holds next to nothing for whoever does not read.
+    pub async fn connect_narrow(node: &Node, query: &str) -> Self {
+        let socket = narrow(node.address()).await;
+        let (client, response) = Self::shake(socket, &upgrade_request(query, "13", Some(KEY))).await;
+        assert_eq!(response.status, 101, "{response:?}");
+        client
+    }
+
     /// Writes a request of any form and reads the answer's head (and body, if it has a length).
     pub async fn handshake(address: SocketAddr, request: &str) -> (Self, Response) {
+        let socket = within("a connection", TcpStream::connect(address)).await.expect("the node accepts connections");
+        Self::shake(socket, request).await
+    }
+
+    async fn shake(mut socket: TcpStream, request: &str) -> (Self, Response) {
         within("an answer to the handshake", async {
-            let mut socket = TcpStream::connect(address).await.expect("the node accepts connections");
             socket.set_nodelay(true).expect("an option of every TCP socket");
             socket.write_all(request.as_bytes()).await.expect("the node reads requests");
             let mut buffer = Vec::new();

@@ -2,19 +2,13 @@
 
 use std::net::SocketAddr;
 
-use tokio::{
-    io::AsyncWriteExt as _,
-    net::{TcpSocket, TcpStream},
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{
     http,
-    raw::{KEY, upgrade_request},
+    raw::{KEY, narrow, upgrade_request},
     within,
 };
-
-/// What its system keeps for it: as little as the kernel allows, so that it stalls soon.
-const RECEIVE_BUFFER: u32 = 2048;
 
 /// A connection of which only the handshake's answer was read.
 pub struct Stalled {
@@ -25,9 +19,7 @@ impl Stalled {
     /// Connects to a room.
     pub async fn connect(address: SocketAddr, query: &str) -> Self {
         within("the handshake", async {
-            let socket = TcpSocket::new_v4().expect("a socket");
-            socket.set_recv_buffer_size(RECEIVE_BUFFER).expect("an option of every socket");
-            let mut socket = socket.connect(address).await.expect("the node accepts connections");
+            let mut socket = narrow(address).await;
             let request = upgrade_request(query, "13", Some(KEY));
             socket.write_all(request.as_bytes()).await.expect("the node reads requests");
             let response = http::read_response(&mut socket, &mut Vec::new()).await.expect("an answer");
