@@ -24,4 +24,5 @@ pub mod nodes;
 pub mod outlet;
 pub mod room;
 pub mod session;
+pub mod tenants;
 pub mod transport;

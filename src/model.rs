@@ -12,6 +12,7 @@ pub mod gather;
 pub mod ids;
 pub mod interest;
 pub mod lane;
+pub mod limits;
 pub mod neighbours;
 pub mod newest;
 pub mod peers;

@@ -10,11 +10,10 @@ use actix_rt::time::sleep;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::context::NodeContext;
+use super::{context::NodeContext, tenants};
 use crate::{
     auth::{
         Bearer, TokenError,
-        registry::Registry,
         tickets::{self, TicketRecord},
     },
     backbone::{
@@ -65,12 +64,13 @@ async fn read_and_follow(context: &NodeContext, epoch: &mut Option<Epoch>) -> Re
     if epoch.replace(feed.epoch).is_some_and(|before| before != feed.epoch) {
         // Another log: what was known is of one that is gone, and its versions mean nothing in this one.
         registry.forget();
+        context.tenants.forget_changes();
     }
     let (mut from, mut position) = (None, None);
     loop {
         let page = backbone.entities(&tenant, from, BUDGET).await?;
         position.get_or_insert(page.as_of);
-        page.entities.iter().for_each(|(key, stored)| learn(registry, key, stored));
+        page.entities.iter().for_each(|(key, stored)| learn(context, key, stored));
         match page.next {
             Some(next) => from = Some(next),
             None => break,
@@ -107,7 +107,7 @@ async fn read_on(context: &NodeContext, tenant: &TenantId, mut after: Position) 
 
 fn learn_record(context: &NodeContext, stored: &Stored) {
     match &stored.subject {
-        Subject::Entity(key) => learn(context.authority.registry(), key, stored),
+        Subject::Entity(key) => learn(context, key, stored),
         Subject::Event(kind) if kind.as_str() == TICKET => {
             if let Err(error) = context.authority.registry().learn_ticket(&stored.body, context.now()) {
                 tracing::error!(position = %stored.position, error, "a ticket's record is damaged");
@@ -118,10 +118,17 @@ fn learn_record(context: &NodeContext, stored: &Stored) {
     }
 }
 
-fn learn(registry: &Registry, key: &EntityKey, stored: &Stored) {
-    if let Err(error) = registry.learn(key, stored.position, &stored.body) {
+fn learn(context: &NodeContext, key: &EntityKey, stored: &Stored) {
+    if let Err(error) = learn_entity(context, key, stored.position, &stored.body) {
         // Fail-safe: an API key that cannot be read opens nothing.
         tracing::error!(kind = %key.kind, id = %key.id, position = %stored.position, error, "a registry record is damaged");
+    }
+}
+
+fn learn_entity(context: &NodeContext, key: &EntityKey, version: Position, body: &[u8]) -> Result<(), String> {
+    match &*key.kind {
+        tenants::KIND => context.tenants.learn(key, version, body),
+        _ => context.authority.registry().learn(key, version, body),
     }
 }
 
@@ -151,7 +158,7 @@ pub async fn keep(context: &NodeContext, key: EntityKey, version: Position, body
             Err(error) => return Err(error),
         }
     };
-    if let Err(error) = context.authority.registry().learn(&key, position, &append.body) {
+    if let Err(error) = learn_entity(context, &key, position, &append.body) {
         tracing::error!(error, "a registry record that was just made cannot be read");
     }
     Ok(())

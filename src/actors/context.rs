@@ -11,6 +11,7 @@ use std::{
 use super::{
     metrics::{Count, Metrics},
     nodes::Nodes,
+    tenants::Tenants,
 };
 use crate::{auth::Authority, backbone::SharedBackbone, config::Config, journal::Journal, model::Timestamp};
 
@@ -29,6 +30,8 @@ pub struct NodeContext {
     pub metrics: Metrics,
     /// This node and the others.
     pub nodes: Nodes,
+    /// What tenants take, and what they may.
+    pub tenants: Tenants,
     /// Open connections, for the limit per node.
     pub connections: Count,
     /// Requests over HTTP that publish or wait now; a draining node answers them before it stops.
@@ -48,6 +51,7 @@ impl NodeContext {
         metrics: Metrics,
     ) -> Arc<Self> {
         Arc::new(Self {
+            tenants: Tenants::new(&config.limits),
             config,
             authority,
             backbone,

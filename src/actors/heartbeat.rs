@@ -137,6 +137,8 @@ impl HeartbeatSupervisor {
     }
 }
 
+/// Between two looks at all tokens.
+const BREATH: Duration = Duration::from_millis(200);
 /// How far ahead the end of a token is kept; whatever ends later is looked at then, and kept again.
 const FORESIGHT: Duration = Duration::from_secs(60);
 
@@ -152,6 +154,8 @@ impl Actor for HeartbeatSupervisor {
             async move {
                 while changes.changed().await.is_ok() {
                     me.send(CalledBack).await.unwrap_or_default();
+                    // Many call backs wake everybody once.
+                    actix_rt::time::sleep(BREATH).await;
                 }
             }
             .into_actor(self),

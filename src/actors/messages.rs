@@ -259,6 +259,8 @@ pub struct RoomReport {
     pub instances: Vec<Instance>,
     /// Their connections.
     pub connections: Connections,
+    /// All connections that count for the tenant's limit: who reads along here among them.
+    pub attending: usize,
     /// Its log.
     pub epoch: Epoch,
     /// Its last record.

@@ -64,6 +64,19 @@ pub struct Metrics {
     pub rooms_rebuilt: Counter<u64, AtomicU64>,
     /// Messages refused, all codes summed.
     pub refused: Counter<u64, AtomicU64>,
+    /// Messages and requests refused for coming too fast, by limit.
+    pub too_fast: Family<LimitLabel, Counter<u64, AtomicU64>>,
+    /// Sockets of which is not known whose they are.
+    pub strangers: Gauge<i64, AtomicI64>,
+    /// Those that had to go because others came.
+    pub strangers_ended: Counter<u64, AtomicU64>,
+}
+
+/// A limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabel {
+    /// Its key under `[limits]`.
+    pub limit: &'static str,
 }
 
 /// A close code.
@@ -94,6 +107,9 @@ impl Metrics {
             closed: Family::default(),
             rooms_rebuilt: Counter::default(),
             refused: Counter::default(),
+            too_fast: Family::default(),
+            strangers: Gauge::default(),
+            strangers_ended: Counter::default(),
         };
         let m = &metrics;
         registry.register("continuum_connections", "Open WebSocket connections", m.connections.clone());
@@ -113,6 +129,9 @@ impl Metrics {
         registry.register("continuum_closed", "Connections ended by the node, by close code", m.closed.clone());
         registry.register("continuum_rooms_rebuilt", "Rooms rebuilt after a fault", m.rooms_rebuilt.clone());
         registry.register("continuum_refused", "Messages refused", m.refused.clone());
+        registry.register("continuum_too_fast", "Messages and requests over a rate, by limit", m.too_fast.clone());
+        registry.register("continuum_strangers", "Sockets not known yet", m.strangers.clone());
+        registry.register("continuum_strangers_ended", "Such sockets ended for others", m.strangers_ended.clone());
         // The same under the names that PUO Memo's dashboards have.
         registry.register("puomemo_websocket_connections", "Active connections", m.connections.clone());
         registry.register("puomemo_websocket_messages_sent", "Messages sent", m.sent.clone());
@@ -134,6 +153,11 @@ impl Metrics {
     /// Counts an operation's end.
     pub fn count_operation(&self, outcome: &'static str) {
         self.operations.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts what came too fast.
+    pub fn count_over(&self, limit: &'static str) {
+        self.too_fast.get_or_create(&LimitLabel { limit }).inc();
     }
 
     /// Counts a catch-up page.

@@ -18,6 +18,7 @@ mod presence;
 mod queued;
 mod ring;
 mod signals;
+mod spending;
 mod together;
 pub mod waiting;
 
@@ -48,6 +49,7 @@ use super::{
     directory::{Died, Directory},
     messages::{CarriedOut, Drain, Entered, Fail, Gone, Leave, MemberKey, Order, TellFigures},
     metrics::Held,
+    tenants::Tenant,
 };
 use crate::{
     backbone::{FeedItem, ReadBudget, Stored, Subject},
@@ -80,6 +82,7 @@ pub struct Room {
     /// Itself, as its outlets know it.
     me: Option<Arc<Entered>>,
     tenant: TenantId,
+    tenant_use: Arc<Tenant>,
     context: Arc<NodeContext>,
     directory: Addr<Directory>,
     roster: Roster<MemberKey>,
@@ -124,9 +127,10 @@ pub struct Room {
 impl Room {
     /// A room that will find its place in the log when it starts.
     pub fn new(serial: u64, tenant: TenantId, context: Arc<NodeContext>, directory: Addr<Directory>) -> Self {
-        let (me, most) = (context.nodes.me(), most_instances(&context));
+        let (me, most) = (context.nodes.me(), most_instances(&context, &tenant));
         Self {
             serial,
+            tenant_use: context.tenants.of(&tenant, context.uptime()),
             me: None,
             ring: Ring::new(context.config.rooms.ring_bytes),
             history: History::default(),

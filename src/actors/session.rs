@@ -33,6 +33,7 @@ use super::{
     messages::{Acknowledged, Beat, Content, Expire, MemberKey, Publication, Publish, TellFigures},
     outlet::Options,
     room::{Room, appends::append_of},
+    tenants::Tenant,
 };
 use crate::{
     auth::Grant,
@@ -89,6 +90,7 @@ pub struct Session {
     membership: SharedMembership,
     addresses: Arc<Addresses>,
     context: Arc<NodeContext>,
+    tenant: Arc<Tenant>,
     messages: RateBudget,
     controls: RateBudget,
     signals: RateBudget,
@@ -114,12 +116,13 @@ impl Session {
         addresses: Arc<Addresses>,
         context: Arc<NodeContext>,
     ) -> Self {
-        let (limits, now) = (&context.config.limits, context.uptime());
+        let now = context.uptime();
         Self {
             id: Uuid::new_v4(),
-            messages: RateBudget::new(limits.messages_per_minute, now),
-            controls: RateBudget::new(limits.control_per_minute, now),
-            signals: RateBudget::new(limits.signals_per_minute, now),
+            tenant: context.tenants.of(request.grant.tenant(), now),
+            messages: RateBudget::new(now),
+            controls: RateBudget::new(now),
+            signals: RateBudget::new(now),
             grant: request.grant.clone(),
             variant: request.options.variant,
             request: Some(Box::new(request)),
@@ -292,7 +295,7 @@ impl Session {
     }
 
     fn answer_ping(&mut self, payload: &Bytes) {
-        if let Verdict::Pass = self.controls.take(self.context.uptime()) {
+        if let Verdict::Pass = self.take_control() {
             self.link.put(&frame::pong(payload));
         }
     }

@@ -71,6 +71,17 @@ pub enum Revoked {
     Instance(String),
 }
 
+/// How much is kept for a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// API keys, revoked ones among them.
+    pub keys: usize,
+    /// Those that hold.
+    pub keys_that_hold: usize,
+    /// Revocations.
+    pub revocations: usize,
+}
+
 #[derive(Debug)]
 struct ApiKey {
     hash: String,
@@ -198,6 +209,18 @@ impl Registry {
         let mut keys: Vec<_> = wanted.cloned().collect();
         keys.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
         keys
+    }
+
+    /// How much is kept for a tenant.
+    pub fn kept(&self, tenant: &TenantId, now: Timestamp) -> Kept {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = known.keys.values().filter(|key| key.record.holder.tenant == tenant.as_str());
+        let holds = |key: &&ApiKey| !key.revoked && key.record.expires_at.is_none_or(|end| end > now.0);
+        Kept {
+            keys: keys.clone().count(),
+            keys_that_hold: keys.filter(holds).count(),
+            revocations: known.revoked.keys().filter(|(of, _)| of == tenant).count(),
+        }
     }
 
     /// Where a call back is kept, and its version if there was one before.

@@ -40,6 +40,10 @@ const WHOLE: &[(&str, i64, i64)] = &[
     // Readers of JSON on the other side, serde_json among them, stop at 128.
     ("limits.json_depth", 1, 120),
     ("limits.messages_per_minute", 0, 1000 * MILLION),
+    ("limits.tenant_messages_per_minute", 0, 1000 * MILLION),
+    ("limits.http_messages_per_minute", 0, 1000 * MILLION),
+    ("limits.requests_per_minute", 0, 1000 * MILLION),
+    ("limits.tenant_requests_per_minute", 0, 1000 * MILLION),
     ("limits.control_per_minute", 1, 1000 * MILLION),
     ("limits.signals_per_minute", 1, 1000 * MILLION),
     ("limits.signal_bytes", 1, 65_536),
@@ -49,12 +53,14 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("limits.connections_per_user", 0, 10 * MILLION),
     ("limits.connections_per_tenant", 1, 10 * MILLION),
     ("limits.connections_per_node", 1, 10 * MILLION),
+    ("limits.strangers_per_node", 1, 10 * MILLION),
     ("limits.outbox_bytes", 1, GIB),
     ("limits.http_body_bytes", 1, GIB),
     ("limits.events_per_request", 1, MILLION),
     ("limits.subscriptions_per_connection", 1, MILLION),
     ("limits.subscriptions_per_room", 1, MILLION),
     ("limits.subscription_entities", 1, MILLION),
+    ("limits.keys_per_tenant", 1, MILLION),
     ("chaos.hops", 1, 8),
 ];
 

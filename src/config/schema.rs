@@ -225,8 +225,16 @@ pub struct Limits {
     pub compress_bytes: usize,
     /// Deepest nesting of JSON; 1 to 120.
     pub json_depth: usize,
-    /// Publishes per minute and instance; 0 is unlimited.
+    /// Publishes per minute and connection; 0 is unlimited.
     pub messages_per_minute: u32,
+    /// Publishes of one tenant per minute, on all nodes and all ways; 0 is unlimited.
+    pub tenant_messages_per_minute: u32,
+    /// Publishes of one user over HTTP per minute, on this node; 0 is unlimited.
+    pub http_messages_per_minute: u32,
+    /// Requests of one user over HTTP per minute, on this node; 0 is unlimited.
+    pub requests_per_minute: u32,
+    /// Requests of one tenant over HTTP per minute, on this node; 0 is unlimited.
+    pub tenant_requests_per_minute: u32,
     /// Other messages per minute and connection; at least 1.
     pub control_per_minute: u32,
     /// Signals per minute and connection; at least 1.
@@ -240,11 +248,13 @@ pub struct Limits {
     /// Publishes of one connection that may wait for their ack; at least 1.
     pub publishes_in_flight: usize,
     /// Connections of one user of a tenant on all nodes; 0 is unlimited.
-    pub connections_per_user: usize,
+    pub connections_per_user: u32,
     /// Connections of one tenant on all nodes; at least 1.
-    pub connections_per_tenant: usize,
+    pub connections_per_tenant: u32,
     /// Connections on this node; at least 1.
     pub connections_per_node: usize,
+    /// Sockets of which is not known whose they are; at least 1.
+    pub strangers_per_node: usize,
     /// Bytes that may wait for a slow connection; at least 1.
     pub outbox_bytes: usize,
     /// How long a connection with waiting bytes may take none; above zero.
@@ -257,9 +267,11 @@ pub struct Limits {
     /// Subscriptions to parts of the state, of one connection; at least 1.
     pub subscriptions_per_connection: usize,
     /// The same of all members of one room on this node; at least 1.
-    pub subscriptions_per_room: usize,
+    pub subscriptions_per_room: u32,
     /// Entities in one subscription's result; at least 1.
     pub subscription_entities: usize,
+    /// API keys of one tenant that hold; at least 1.
+    pub keys_per_tenant: u32,
 }
 
 /// `[chaos]`

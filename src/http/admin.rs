@@ -17,7 +17,7 @@ use crate::{
     auth::{
         Bearer, TokenError,
         claims::Holder,
-        registry::{KeyRecord, Revocation, Revoked},
+        registry::{Kept, KeyRecord, Revocation, Revoked},
         secret,
     },
     backbone::AppendError,
@@ -27,6 +27,8 @@ use crate::{
 
 /// Greatest length of a key's label, in bytes.
 const LABEL_BYTES: usize = 256;
+/// How many times the keys that hold may be kept with the revoked ones, and revocations.
+const KEPT: usize = 10;
 /// Greatest length of what is called back, in bytes.
 const NAME_BYTES: usize = 1024;
 
@@ -99,7 +101,7 @@ pub(super) async fn ticket(shared: Data<Shared>, request: HttpRequest) -> HttpRe
     answer(try_ticket(&shared, &request).await)
 }
 
-fn answer(result: Result<HttpResponse, Refusal>) -> HttpResponse {
+pub(super) fn answer(result: Result<HttpResponse, Refusal>) -> HttpResponse {
     result.unwrap_or_else(|refusal| problem::respond(&refusal))
 }
 
@@ -117,6 +119,15 @@ async fn try_create(shared: &Shared, request: &HttpRequest, payload: Payload) ->
         return Err(Refusal::new(Code::InvalidMessage, message));
     }
     let (minted, now) = (secret::mint(), shared.context.now());
+    let (kept, most) = kept_and_most(shared, &identity.tenant);
+    if kept.keys_that_hold >= most {
+        let message = format!("this tenant has its {most} API keys (limits.keys_per_tenant); revoke one first");
+        return Err(Refusal::new(Code::LimitReached, message));
+    }
+    if kept.keys >= most.saturating_mul(KEPT) {
+        let message = "this tenant has had ten times its limits.keys_per_tenant API keys; raise the limit";
+        return Err(Refusal::new(Code::LimitReached, message));
+    }
     let lasts = expires_in.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
     let record = KeyRecord {
         id: minted.id,
@@ -193,6 +204,12 @@ async fn try_revoke(shared: &Shared, request: &HttpRequest, payload: Payload) ->
     let now = shared.context.now();
     let revocation = Revocation { tenant: wanted.tenant, what, at: now.0 };
     let (place, version) = shared.context.authority.registry().place_of(&revocation);
+    let (kept, most) = kept_and_most(shared, &tenant);
+    if version == Position::START && kept.revocations >= most.saturating_mul(KEPT) {
+        let message = "this tenant has ten times its limits.keys_per_tenant revocations; raise the limit, or give its \
+                       issuer a new key";
+        return Err(Refusal::new(Code::LimitReached, message));
+    }
     keep(shared, place, version, &revocation).await?;
     tracing::info!(%tenant, "tokens were revoked");
     Ok(HttpResponse::Created().json(serde_json::json!({ "revoked_at": now.to_string() })))
@@ -205,12 +222,18 @@ async fn try_ticket(shared: &Shared, request: &HttpRequest) -> Result<HttpRespon
     Ok(HttpResponse::Created().json(body))
 }
 
+/// What is kept for a tenant, and how many API keys of it may hold.
+fn kept_and_most(shared: &Shared, tenant: &TenantId) -> (Kept, usize) {
+    let kept = shared.context.authority.registry().kept(tenant, shared.context.now());
+    (kept, shared.context.tenants.limits(tenant).0.keys_per_tenant as usize)
+}
+
 /// Refuses whoever does not administer a tenant.
-fn governs(admin: &Bearer, tenant: &TenantId) -> Result<(), Refusal> {
+pub(super) fn governs(admin: &Bearer, tenant: &TenantId) -> Result<(), Refusal> {
     if admin.is_of(tenant) { Ok(()) } else { Need::Admin(Admin::System).check(&admin.identity.rights) }
 }
 
-fn json<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Refusal> {
+pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| malformed(&error))
 }
 
@@ -222,7 +245,12 @@ fn wrong(error: &TokenError) -> Refusal {
     Refusal::new(Code::InvalidMessage, error.to_string())
 }
 
-async fn keep(shared: &Shared, place: EntityKey, version: Position, record: &impl Serialize) -> Result<(), Refusal> {
+pub(super) async fn keep(
+    shared: &Shared,
+    place: EntityKey,
+    version: Position,
+    record: &impl Serialize,
+) -> Result<(), Refusal> {
     let body = serde_json::to_vec(record).map_err(|error| malformed(&error))?;
     let kept = authority::keep(&shared.context, place, version, body).await;
     kept.map_err(|error| match error {

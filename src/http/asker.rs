@@ -12,9 +12,10 @@ use super::{
     problem,
     proof::Proof,
     server::Shared,
+    socket::Peer,
 };
 use crate::{
-    actors::authority,
+    actors::{authority, tenants::TooFast},
     auth::{Bearer, Grant},
     backbone::{self, Stored, Subject},
     model::{
@@ -68,7 +69,8 @@ impl Asker {
         let (user, name) = (named("user_id")?, named("user_name")?);
         if !shared.context.authority.asks() {
             let tenant = tenant.map_or_else(|| parameters::tenant(parameters::DEFAULT_TENANT), Ok)?;
-            return Ok(Self { tenant, instance, user, name, rights: Arc::new(Rights::all()), bearer: None });
+            let asker = Self { tenant, instance, user, name, rights: Arc::new(Rights::all()), bearer: None };
+            return asker.admitted(shared, request);
         }
         let token = door::token_in(request.headers(), &parameters)?;
         let bearer = door::bearer(&shared.context, token.as_deref()).await?;
@@ -79,7 +81,32 @@ impl Asker {
         holds.map_err(|error| authority::refusal(&error))?;
         let user = bearer.user_in(&tenant).cloned();
         let (name, rights) = (identity.name.clone(), identity.rights.clone());
-        Ok(Self { tenant, instance, user, name, rights, bearer: Some(bearer) })
+        Self { tenant, instance, user, name, rights, bearer: Some(bearer) }.admitted(shared, request)
+    }
+
+    /// It is known now who asks: its request counts.
+    fn admitted(self, shared: &Shared, request: &HttpRequest) -> Result<Self, Refusal> {
+        request.conn_data::<Peer>().iter().for_each(|peer| peer.is_known());
+        let now = shared.context.uptime();
+        let taken = shared.context.tenants.of(&self.tenant, now).take_request(&self.payer(), now);
+        taken.map_err(|over| too_fast(shared, over))?;
+        Ok(self)
+    }
+
+    /// Whose requests and messages are counted together.
+    fn payer(&self) -> String {
+        payer(self.user.as_deref(), self.instance.as_ref())
+    }
+
+    /// Takes messages that it sends from what it and its tenant may send.
+    ///
+    /// # Errors
+    ///
+    /// One of them has none left.
+    pub(super) fn takes_messages(&self, shared: &Shared, count: usize) -> Result<(), Refusal> {
+        let (now, count) = (shared.context.uptime(), u32::try_from(count).unwrap_or(u32::MAX));
+        let tenant = shared.context.tenants.of(&self.tenant, now);
+        tenant.take_http_messages(&self.payer(), count, now).map_err(|over| too_fast(shared, over))
     }
 
     /// What it shows for as long as its request lasts.
@@ -179,7 +206,28 @@ pub(super) async fn bearer(shared: &Shared, request: &HttpRequest) -> Result<Arc
         return Err(Refusal::new(Code::SwitchedOff, message));
     }
     let token = door::token_in(request.headers(), &Parameters::read(request.query_string()))?;
-    door::bearer(&shared.context, token.as_deref()).await
+    let bearer = door::bearer(&shared.context, token.as_deref()).await?;
+    request.conn_data::<Peer>().iter().for_each(|peer| peer.is_known());
+    let (identity, now) = (&bearer.identity, shared.context.uptime());
+    let payer = payer(identity.user.as_deref(), None);
+    let taken = shared.context.tenants.of(&identity.tenant, now).take_request(&payer, now);
+    taken.map_err(|over| too_fast(shared, over))?;
+    Ok(bearer)
+}
+
+/// Users and instances of the same name are not the same.
+fn payer(user: Option<&str>, instance: Option<&InstanceId>) -> String {
+    match (user, instance) {
+        (Some(user), _) => format!("u{user}"),
+        (None, Some(instance)) => format!("i{instance}"),
+        (None, None) => String::new(),
+    }
+}
+
+fn too_fast(shared: &Shared, (over, wait): TooFast) -> Refusal {
+    shared.context.metrics.count_over(over.key());
+    let message = format!("too much for one minute (limits.{}); nothing was done", over.key());
+    Refusal::new(Code::RateLimited, message).after(wait)
 }
 
 /// Lets in whoever may administer so much.
@@ -199,7 +247,7 @@ pub(super) async fn administrator(
 
 /// The part of a path between two slashes, decoded. What a router hands out has lost what is not UTF-8; here that is
 /// refused, as two names must not become one.
-fn part(request: &HttpRequest, index: usize, code: Code) -> Result<String, Refusal> {
+pub(super) fn part(request: &HttpRequest, index: usize, code: Code) -> Result<String, Refusal> {
     let raw = request.uri().path().split('/').nth(index).unwrap_or_default();
     let text = percent_decode_str(raw).decode_utf8();
     text.map(String::from).map_err(|_| Refusal::new(code, "a part of the path is not UTF-8, percent-encoded"))

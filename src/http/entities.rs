@@ -176,7 +176,7 @@ async fn try_change(
     let identity = Identity::of(asker.is_proven());
     let sender = Sender { tenant, author: &author, identity, now: shared.context.now() };
     let wanted = request::read(asked, sender, shared.context.config.limits.json_depth)?;
-    match settled::operate(shared, tenant, vec![wanted], Unit::Operation).await?.pop() {
+    match settled::operate(shared, &asker, vec![wanted], Unit::Operation).await?.pop() {
         // A deletion of what never was: done in the sense of an operation, but there is no such resource.
         Some(settled) if settled.is_of_nothing => Err(asker::nothing()),
         Some(settled) if matches!(asked.what, What::Delete) => Ok(settled.without_validator()),

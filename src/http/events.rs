@@ -66,6 +66,7 @@ async fn publish_all(shared: &Shared, asker: &Asker, payload: Payload) -> Result
             Err(refusal) => results.push(Some(Err(refusal))),
         }
     }
+    asker.takes_messages(shared, appends.len())?;
     for ((index, id), answer) in ids.into_iter().zip(append_all(shared, asker.tenant(), appends).await?) {
         results[index] = Some(match answer.await {
             Ok(Ok(answer)) => Ok((id, answer)),

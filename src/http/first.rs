@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{door, upgrade::Knock};
+use super::{door, socket::Peer, upgrade::Knock};
 use crate::{
     actors::{
         authority,
@@ -41,7 +41,7 @@ const PIECE: usize = 4 * 1024;
 
 /// Lets somebody in who shows a token that holds, or says why not.
 pub(super) async fn admit(
-    mut socket: Transport,
+    (mut socket, peer): (Transport, Peer),
     knock: Knock,
     mut early: BytesMut,
     context: Arc<NodeContext>,
@@ -59,7 +59,14 @@ pub(super) async fn admit(
                 answer = Bytes::new();
                 ask(&mut socket, &mut early, context.config.limits.json_depth).await
             };
-            match timeout_at(deadline, asked).await {
+            let said = tokio::select! {
+                said = timeout_at(deadline, asked) => said,
+                () = peer.ends() => {
+                    let message = "too many are here that have shown no token; show it with the handshake";
+                    Ok(Ok(Err(Refused::Because(Refusal::full(message)))))
+                }
+            };
+            match said {
                 Ok(Ok(said)) => said,
                 // It is gone.
                 Ok(Err(_)) => return,

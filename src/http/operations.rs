@@ -60,7 +60,7 @@ async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> 
         // One that makes no sense could not be done either.
         fit.into_iter().map(|wanted| Settled::of(&Told::apart(wanted))).collect()
     } else {
-        settled::operate(shared, asker.tenant(), fit, unit).await?
+        settled::operate(shared, &asker, fit, unit).await?
     };
     let mut done = done.into_iter();
     Ok((settled.into_iter().filter_map(|settled| settled.or_else(|| done.next())).collect(), shape))

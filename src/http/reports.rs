@@ -7,6 +7,7 @@ use super::{
     asker::{self, Asker},
     problem,
     server::Shared,
+    tenants,
 };
 use crate::{
     actors::{
@@ -100,13 +101,16 @@ pub(super) async fn tenant_stats(shared: Data<Shared>, request: HttpRequest) -> 
         Err(refusal) => return problem::respond(&refusal),
     };
     match room_report(&shared, asker.tenant()).await {
-        Ok(RoomReport { figures, instances, epoch, position, .. }) => HttpResponse::Ok().json(json!({
-            "tenant_id": asker.tenant(),
-            "state": figures,
-            "total_connections": instances.len(),
-            "position": position.0,
-            "cursor": place(epoch, position),
-        })),
+        Ok(RoomReport { figures, instances, attending: connections, epoch, position, .. }) => {
+            HttpResponse::Ok().json(json!({
+                "tenant_id": asker.tenant(),
+                "state": figures,
+                "total_connections": instances.len(),
+                "in_use": tenants::in_use(&shared, asker.tenant(), connections),
+                "position": position.0,
+                "cursor": place(epoch, position),
+            }))
+        }
         Err(refusal) => problem::respond(&refusal),
     }
 }
@@ -130,7 +134,7 @@ pub(super) async fn node_stats(shared: Data<Shared>, request: HttpRequest) -> Ht
         return problem::respond(&refusal);
     }
     let (metrics, nodes) = (&shared.context.metrics, &shared.context.nodes);
-    let now = shared.context.uptime();
+    let (now, limits) = (shared.context.uptime(), &shared.context.config.limits);
     let others = nodes.others().into_iter().map(|(id, peer)| {
         let silent = now.saturating_sub(peer.heard).as_millis() as u64;
         json!({"id": id.0, "incarnation": peer.incarnation.0, "heard_ms_ago": silent})
@@ -139,6 +143,10 @@ pub(super) async fn node_stats(shared: Data<Shared>, request: HttpRequest) -> Ht
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": shared.context.uptime().as_secs(),
         "total_connections": shared.context.connections.taken(),
+        "in_use": {
+            "connections": {"used": shared.context.connections.taken(), "limit": limits.connections_per_node},
+            "strangers": {"used": metrics.strangers.get(), "limit": limits.strangers_per_node},
+        },
         "total_rooms": metrics.rooms.get(),
         "published": metrics.stored(),
         "delivered": metrics.delivered.get(),

@@ -25,7 +25,9 @@ use super::{
     probes::ProcessFigures,
     problem, reports, snapshot,
     socket::{Socket, set_options},
-    status, stream,
+    status,
+    strangers::Strangers,
+    stream, tenants,
     tls::Certificate,
     upgrade, versions,
 };
@@ -103,16 +105,17 @@ pub fn serve(listener: TcpListener, tls: Option<Certificate>, shared: Shared) ->
                 .upgrade(upgrade)
                 .h1(map_config(app(shared), |()| AppConfig::default()));
             let tls = tls.clone();
+            let strangers = Strangers::new(context.clone(), workers);
             fn_service(move |stream: TcpStream| {
                 set_options(&stream, &context);
-                let (tls, context) = (tls.clone(), context.clone());
+                let (tls, context, stranger) = (tls.clone(), context.clone(), strangers.take_in());
                 async move {
                     let transport = match tls {
                         None => Transport::Plain(stream),
                         // In a box of its own: its state is large, and plain connections shall not carry it.
-                        Some(tls) => Box::pin(tls.accept(stream)).await.map_err(DispatchError::Io)?,
+                        Some(tls) => Box::pin(tls.accept(stream, &stranger)).await.map_err(DispatchError::Io)?,
                     };
-                    let socket = Socket::new(transport, context);
+                    let socket = Socket::new(transport, stranger, context);
                     let address = socket.address();
                     Ok((socket, address))
                 }
@@ -172,6 +175,11 @@ fn app(
         .service(resource("/v1/tickets").route(web::post().to(admin::ticket)))
         .service(resource("/v1/admin/keys/{id}").route(web::delete().to(admin::revoke_key)))
         .service(resource("/v1/admin/revocations").route(web::post().to(admin::revoke)))
+        .service(
+            resource("/v1/admin/tenants/{tenant}/limits")
+                .route(web::get().to(tenants::limits))
+                .route(web::put().to(tenants::set_limits)),
+        )
         .service(resource("/ws").route(web::get().to(upgrade_required)))
         .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))

@@ -6,7 +6,7 @@
 use actix_web::{HttpResponse, http::StatusCode};
 use tokio::sync::oneshot;
 
-use super::{problem, server::Shared};
+use super::{asker::Asker, problem, server::Shared};
 use crate::{
     actors::messages::{Enter, OperateFor},
     model::{
@@ -162,16 +162,17 @@ fn known_version(told: &Told) -> Option<Position> {
 /// The node is going away.
 pub(super) async fn operate(
     shared: &Shared,
-    tenant: &TenantId,
+    asker: &Asker,
     wanted: Vec<Wanted>,
     unit: Unit,
 ) -> Result<Vec<Settled>, Refusal> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
+    asker.takes_messages(shared, wanted.len())?;
     let references: Vec<_> = wanted.iter().map(|wanted| wanted.reference.clone()).collect();
     let mut settled = Vec::with_capacity(wanted.len());
-    for (answer, reference) in send(shared, tenant, wanted, unit).await?.into_iter().zip(references) {
+    for (answer, reference) in send(shared, asker.tenant(), wanted, unit).await?.into_iter().zip(references) {
         settled.push(match answer.await {
             Ok(told) => Settled::of(&told),
             // The room died with the operation under way.

@@ -9,7 +9,7 @@
 
 use std::{
     cell::Cell,
-    future::poll_fn,
+    future::{pending, poll_fn},
     io,
     net::SocketAddr,
     pin::Pin,
@@ -24,6 +24,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use super::strangers::Stranger;
 use crate::{
     actors::{context::NodeContext, metrics::CloseLabel, transport::Transport},
     wire::Close,
@@ -31,7 +32,10 @@ use crate::{
 
 /// What an answer can see of the peer it goes to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Peer(Rc<Cell<Presence>>);
+pub(super) struct Peer {
+    presence: Rc<Cell<Presence>>,
+    stranger: Option<Rc<Stranger>>,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Presence {
@@ -45,7 +49,22 @@ impl Peer {
     /// Waits until the peer has hung up. The framework reads before it goes on with an answer, so there is nothing to be
     /// woken by: it is enough to look.
     pub(super) async fn hangs_up(&self) {
-        poll_fn(|_| if self.0.get() == Presence::HungUp { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|_| if self.presence.get() == Presence::HungUp { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+impl Peer {
+    /// Waits until it has to go, as long as it has not said who it is.
+    pub(super) async fn ends(&self) {
+        match &self.stranger {
+            Some(stranger) => stranger.ends().await,
+            None => pending().await,
+        }
+    }
+
+    /// It has said who it is.
+    pub(super) fn is_known(&self) {
+        self.stranger.iter().for_each(|stranger| stranger.is_known());
     }
 }
 
@@ -61,8 +80,9 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Takes a connection over.
-    pub(super) fn new(stream: Transport, context: Arc<NodeContext>) -> Self {
-        Self { stream, peer: Peer::default(), stall: None, context }
+    pub(super) fn new(stream: Transport, stranger: Rc<Stranger>, context: Arc<NodeContext>) -> Self {
+        let peer = Peer { presence: Rc::default(), stranger: Some(stranger) };
+        Self { stream, peer, stall: None, context }
     }
 
     /// Whom it leads to.
@@ -76,8 +96,8 @@ impl Socket {
     }
 
     /// For whoever watches over it from now on.
-    pub(super) fn into_inner(self) -> Transport {
-        self.stream
+    pub(super) fn into_inner(self) -> (Transport, Peer) {
+        (self.stream, self.peer)
     }
 
     /// The socket takes nothing now: fails when it has not for too long.
@@ -111,9 +131,14 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let (before, could) = (buffer.filled().len(), buffer.remaining());
+        if let Some(stranger) = &this.peer.stranger
+            && stranger.poll_end(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
         if read.is_err() || (could > 0 && buffer.filled().len() == before) {
-            this.peer.0.set(Presence::HungUp);
+            this.peer.presence.set(Presence::HungUp);
         }
         Poll::Ready(read)
     }

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::upgrade;
+use super::{strangers::Stranger, upgrade};
 use crate::{
     actors::transport::Transport,
     config::{Server, watched},
@@ -89,10 +89,14 @@ impl Certificate {
     ///
     /// # Errors
     ///
-    /// The other side does not speak TLS as we do, or not in time.
-    pub(super) async fn accept(&self, socket: TcpStream) -> io::Result<Transport> {
-        let handshake = timeout(self.server.handshake_timeout, self.handshake(socket)).await;
-        handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    /// The other side does not speak TLS as we do, or not in time, or it has to go.
+    pub(super) async fn accept(&self, socket: TcpStream, stranger: &Stranger) -> io::Result<Transport> {
+        tokio::select! {
+            handshake = timeout(self.server.handshake_timeout, self.handshake(socket)) => {
+                handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            () = stranger.ends() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
 
     async fn handshake(&self, socket: TcpStream) -> io::Result<Transport> {

@@ -52,11 +52,11 @@ pub(super) fn service(
         async move {
             let parts = framed.into_parts();
             // The driver watches over the socket itself.
-            let socket = parts.io.into_inner();
+            let (socket, peer) = parts.io.into_inner();
             match check(&request, &context) {
                 Ok(knock) if context.authority.asks() => {
                     // On its own: other handshakes do not wait for a token, or for the keys that it is verified with.
-                    actix_rt::spawn(first::admit(socket, knock, parts.read_buf, context, addresses));
+                    actix_rt::spawn(first::admit((socket, peer), knock, parts.read_buf, context, addresses));
                 }
                 Ok(knock) => match knock.request(&context, None) {
                     Ok(session) => {
@@ -167,8 +167,7 @@ impl Slot {
         if context.connections.take(context.config.limits.connections_per_node as u64) {
             return Ok(Self(Some(context.clone())));
         }
-        let refusal = Refusal::new(Code::LimitReached, "this node has all the connections it may have");
-        Err(refusal.after(Duration::from_secs(5)))
+        Err(Refusal::full("this node has all the connections it may have"))
     }
 
     /// Leaves it to the connection's driver to give it back.

@@ -1,53 +1,82 @@
-//! A budget of messages a minute: a bucket that fills steadily and holds one minute's worth.
+//! A budget of messages a minute: what was taken drains steadily, and one minute's worth may be taken at once.
 
 use std::time::Duration;
 
-/// A token bucket over a clock that the caller reads; small enough to have one per connection.
+/// What was taken lately, over a clock that the caller reads; small enough to have one per connection. How much may be taken is
+/// said each time, so a limit that changes holds at once.
 #[derive(Clone, Debug)]
 pub struct RateBudget {
-    per_minute: u32,
-    /// Tokens left, in thousandths.
-    milli_tokens: u64,
-    /// When it was last filled, on the caller's clock.
-    filled_at: Duration,
+    /// Taken and not drained yet, in thousandths.
+    milli_taken: u64,
+    /// When it was last drained, on the caller's clock.
+    drained_at: Duration,
 }
 
-/// What to do with a message.
+/// What to do with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is within the budget.
+    /// They are within the budget.
     Pass,
-    /// It is not; the next one will be after this long.
+    /// They are not.
     Refuse {
-        /// How long to wait.
+        /// How long to wait before they are.
         retry_after: Duration,
     },
 }
 
 impl RateBudget {
-    /// A full bucket; 0 a minute means no limit.
-    pub fn new(per_minute: u32, now: Duration) -> Self {
-        Self { per_minute, milli_tokens: u64::from(per_minute) * 1000, filled_at: now }
+    /// Of which nothing was taken.
+    pub fn new(now: Duration) -> Self {
+        Self { milli_taken: 0, drained_at: now }
     }
 
-    /// Takes one message from the budget.
-    pub fn take(&mut self, now: Duration) -> Verdict {
-        if self.per_minute == 0 {
+    /// Takes so many messages; 0 a minute means no limit. More than a minute's worth may be taken if nothing was, and has to
+    /// drain like anything else.
+    pub fn take(&mut self, count: u32, per_minute: u32, now: Duration) -> Verdict {
+        if per_minute == 0 {
             return Verdict::Pass;
         }
-        let full = u64::from(self.per_minute) * 1000;
-        let elapsed = now.saturating_sub(self.filled_at).as_millis() as u64;
-        let gained = elapsed.saturating_mul(u64::from(self.per_minute)) / 60;
-        if gained > 0 {
-            self.milli_tokens = full.min(self.milli_tokens.saturating_add(gained));
-            self.filled_at = now;
-        }
-        if self.milli_tokens >= 1000 {
-            self.milli_tokens -= 1000;
+        self.drain(per_minute, now);
+        let (wanted, full) = (u64::from(count) * 1000, u64::from(per_minute) * 1000);
+        let over = (self.milli_taken + wanted).saturating_sub(full);
+        if over == 0 || self.milli_taken == 0 {
+            self.milli_taken += wanted;
             return Verdict::Pass;
         }
-        let missing = (1000 - self.milli_tokens) * 60 / u64::from(self.per_minute);
+        let missing = over.min(self.milli_taken) * 60 / u64::from(per_minute);
         Verdict::Refuse { retry_after: Duration::from_millis(missing.max(1)) }
+    }
+
+    /// Notes messages that nobody could be asked about; at most two minutes' worth is remembered.
+    pub fn charge(&mut self, count: u32, per_minute: u32, now: Duration) {
+        self.drain(per_minute, now);
+        let most = (u64::from(per_minute) * 2000).max(self.milli_taken);
+        self.milli_taken = most.min(self.milli_taken + u64::from(count) * 1000);
+    }
+
+    /// Takes back what was taken a moment ago.
+    pub fn give_back(&mut self, count: u32) {
+        self.milli_taken = self.milli_taken.saturating_sub(u64::from(count) * 1000);
+    }
+
+    /// How many of a minute's messages are taken, rounded up.
+    pub fn taken(&mut self, per_minute: u32, now: Duration) -> u64 {
+        self.drain(per_minute, now);
+        self.milli_taken.div_ceil(1000)
+    }
+
+    fn drain(&mut self, per_minute: u32, now: Duration) {
+        if self.milli_taken == 0 || per_minute == 0 {
+            self.milli_taken = 0;
+            self.drained_at = now;
+            return;
+        }
+        let elapsed = now.saturating_sub(self.drained_at).as_millis() as u64;
+        let drained = elapsed.saturating_mul(u64::from(per_minute)) / 60;
+        if drained > 0 {
+            self.milli_taken = self.milli_taken.saturating_sub(drained);
+            self.drained_at = now;
+        }
     }
 }
 
@@ -55,20 +84,72 @@ impl RateBudget {
 mod tests {
     use super::*;
 
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[test]
     fn a_minutes_worth_passes_at_once_and_then_it_trickles() {
-        let mut budget = RateBudget::new(60, Duration::ZERO);
+        let mut budget = RateBudget::new(Duration::ZERO);
         for _ in 0..60 {
-            assert_eq!(budget.take(Duration::ZERO), Verdict::Pass);
+            assert_eq!(budget.take(1, 60, Duration::ZERO), Verdict::Pass);
         }
-        assert_eq!(budget.take(Duration::ZERO), Verdict::Refuse { retry_after: Duration::from_secs(1) });
-        assert_eq!(budget.take(Duration::from_millis(1000)), Verdict::Pass);
-        assert!(matches!(budget.take(Duration::from_millis(1001)), Verdict::Refuse { .. }));
+        assert_eq!(budget.take(1, 60, Duration::ZERO), Verdict::Refuse { retry_after: seconds(1) });
+        assert_eq!(budget.take(1, 60, seconds(1)), Verdict::Pass);
+        assert!(matches!(budget.take(1, 60, Duration::from_millis(1001)), Verdict::Refuse { .. }));
     }
 
     #[test]
     fn zero_means_no_limit() {
-        let mut budget = RateBudget::new(0, Duration::ZERO);
-        assert!((0..10_000).all(|_| budget.take(Duration::ZERO) == Verdict::Pass));
+        let mut budget = RateBudget::new(Duration::ZERO);
+        assert!((0..10_000).all(|_| budget.take(1, 0, Duration::ZERO) == Verdict::Pass));
+        assert_eq!(budget.taken(0, Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn whoever_waits_as_long_as_it_is_told_passes() {
+        let mut budget = RateBudget::new(Duration::ZERO);
+        let mut now = Duration::ZERO;
+        for count in [1, 7, 50, 100, 30, 99, 250, 3] {
+            if let Verdict::Refuse { retry_after } = budget.take(count, 100, now) {
+                now += retry_after;
+                assert_eq!(budget.take(count, 100, now), Verdict::Pass, "{count} at {now:?}");
+            }
+        }
+        assert!(now > seconds(120), "540 messages at 100 a minute took {now:?}");
+    }
+
+    #[test]
+    fn more_than_a_minutes_worth_passes_once_and_is_paid_for() {
+        let mut budget = RateBudget::new(Duration::ZERO);
+        assert_eq!(budget.take(300, 100, Duration::ZERO), Verdict::Pass);
+        assert_eq!(budget.take(1, 100, seconds(60)), Verdict::Refuse { retry_after: Duration::from_millis(60_600) });
+        assert_eq!(budget.take(1, 100, Duration::from_millis(120_600)), Verdict::Pass);
+    }
+
+    #[test]
+    fn what_others_took_counts_up_to_two_minutes_worth() {
+        let mut budget = RateBudget::new(Duration::ZERO);
+        budget.charge(1_000_000, 100, Duration::ZERO);
+        assert_eq!(budget.taken(100, Duration::ZERO), 200);
+        assert!(matches!(budget.take(1, 100, seconds(60)), Verdict::Refuse { .. }));
+        assert_eq!(budget.take(1, 100, seconds(61)), Verdict::Pass);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let mut budget = RateBudget::new(Duration::ZERO);
+        assert_eq!(budget.take(2, 2, Duration::ZERO), Verdict::Pass);
+        budget.give_back(1);
+        assert_eq!(budget.take(1, 2, Duration::ZERO), Verdict::Pass);
+        assert!(matches!(budget.take(1, 2, Duration::ZERO), Verdict::Refuse { .. }));
+    }
+
+    #[test]
+    fn a_limit_that_changes_holds_at_once() {
+        let mut budget = RateBudget::new(Duration::ZERO);
+        assert_eq!(budget.take(100, 100, Duration::ZERO), Verdict::Pass);
+        assert_eq!(budget.take(1, 200, Duration::ZERO), Verdict::Pass);
+        assert!(matches!(budget.take(1, 50, Duration::ZERO), Verdict::Refuse { .. }));
     }
 }

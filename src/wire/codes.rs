@@ -219,6 +219,11 @@ impl Refusal {
         }
     }
 
+    /// There are as many of something as there may be; somebody may make room soon.
+    pub fn full(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::LimitReached, message).after(Duration::from_secs(5))
+    }
+
     /// A name was refused.
     pub fn of_name(code: Code, error: &IdError) -> Self {
         Self::new(code, error.to_string())

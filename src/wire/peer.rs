@@ -58,6 +58,8 @@ pub enum Word {
     Signals(Told, Vec<Arc<Signal>>),
     /// These entities are being written here so fast that it does not get its turn.
     Waits(Vec<EntityKey>),
+    /// So many messages of the tenant were taken there lately.
+    Spent(u32),
 }
 
 /// Why a message cannot be used; nothing is answered.
@@ -197,6 +199,11 @@ pub fn waits<'a>(speaker: Speaker, entities: impl IntoIterator<Item = &'a Entity
     write(speaker, "waits", Content { entities, ..Content::default() })
 }
 
+/// Writes how many messages of a tenant were taken.
+pub fn spent(speaker: Speaker, count: u32) -> Bytes {
+    write(speaker, "spent", Content { n: Some(u64::from(count)), ..Content::default() })
+}
+
 fn member_of(claim: &Claim) -> Member<'_> {
     let Presence { connected_at, capabilities, user, name, connection, affinity } = &claim.presence;
     Member {
@@ -263,7 +270,7 @@ pub fn read_beat(body: &[u8]) -> Result<Option<(Speaker, Beat)>, PeerError> {
 /// It is no message of a node.
 pub fn read_word(body: &[u8], me: NodeId) -> Result<Option<(Speaker, Word)>, PeerError> {
     let Some((speaker, kind)) = head(body)?.filter(|(speaker, _)| speaker.node != me) else { return Ok(None) };
-    if !["ask", "joined", "missed", "left", "present", "signals", "aimed", "waits"].contains(&&*kind) {
+    if !["ask", "joined", "missed", "left", "present", "signals", "aimed", "waits", "spent"].contains(&&*kind) {
         return Ok(None);
     }
     let said = match (&*kind, serde_json::from_slice(body)?) {
@@ -275,6 +282,10 @@ pub fn read_word(body: &[u8], me: NodeId) -> Result<Option<(Speaker, Word)>, Pee
         ("waits", Content { entities, .. }) => {
             let keys = entities.iter().take(ENTITIES).map(|(kind, id)| EntityKey::new(kind, id));
             return Ok(Some((speaker, Word::Waits(keys.collect::<Result<_, _>>()?))));
+        }
+        ("spent", Content { n, .. }) => {
+            let count = u32::try_from(n.unwrap_or_default()).unwrap_or(u32::MAX);
+            return Ok(Some((speaker, Word::Spent(count))));
         }
         ("ask", Content { of, .. }) => Said::Ask(of.map(NodeId)),
         (kind, Content { room: Some(room), n: Some(number), instance, reason, members, first, last, .. }) => {

@@ -19,6 +19,7 @@ mod handshake;
 mod interests;
 mod large_state;
 mod lifecycle;
+mod limits;
 mod load;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;

@@ -221,6 +221,7 @@ impl Handler<Publish> for Room {
             Content::Operation(wanted, form) => self.operate(Waiter::Member { key, token, form }, *wanted, ctx),
             Content::Batch(wanted, form) => self.operate_together(Waiting::Member { key, token, form }, wanted, ctx),
         }
+        self.tell_spent_later(ctx);
         self.flush(ctx); // sends a refusal at once; usually there is nothing
     }
 }
@@ -233,6 +234,7 @@ impl Handler<PublishFor> for Room {
         for (append, answer) in appends.into_iter().zip(answers) {
             self.append(Publisher::Request(answer), append, ctx);
         }
+        self.tell_spent_later(ctx);
         self.tick_later(ctx);
         Ok(())
     }

@@ -216,10 +216,10 @@ impl Room {
         let interests = &mut self.interests;
         let interest = subscription.interest.clone();
         let served = Served { key, envelope, subscription, phase: Phase::Waiting, parts: 0, is_looking: false };
-        let most = self.context.config.limits.subscriptions_per_room;
+        let most = self.tenant_use.limits().subscriptions_per_room as usize;
         if interests.served.len() >= most || interests.index.held() >= HELD {
             let message = "this room has all the subscriptions that it can have; try again later";
-            return self.refuse_subscription(id, &served, &Refusal::new(Code::LimitReached, message));
+            return self.refuse_subscription(id, &served, &Refusal::full(message));
         }
         interests.index.add(id, viewer, interest.clone());
         interests.served.insert(id, served);

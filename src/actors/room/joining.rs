@@ -18,7 +18,7 @@ use crate::{
         roster::{Arrival, Joined},
     },
     wire::{
-        Close, Code, Refusal,
+        Close, Refusal,
         outgoing::{HeartbeatReport, Instance, LimitsReport, ResyncReport, SessionReady, place},
     },
 };
@@ -55,7 +55,7 @@ impl Handler<Join> for Room {
         }
         let is_one_more = join.kind == JoinKind::Fresh && !self.roster.contains(&join.instance);
         if is_one_more && let Err(message) = self.has_room_for(&join) {
-            let refusal = Some(Refusal::new(Code::LimitReached, message));
+            let refusal = Some(Refusal::full(message));
             self.ports.post(join.key.outlet, Order::Dismiss { key: join.key, refusal, why: Close::LimitReached });
             self.flush(ctx);
             return Ok(());
@@ -212,12 +212,12 @@ impl Room {
 
     /// Whether its tenant and its user may have one more connection.
     fn has_room_for(&self, join: &Join) -> Result<(), String> {
-        let limits = &self.context.config.limits;
-        if self.connections() >= limits.connections_per_tenant {
+        let limits = self.tenant_use.limits();
+        if self.connections() >= limits.connections_per_tenant as usize {
             let limit = limits.connections_per_tenant;
             return Err(format!("this tenant has its {limit} connections; close one first"));
         }
-        let most = limits.connections_per_user;
+        let most = limits.connections_per_user as usize;
         match &join.presence.user {
             Some(user) if most > 0 && self.roster.connections_of(user) >= most => {
                 Err(format!("this user has its {most} connections; close one first"))
@@ -228,7 +228,7 @@ impl Room {
 
     fn greeting(&self, join: &Join, found: FoundStart) -> Bytes {
         let (epoch, voice) = (self.epoch, self.voice(&join.instance, join.variant.envelope));
-        let config = &self.context.config;
+        let (config, tenant) = (&self.context.config, self.tenant_use.limits());
         let start = found.start;
         let others = self.roster.iter().filter(|(instance, _)| **instance != join.instance);
         let shown = |count: usize| if join.presence_is_shown { count } else { 0 };
@@ -248,9 +248,9 @@ impl Room {
             encoding,
             limits: LimitsReport {
                 max_message_bytes: config.limits.max_message_bytes,
-                messages_per_minute: config.limits.messages_per_minute,
+                messages_per_minute: tenant.messages_per_minute,
                 publishes_in_flight: config.limits.publishes_in_flight,
-                signals_per_minute: config.limits.signals_per_minute,
+                signals_per_minute: tenant.signals_per_minute,
                 signal_bytes: config.limits.signal_bytes,
                 compress_bytes,
             },

@@ -361,6 +361,7 @@ impl Handler<OperateFor> for Room {
             }
             Unit::Batch => self.operate_together(Waiting::Request(answers), wanted, ctx),
         }
+        self.tell_spent_later(ctx);
         self.tick_later(ctx);
         self.flush(ctx);
         Ok(())

@@ -41,6 +41,8 @@ pub(super) struct Talk {
     listed_at: Duration,
     /// Whether a list is due in a moment.
     listing: bool,
+    /// Whether the others are told in a moment what the tenant took.
+    pub(super) spending: bool,
 }
 
 /// What was heard while a room opened.
@@ -90,7 +92,7 @@ pub async fn roster_elsewhere(
         return Err(BackboneError::Unavailable("the other nodes cannot be heard".into()));
     }
     if context.nodes.any() {
-        let mut neighbours = Neighbours::new(context.nodes.me(), most_instances(context));
+        let mut neighbours = Neighbours::new(context.nodes.me(), most_instances(context, tenant));
         for (from, word) in ask_around(context, tenant).await?.1 {
             if let Word::Said(said) = word {
                 neighbours.hear(&mut roster, from.node, from.incarnation, said);
@@ -102,8 +104,9 @@ pub async fn roster_elsewhere(
 
 /// Most instances of one room that others can make this node hold: what may be connected, the missed ones, and some that
 /// came in at the same moment on several nodes.
-pub(super) fn most_instances(context: &NodeContext) -> usize {
-    context.config.limits.connections_per_tenant.saturating_mul(2).saturating_add(1024)
+pub(super) fn most_instances(context: &NodeContext, tenant: &TenantId) -> usize {
+    let (limits, ..) = context.tenants.limits(tenant);
+    (limits.connections_per_tenant as usize).saturating_mul(2).saturating_add(1024)
 }
 
 impl Room {
@@ -120,7 +123,7 @@ impl Room {
                     self.perform(effects.into_iter().filter(is_talk).collect(), ctx);
                 }
                 Word::Signals(_, signals) => standing.extend(signals),
-                Word::Waits(_) => {}
+                Word::Spent(_) | Word::Waits(_) => {}
             }
         }
         // Now that it is known who is here; those who come in find it as it stands.
@@ -207,6 +210,7 @@ impl Room {
             }
             Word::Signals(told, signals) => self.hear_signals(told, &signals),
             Word::Waits(entities) => self.lanes.give_way(&entities),
+            Word::Spent(count) => self.tenant_use.charge(count, self.context.uptime()),
         }
     }
 

@@ -234,7 +234,14 @@ impl Room {
     fn report(&self) -> RoomReport {
         let instances = self.roster.iter().map(|(instance, presence)| Instance::new(instance, presence)).collect();
         let connections = self.roster.connections();
-        RoomReport { figures: self.figures(), instances, connections, epoch: self.epoch, position: self.head }
+        RoomReport {
+            figures: self.figures(),
+            instances,
+            connections,
+            attending: self.connections(),
+            epoch: self.epoch,
+            position: self.head,
+        }
     }
 }
 

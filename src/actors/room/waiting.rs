@@ -12,7 +12,7 @@ use super::{RETRY, Room};
 use crate::{
     actors::messages::Gone,
     model::{Epoch, Position},
-    wire::{Batch, Code, Refusal},
+    wire::{Batch, Refusal},
 };
 
 /// A request wants to read along; as long as it keeps its seat, the room stays.
@@ -125,10 +125,10 @@ impl Handler<Attend> for Room {
     fn handle(&mut self, _: Attend, ctx: &mut Context<Self>) -> Self::Result {
         self.is_open().map_err(|Gone| NoSeat::Gone)?;
         self.used_at = self.context.uptime();
-        let limit = self.context.config.limits.connections_per_tenant;
-        if self.connections() >= limit {
+        let limit = self.tenant_use.limits().connections_per_tenant;
+        if self.connections() >= limit as usize {
             let message = format!("this tenant has its {limit} connections; close one first");
-            return Err(NoSeat::Taken(Refusal::new(Code::LimitReached, message)));
+            return Err(NoSeat::Taken(Refusal::full(message)));
         }
         self.look_for_readers_later(ctx);
         Ok(self.readers.standing.subscribe())

@@ -10,6 +10,11 @@ use crate::{
     wire::{Close, Code, Refusal, incoming::ClientMessage},
 };
 
+/// The keys of the limits, for whoever is over one.
+pub(super) const MESSAGES: &str = "messages_per_minute";
+const CONTROLS: &str = "control_per_minute";
+const SIGNALS: &str = "signals_per_minute";
+
 impl Session {
     pub(super) fn within_budget(
         &mut self,
@@ -17,20 +22,24 @@ impl Session {
         paid: Paid,
         ctx: &mut WebsocketContext<Self>,
     ) -> bool {
-        let now = self.context.uptime();
-        let (verdict, publish) = match message {
-            ClientMessage::Publish(publish) => (self.take_message(paid), Some(publish.id)),
-            ClientMessage::SyncRequest
-            | ClientMessage::Change(_)
-            | ClientMessage::State(_)
-            | ClientMessage::Reconnect { .. } => (self.take_message(paid), None),
-            ClientMessage::Signal(_) => (self.signals.take(now), None),
+        let (verdict, limit) = match message {
+            ClientMessage::Publish(_) | ClientMessage::Change(_) => match self.take_message(paid) {
+                Verdict::Pass => self.take_of_tenant(),
+                refuse => (refuse, MESSAGES),
+            },
+            ClientMessage::SyncRequest | ClientMessage::State(_) | ClientMessage::Reconnect { .. } => {
+                (self.take_message(paid), MESSAGES)
+            }
+            ClientMessage::Signal(_) => {
+                let limit = self.tenant.limits().signals_per_minute;
+                (self.signals.take(1, limit, self.context.uptime()), SIGNALS)
+            }
             ClientMessage::Auth(_)
             | ClientMessage::Ping
             | ClientMessage::Ack(_)
             | ClientMessage::Subscribe(_)
             | ClientMessage::Unsubscribe(_)
-            | ClientMessage::Focus(_) => (self.controls.take(now), None),
+            | ClientMessage::Focus(_) => (self.take_control(), CONTROLS),
         };
         let in_a_row = match message {
             ClientMessage::Signal(_) => &mut self.signals_refused_in_a_row,
@@ -45,18 +54,44 @@ impl Session {
         };
         *in_a_row += 1;
         let in_a_row = *in_a_row;
-        self.refuse_for_rate(publish, retry_after, in_a_row, ctx);
+        let publish = if let ClientMessage::Publish(publish) = message { Some(publish.id) } else { None };
+        self.refuse_for_rate(publish, (limit, retry_after), in_a_row, ctx);
         false
+    }
+
+    /// Takes a message from the budget of publishes, if that has not been done.
+    pub(super) fn take_message(&mut self, paid: Paid) -> Verdict {
+        match paid {
+            Paid::No => self.messages.take(1, self.tenant.limits().messages_per_minute, self.context.uptime()),
+            Paid::Yes => Verdict::Pass,
+        }
+    }
+
+    fn take_of_tenant(&mut self) -> (Verdict, &'static str) {
+        match self.tenant.take_messages(1, self.context.uptime()) {
+            Ok(()) => (Verdict::Pass, MESSAGES),
+            Err((over, retry_after)) => {
+                // What is not done does not count.
+                self.messages.give_back(1);
+                (Verdict::Refuse { retry_after }, over.key())
+            }
+        }
+    }
+
+    pub(super) fn take_control(&mut self) -> Verdict {
+        self.controls.take(1, self.context.config.limits.control_per_minute, self.context.uptime())
     }
 
     pub(super) fn refuse_for_rate(
         &mut self,
         publish: Option<EventId>,
-        retry_after: Duration,
+        (limit, retry_after): (&'static str, Duration),
         in_a_row: u32,
         ctx: &mut WebsocketContext<Self>,
     ) {
-        let mut refusal = Refusal::new(Code::RateLimited, "too many messages; nothing was done with this one");
+        self.context.metrics.count_over(limit);
+        let message = format!("too many messages (limits.{limit}); nothing was done with this one");
+        let mut refusal = Refusal::new(Code::RateLimited, message);
         refusal.event_id = publish;
         self.refuse(&refusal.after(retry_after));
         if in_a_row >= self.context.config.limits.refusals_before_close {

@@ -6,7 +6,7 @@
 
 use actix_web_actors::ws::WebsocketContext;
 
-use super::Session;
+use super::{Session, budget::MESSAGES};
 use crate::{
     model::rate::Verdict,
     wire::{
@@ -38,7 +38,7 @@ impl Session {
         if let Verdict::Refuse { retry_after } = self.take_message(Paid::No) {
             self.context.metrics.received.inc();
             self.refused_in_a_row += 1;
-            return self.refuse_for_rate(None, retry_after, self.refused_in_a_row, ctx);
+            return self.refuse_for_rate(None, (MESSAGES, retry_after), self.refused_in_a_row, ctx);
         }
         match inflate(bytes, self.context.config.limits.max_message_bytes) {
             Ok(json) => self.read_bytes(&json, Paid::Yes, ctx),
@@ -48,14 +48,6 @@ impl Session {
                 let message = format!("this message cannot be inflated: {error}");
                 self.refuse_invalid(&Refusal::new(Code::InvalidEncoding, message), ctx);
             }
-        }
-    }
-
-    /// Takes a message from the budget of publishes, if that has not been done.
-    pub(super) fn take_message(&mut self, paid: Paid) -> Verdict {
-        match paid {
-            Paid::No => self.messages.take(self.context.uptime()),
-            Paid::Yes => Verdict::Pass,
         }
     }
 }

@@ -60,6 +60,10 @@ impl InProcess {
             ("server.port", "0"),
             ("server.workers", "2"),
             ("limits.messages_per_minute", "0"),
+            ("limits.tenant_messages_per_minute", "0"),
+            ("limits.http_messages_per_minute", "0"),
+            ("limits.requests_per_minute", "0"),
+            ("limits.tenant_requests_per_minute", "0"),
             ("drain.spread", "0s"),
             ("drain.timeout", "5s"),
         ];

@@ -25,6 +25,10 @@ use super::{
 /// Settings of every test node unless a test sets them itself: no limit to run into by accident, and no pause on the way out.
 const SETTINGS: &[(&str, &str)] = &[
     ("limits.messages_per_minute", "0"),
+    ("limits.tenant_messages_per_minute", "0"),
+    ("limits.http_messages_per_minute", "0"),
+    ("limits.requests_per_minute", "0"),
+    ("limits.tenant_requests_per_minute", "0"),
     ("limits.connections_per_user", "0"),
     ("drain.spread", "0s"),
     ("drain.timeout", "5s"),
