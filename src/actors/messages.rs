@@ -261,6 +261,8 @@ pub struct RoomReport {
     pub connections: Connections,
     /// All connections that count for the tenant's limit: who reads along here among them.
     pub attending: usize,
+    /// Parts of the state that its members here follow.
+    pub subscriptions: usize,
     /// Its log.
     pub epoch: Epoch,
     /// Its last record.

@@ -101,16 +101,15 @@ pub(super) async fn tenant_stats(shared: Data<Shared>, request: HttpRequest) -> 
         Err(refusal) => return problem::respond(&refusal),
     };
     match room_report(&shared, asker.tenant()).await {
-        Ok(RoomReport { figures, instances, attending: connections, epoch, position, .. }) => {
-            HttpResponse::Ok().json(json!({
+        Ok(RoomReport { figures, instances, attending, subscriptions, epoch, position, .. }) => HttpResponse::Ok()
+            .json(json!({
                 "tenant_id": asker.tenant(),
                 "state": figures,
                 "total_connections": instances.len(),
-                "in_use": tenants::in_use(&shared, asker.tenant(), connections),
+                "in_use": tenants::in_use(&shared, asker.tenant(), (attending, subscriptions)),
                 "position": position.0,
                 "cursor": place(epoch, position),
-            }))
-        }
+            })),
         Err(refusal) => problem::respond(&refusal),
     }
 }

@@ -64,7 +64,7 @@ fn shown(shared: &Shared, tenant: &TenantId) -> HttpResponse {
 }
 
 /// How much of its limits a tenant takes now.
-pub(super) fn in_use(shared: &Shared, tenant: &TenantId, connections: usize) -> Value {
+pub(super) fn in_use(shared: &Shared, tenant: &TenantId, (connections, subscriptions): (usize, usize)) -> Value {
     let context = &shared.context;
     let (limits, ..) = context.tenants.limits(tenant);
     let Taken { messages, requests } = context.tenants.of(tenant, context.uptime()).taken(context.uptime());
@@ -73,6 +73,7 @@ pub(super) fn in_use(shared: &Shared, tenant: &TenantId, connections: usize) -> 
         "connections": {"used": connections, "limit": limits.connections_per_tenant},
         "messages_per_minute": {"used": messages, "limit": limits.tenant_messages_per_minute},
         "requests_per_minute": {"used": requests, "limit": limits.tenant_requests_per_minute},
+        "subscriptions": {"used": subscriptions, "limit": limits.subscriptions_per_room},
         "keys": {"used": keys, "limit": limits.keys_per_tenant},
     })
 }

@@ -167,6 +167,11 @@ impl Interests {
         }
     }
 
+    /// How many are served.
+    pub(super) fn count(&self) -> usize {
+        self.served.len()
+    }
+
     /// Of new records, those of entities that somebody follows, or may.
     pub(super) fn pick(&self, records: &[Stored]) -> Vec<Stored> {
         if self.served.is_empty() && self.foci.is_empty() {

@@ -239,6 +239,7 @@ impl Room {
             instances,
             connections,
             attending: self.connections(),
+            subscriptions: self.interests.count(),
             epoch: self.epoch,
             position: self.head,
         }
