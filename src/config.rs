@@ -20,6 +20,7 @@ pub use schema::{
     Nats, Rooms, Server,
 };
 
+pub use rules::is_loopback;
 pub use secret::without_credentials;
 
 use source::{Keys, Setting};
@@ -108,6 +109,11 @@ impl Loaded {
 }
 
 impl Config {
+    /// Whether whoever can reach this node may use it: there is nothing to prove, and no list of pages.
+    pub fn is_open(&self) -> bool {
+        self.auth.mode == AuthMode::None && self.server.allowed_origins.is_empty()
+    }
+
     /// How chaos spreads in a tenant's room: the one place that knows whether tenants differ in it. They do not yet.
     pub fn chaos_of(&self, _: &TenantId) -> &Chaos {
         &self.chaos

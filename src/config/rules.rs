@@ -220,7 +220,9 @@ pub(super) fn collision(config: &Config) -> Option<Collision> {
     None
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a name or an address means this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

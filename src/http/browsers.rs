@@ -8,14 +8,17 @@ use actix_web::{
     Error, HttpResponse,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderName, HeaderValue},
+    http::{
+        header::{self, HeaderName, HeaderValue},
+        uri::{Authority, Uri},
+    },
     middleware::Next,
     web::Data,
 };
 
 use super::{problem, server::Shared};
 use crate::{
-    config::Server,
+    config::{Config, Server, is_loopback},
     wire::{Code, Refusal},
 };
 
@@ -72,23 +75,49 @@ fn origin_of(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
     }
 }
 
-fn page(headers: &HeaderMap, server: &Server) -> Page {
+fn page(headers: &HeaderMap, config: &Config) -> Page {
+    let server = &config.server;
+    if config.is_open() && is_loopback(&server.host) && !is_asked_as_itself(headers) {
+        return Page::Stranger;
+    }
     let Ok(origin) = origin_of(headers) else { return Page::Stranger };
     let Some(origin) = origin else { return Page::None };
     let scheme: &[u8] = if is_secure(server) { b"https://" } else { b"http://" };
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
     let is_own = host.is_some_and(|host| origin.as_bytes().strip_prefix(scheme) == Some(host));
-    if is_own || is_listed(origin, server) { Page::Known(origin.clone()) } else { Page::Stranger }
+    let is_known = is_own || is_listed(origin, server) || (config.is_open() && is_of_this_machine(origin));
+    if is_known { Page::Known(origin.clone()) } else { Page::Stranger }
+}
+
+fn is_of_this_machine(origin: &HeaderValue) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    origin.is_some_and(|origin| origin.host().is_some_and(is_loopback))
+}
+
+/// Whether a node that is for this machine alone is asked under a name of this machine. A page whose own name was made to lead here
+/// (DNS rebinding) asks without an origin, but it cannot hide its name.
+fn is_asked_as_itself(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    host.is_some_and(|host| is_loopback(host.host()))
+}
+
+/// Whether pages that are not known are kept out: there is a list of those that may come, or nothing else keeps them out.
+fn is_shut(config: &Config) -> bool {
+    config.is_open() || !config.server.allowed_origins.is_empty()
 }
 
 fn refusal() -> Refusal {
-    Refusal::new(Code::OriginRefused, "this origin is not in server.allowed_origins")
+    Refusal::new(
+        Code::OriginRefused,
+        "pages from there may not use this node; server.allowed_origins lists those that may",
+    )
 }
 
-/// Who may open a socket. No browser asks beforehand whether it may, so the list alone decides; an empty one lets any in.
-pub(super) fn check_upgrade(headers: &HeaderMap, server: &Server) -> Result<(), Refusal> {
-    let Some(origin) = origin_of(headers)? else { return Ok(()) };
-    if server.allowed_origins.is_empty() || is_listed(origin, server) { Ok(()) } else { Err(refusal()) }
+/// Who may open a socket. No browser asks beforehand whether it may. Where a token is needed and nobody is listed, any may: it has to show one.
+pub(super) fn check_upgrade(headers: &HeaderMap, config: &Config) -> Result<(), Refusal> {
+    origin_of(headers)?;
+    if is_shut(config) && page(headers, config) == Page::Stranger { Err(refusal()) } else { Ok(()) }
 }
 
 /// Stands around every request: answers what browsers ask beforehand, keeps strangers out if there is a list, and says on
@@ -98,13 +127,13 @@ pub(super) async fn watch<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let shared = request.app_data::<Data<Shared>>().expect("the application is built with it").clone();
-    let server = &shared.context.config.server;
-    let page = page(request.headers(), server);
+    let (config, server) = (&shared.context.config, &shared.context.config.server);
+    let page = page(request.headers(), config);
     let asks_beforehand =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let answer = match &page {
         Page::Known(_) if asks_beforehand => Some(preflight()),
-        Page::Stranger if asks_beforehand || !server.allowed_origins.is_empty() => Some(problem::respond(&refusal())),
+        Page::Stranger if asks_beforehand || is_shut(config) => Some(problem::respond(&refusal())),
         _ => None,
     };
     let mut response = match answer {

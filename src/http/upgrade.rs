@@ -136,7 +136,7 @@ fn check(request: &Request, context: &Arc<NodeContext>) -> Result<Knock, Refusal
             "not a WebSocket handshake of version 13: check the Upgrade, Connection and Sec-WebSocket headers";
         return Err(Refusal::new(Code::UpgradeRequired, message));
     }
-    browsers::check_upgrade(request.headers(), &context.config.server)?;
+    browsers::check_upgrade(request.headers(), &context.config)?;
     if context.is_draining() {
         let wait = context.config.drain.spread.max(Duration::from_secs(1));
         return Err(Refusal::new(Code::Draining, "the node is going away; come back later").after(wait));

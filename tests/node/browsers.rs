@@ -3,6 +3,7 @@
 use crate::support::{
     Node, RawClient,
     http::{self, Response},
+    issuer::Issuer,
     raw,
 };
 
@@ -67,7 +68,9 @@ fn is_told_of_no_page(response: &Response) {
 async fn with_a_list_only_its_origins_are_let_in_by_either_door_and_programs_without_one() {
     let node = node_with_list().await;
     for origin in STRANGERS {
-        knock(&node, &[origin]).await.problem(403, "origin_refused");
+        // It knocks at the name `localhost`: that origin is the node's own there.
+        let status = if origin == "http://localhost" { 101 } else { 403 };
+        assert_eq!(knock(&node, &[origin]).await.status, status, "{origin}");
         for response in [ask(&node, "GET", "/v1/stats", &[("Origin", origin)]).await, preflight(&node, origin).await] {
             response.problem(403, "origin_refused");
             is_told_of_no_page(&response);
@@ -119,28 +122,57 @@ async fn a_listed_page_learns_beforehand_what_it_may_do_and_may_read_refusals_an
         assert!(response.status >= 400, "{response:?}");
         assert_eq!(response.header("access-control-allow-origin"), Some(LISTED[1]), "{target}");
     }
-    let request = format!("GET /v1/tenants/t/stream HTTP/1.1\r\nHost: node\r\nOrigin: {}\r\n\r\n", LISTED[0]);
+    let request = format!("GET /v1/tenants/t/stream HTTP/1.1\r\nHost: localhost\r\nOrigin: {}\r\n\r\n", LISTED[0]);
     let stream = RawClient::open(node.address(), request.as_bytes()).await.answer().await;
     assert_eq!((stream.status, stream.header("access-control-allow-origin")), (200, Some(LISTED[0])));
     assert_eq!(stream.header("cache-control"), Some("no-store"));
 }
 
 #[tokio::test]
-async fn without_a_list_a_page_reads_its_own_node_only() {
+async fn without_a_list_only_pages_of_this_machine_may_use_a_node_that_asks_for_nothing() {
     let node = Node::start(&[]).await;
     let own = node.http();
-    let response = ask(&node, "GET", "/v1/stats", &[("Origin", &own)]).await;
-    assert_eq!((response.status, response.header("access-control-allow-origin")), (200, Some(own.as_str())));
-    assert_eq!(preflight(&node, &own).await.status, 204);
     let other_port = format!("http://127.0.0.1:{}", node.address().port().wrapping_add(1));
-    for origin in STRANGERS.into_iter().chain(LISTED).chain([other_port.as_str(), &own.replace("http:", "https:")]) {
+    for origin in [own.as_str(), &other_port, "http://localhost", "https://localhost:3000", "http://[::1]:8000"] {
         let response = ask(&node, "GET", "/v1/stats", &[("Origin", origin)]).await;
+        assert_eq!((response.status, response.header("access-control-allow-origin")), (200, Some(origin)));
+        assert_eq!(preflight(&node, origin).await.status, 204);
+        assert_eq!(knock(&node, &[origin]).await.status, 101, "{origin}");
+    }
+    let looks_like_it =
+        ["http://localhost.evil.example", "http://127.0.0.1.evil.example", "http://localhost@evil.example"];
+    for origin in STRANGERS.into_iter().filter(|origin| *origin != "http://localhost").chain(looks_like_it) {
+        ask(&node, "GET", "/v1/stats", &[("Origin", origin)]).await.problem(403, "origin_refused");
+        let response = preflight(&node, origin).await;
+        response.problem(403, "origin_refused");
+        is_told_of_no_page(&response);
+        knock(&node, &[origin]).await.problem(403, "origin_refused");
+    }
+    // A page whose name was made to lead here asks as if it was the node's own.
+    for name in ["evil.example", "localhost.evil.example:80", "localhost@evil.example", ""] {
+        for (target, upgrade) in [("/v1/stats", ""), ("/ws/sync?tenant_id=t&instance_id=a", "Upgrade: websocket\r\n")] {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: {name}\r\n{upgrade}\r\n");
+            let answer = RawClient::open(node.address(), request.as_bytes()).await.answer().await;
+            assert!([403, 400, 426].contains(&answer.status), "{name}: {answer:?}");
+        }
+        let request = format!("GET /v1/stats HTTP/1.1\r\nHost: {name}\r\nOrigin: http://{name}\r\n\r\n");
+        let answer = RawClient::open(node.address(), request.as_bytes()).await.answer().await;
+        assert!([403, 400].contains(&answer.status), "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_list_any_page_may_open_a_socket_where_it_has_to_show_a_token() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    for origin in STRANGERS.into_iter().chain(LISTED) {
+        let response = ask(&node, "GET", "/healthz", &[("Origin", origin)]).await;
         assert_eq!(response.status, 200, "no browser shows it to a page, and programs may send anything");
         is_told_of_no_page(&response);
         let response = preflight(&node, origin).await;
         response.problem(403, "origin_refused");
         is_told_of_no_page(&response);
-        assert_eq!(knock(&node, &[origin]).await.status, 101, "an empty list lets any in");
+        assert_eq!(knock(&node, &[origin]).await.status, 101, "its first message is the token");
     }
 }
 

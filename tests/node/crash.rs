@@ -297,7 +297,7 @@ async fn post(address: SocketAddr, body: &str) -> Option<http::Response> {
     within("an answer or the connection's end", async {
         let mut socket = TcpStream::connect(address).await.ok()?;
         let head = format!(
-            "POST /v1/tenants/crash/events HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "POST /v1/tenants/crash/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         socket.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await.ok()?;

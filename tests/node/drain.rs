@@ -156,7 +156,7 @@ async fn half_done(node: &Node, count: usize) -> Vec<TcpStream> {
     let mut sockets = Vec::new();
     for _ in 0..count {
         let mut socket = TcpStream::connect(node.address()).await.expect("the node accepts connections");
-        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n").await.expect("the node reads");
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the node reads");
         let answer = within("an answer", http::read_response(&mut socket, &mut Vec::new())).await;
         assert_eq!(answer.expect("an answer").status, 200);
         sockets.push(socket);
@@ -173,7 +173,7 @@ async fn publishes_under_way_over_http_are_answered() {
             let event =
                 |n| json!({"event_type": "memory_added", "instance_id": format!("poster-{index}"), "data": {"n": n}});
             let body = Value::from_iter((0..100).map(event)).to_string();
-            let head = "POST /v1/tenants/room/events HTTP/1.1\r\nHost: node\r\nContent-Type: application/json";
+            let head = "POST /v1/tenants/room/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
             let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             socket.write_all(request.as_bytes()).await.expect("the node reads");
         }

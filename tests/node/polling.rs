@@ -76,7 +76,7 @@ async fn a_long_poll_that_sees_nothing_ends_empty_with_its_cursor() {
 #[tokio::test]
 async fn a_poll_whose_client_hangs_up_gives_its_place_back() {
     let node = Node::start(&[]).await;
-    let request = format!("GET {EVENTS}?wait=60s HTTP/1.1\r\nHost: node\r\n\r\n");
+    let request = format!("GET {EVENTS}?wait=60s HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let poll = RawClient::open(node.address(), request.as_bytes()).await;
     until_connections(&node, 1).await;
     drop(poll);

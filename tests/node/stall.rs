@@ -259,13 +259,13 @@ async fn an_answer_over_http_that_nobody_takes_is_cut_too() {
     let node = start("500ms").await;
     publish(&node, 0..60).await;
     let mut socket = raw::narrow(node.address()).await;
-    let request = b"GET /v1/tenants/room/events HTTP/1.1\r\nHost: node\r\n\r\n";
+    let request = b"GET /v1/tenants/room/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     socket.write_all(request).await.expect("the node reads requests");
     // One that is idle between two requests takes nothing either, and is none of this.
-    let mut idle = RawClient::open(node.address(), b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n").await;
+    let mut idle = RawClient::open(node.address(), b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(idle.answer().await.status, 200);
     node.until_metric(CUT, |cut| cut == 1.0).await;
-    idle.write(b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n").await;
+    idle.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(idle.answer().await.status, 200);
     assert_eq!(node.metric(CUT).await, 1.0);
 }

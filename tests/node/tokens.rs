@@ -136,7 +136,7 @@ async fn a_token_comes_in_by_every_door_and_two_that_differ_by_none() {
     let token = issuer.token(json!({"sub": "ada", "instance": "a-*"}));
     for path in ["/ws/sync", "/ws"] {
         let request = |query: &str, headers: &str| {
-            let version = "Host: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13";
+            let version = "Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13";
             let key = raw::KEY;
             format!(
                 "GET {path}?instance_id=a-1{query} HTTP/1.1\r\n{version}\r\nSec-WebSocket-Key: {key}\r\n{headers}\r\n"

@@ -70,7 +70,7 @@ pub async fn try_post(address: SocketAddr, target: &str, body: &[u8]) -> Option<
     within("an answer or the connection's end", async {
         let mut socket = TcpStream::connect(address).await.ok()?;
         let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         socket.write_all(&[head.as_bytes(), body].concat()).await.ok()?;

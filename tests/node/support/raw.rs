@@ -179,7 +179,7 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub fn upgrade_request(query: &str, version: &str, key: Option<&str>) -> String {
     let key = key.map(|key| format!("Sec-WebSocket-Key: {key}\r\n")).unwrap_or_default();
     format!(
-        "GET /ws/sync?{query} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET /ws/sync?{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: {version}\r\n{key}\r\n"
     )
 }

@@ -67,7 +67,8 @@ impl EventStream {
         within("an answer or the connection's end", async {
             let mut socket = socket.connect(address).await.ok()?;
             let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-            let head = format!("GET /v1/{target} HTTP/1.1\r\nHost: node\r\nAccept: text/event-stream\r\n{last}\r\n");
+            let head =
+                format!("GET /v1/{target} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{last}\r\n");
             socket.write_all(head.as_bytes()).await.ok()?;
             let mut raw = Vec::new();
             let head = http::read_response(&mut socket, &mut raw).await?;
