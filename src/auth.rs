@@ -17,7 +17,7 @@ mod token;
 
 use std::{
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -271,6 +271,11 @@ impl Authority {
     /// API keys, and what was called back.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The files that hold the issuers' keys.
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        self.issuers.read().unwrap_or_else(PoisonError::into_inner).files().to_vec()
     }
 
     /// Reads the issuers' file again; what is there holds from now on.

@@ -222,19 +222,21 @@ async fn keep_house(context: Arc<NodeContext>) {
     }
 }
 
-/// Reads the issuers' file again when it has changed.
+/// Reads the issuers' file again when it or a key that it names has changed.
 async fn keep_issuers(context: Arc<NodeContext>) {
     let path = context.config.auth.issuers.clone();
     if path.as_os_str().is_empty() {
         return;
     }
+    let of_keys = context.clone();
     let reload = move || match context.authority.reload(&context.config.auth.issuers) {
         Ok(()) => tracing::info!("auth.issuers was read again"),
         Err(error) => {
             tracing::error!(error, "auth.issuers has changed and cannot be used; what was there before holds");
         }
     };
-    watched::watch(vec![path], reload).await;
+    let files = move || [vec![path.clone()], of_keys.authority.key_files()].concat();
+    watched::watch(files, reload).await;
 }
 
 fn start_actors(context: &Arc<NodeContext>) -> Arc<Addresses> {

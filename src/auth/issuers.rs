@@ -20,7 +20,11 @@ use crate::model::rights::{Admin, Patterns, Rights};
 
 /// The issuers by name.
 #[derive(Debug, Default)]
-pub struct Issuers(HashMap<String, Arc<Issuer>>);
+pub struct Issuers {
+    by_name: HashMap<String, Arc<Issuer>>,
+    /// The files that keys came from.
+    files: Vec<PathBuf>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -127,7 +131,7 @@ impl Issuers {
             .and_then(config::Config::try_deserialize::<File>);
         let file = parsed.map_err(|error| format!("{shown}: {error}"))?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut issuers = HashMap::new();
+        let (mut issuers, mut files) = (HashMap::new(), Vec::new());
         for entry in file.issuer {
             let named = |problem: String| format!("{shown}: issuer {:?}: {problem}", entry.issuer);
             let name = entry.issuer.clone();
@@ -135,17 +139,23 @@ impl Issuers {
                 return Err(named("is empty or there twice".into()));
             }
             let issuer = issuer(&entry, folder).map_err(named)?;
+            files.extend(entry.key.iter().map(|key| folder.join(&key.file)));
             issuers.insert(name, Arc::new(issuer));
         }
         if issuers.is_empty() {
             return Err(format!("{shown} names no [[issuer]]"));
         }
-        Ok(Self(issuers))
+        Ok(Self { by_name: issuers, files })
     }
 
     /// The one that a token names.
     pub fn get(&self, name: &str) -> Option<&Arc<Issuer>> {
-        self.0.get(name)
+        self.by_name.get(name)
+    }
+
+    /// The files that keys came from.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 }
 

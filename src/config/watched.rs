@@ -12,19 +12,26 @@ use tokio::{task::spawn_blocking, time::sleep};
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Calls `changed` whenever one of the files has changed since it was looked at last, for as long as it is awaited.
-pub async fn watch(files: Vec<PathBuf>, changed: impl Fn() + Send + Sync + 'static) {
-    let (files, changed) = (Arc::new(files), Arc::new(changed));
+/// Calls `changed` whenever one of the files, or which ones they are, has changed since it was looked at last, for as long as it is
+/// awaited.
+pub async fn watch(
+    files: impl Fn() -> Vec<PathBuf> + Send + Sync + 'static,
+    changed: impl Fn() + Send + Sync + 'static,
+) {
+    let calls = Arc::new((files, changed));
     let mut seen = None;
     loop {
-        let (files, changed, before) = (files.clone(), changed.clone(), seen.clone());
+        let (calls, before) = (calls.clone(), seen.clone());
         // Not on a thread that serves: the files may lie on a slow disk.
         let looked = spawn_blocking(move || {
             // Before they are read: a change while they are is seen the next time. `None` while one cannot be looked at.
-            let stamp = |file: &PathBuf| fs::metadata(file).and_then(|file| file.modified()).ok();
-            let stamps: Vec<Option<SystemTime>> = files.iter().map(stamp).collect();
+            let stamp = |file: PathBuf| {
+                let modified = fs::metadata(&file).and_then(|file| file.modified()).ok();
+                (file, modified)
+            };
+            let stamps: Vec<(PathBuf, Option<SystemTime>)> = (calls.0)().into_iter().map(stamp).collect();
             if before.is_some_and(|before| before != stamps) {
-                changed();
+                (calls.1)();
             }
             stamps
         });

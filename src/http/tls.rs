@@ -72,7 +72,7 @@ impl Certificate {
     /// Takes a new pair as soon as the files have changed and fit together; the old one stays until then.
     pub(super) async fn watch(self: Arc<Self>) {
         let files = vec![self.server.tls_certificate.clone(), self.server.tls_key.clone()];
-        watched::watch(files, move || self.renew()).await;
+        watched::watch(move || files.clone(), move || self.renew()).await;
     }
 
     fn renew(&self) {

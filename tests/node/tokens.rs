@@ -450,6 +450,18 @@ async fn keys_at_a_url_rotate_and_their_server_is_not_stampeded() {
 }
 
 #[tokio::test]
+async fn a_key_whose_file_is_written_anew_is_another_key() {
+    let (issuer, next) = (Issuer::new(), Issuer::new());
+    let node = issuer.node(&[]).await;
+    let (old, new) = (issuer.token_by(Key::Ed25519, json!({})), next.token_by(Key::Ed25519, json!({})));
+    assert_eq!(node.get_as(&old, HERE).await.status, 200);
+    node.get_as(&new, HERE).await.problem(401, "unauthenticated");
+    std::fs::copy(next.path("ed25519.public"), issuer.path("ed25519.public")).expect("a file");
+    until("the new key is known", async || (node.get_as(&new, HERE).await.status == 200).then_some(())).await;
+    node.get_as(&old, HERE).await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn what_a_node_writes_holds_no_token_and_no_content() {
     let issuer = Issuer::new();
     let node = issuer.node(&[("logging.level", "trace")]).await;
