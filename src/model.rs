@@ -24,6 +24,7 @@ pub mod roster;
 pub mod tally;
 pub mod text;
 pub mod time;
+pub mod unreadable;
 
 pub use ids::{
     Cursor, DedupeId, EntityKey, Epoch, EventId, EventType, Fingerprint, IdError, InstanceId, Position, TenantId,

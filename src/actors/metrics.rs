@@ -52,6 +52,8 @@ pub struct Metrics {
     pub deferred: Counter<u64, AtomicU64>,
     /// Stored bodies that were no records of their room.
     pub damaged: Counter<u64, AtomicU64>,
+    /// TLS handshakes that did not come to their end.
+    pub tls_failed: Counter<u64, AtomicU64>,
     /// Bytes that wait in outboxes.
     pub outbox_bytes: Gauge<i64, AtomicI64>,
     /// Seconds from a room's append to its answer.
@@ -101,6 +103,7 @@ impl Metrics {
             signals: Counter::default(),
             deferred: Counter::default(),
             damaged: Counter::default(),
+            tls_failed: Counter::default(),
             outbox_bytes: Gauge::default(),
             append_latency: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
             resumed: Family::default(),
@@ -122,6 +125,7 @@ impl Metrics {
         registry.register("continuum_sent", "Messages sent, records among them", m.sent.clone());
         registry.register("continuum_signals", "Signals taken from connections", m.signals.clone());
         registry.register("continuum_deferred", "Records left to the log for slow members", m.deferred.clone());
+        registry.register("continuum_tls_failed", "TLS handshakes that failed or took too long", m.tls_failed.clone());
         registry.register("continuum_dropped", "Stored bodies that were no records of their room", m.damaged.clone());
         registry.register("continuum_outbox_bytes", "Bytes waiting in outboxes", m.outbox_bytes.clone());
         registry.register("continuum_append_seconds", "Time from append to answer", m.append_latency.clone());

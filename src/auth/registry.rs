@@ -20,7 +20,9 @@ use super::{
     secret,
     tickets::{TicketRecord, Tickets},
 };
-use crate::model::{EntityKey, IdError, InstanceId, Position, TenantId, Timestamp, rights::Rights};
+use crate::model::{
+    EntityKey, IdError, InstanceId, Position, TenantId, Timestamp, rights::Rights, unreadable::unreadable,
+};
 
 /// Under which types the records are kept.
 const KEY: &str = "key";
@@ -159,7 +161,7 @@ impl Registry {
                 }
             },
             REVOCATION => {
-                let record: Revocation = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+                let record: Revocation = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
                 let tenant = record.tenant.parse().map_err(|error: IdError| error.to_string())?;
                 let at = known.revoked.entry((tenant, record.what)).or_default();
                 // Clocks differ, and what was called back once stays so.
@@ -179,7 +181,7 @@ impl Registry {
     ///
     /// In words: it cannot be read.
     pub fn learn_ticket(&self, body: &[u8], now: Timestamp) -> Result<(), String> {
-        let record: TicketRecord = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let record: TicketRecord = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
         let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
         tickets.learn(record, now).map_err(|error| error.to_string())
     }
@@ -272,7 +274,7 @@ impl Registry {
 
 impl ApiKey {
     fn read(body: &[u8]) -> Result<Self, String> {
-        let record = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let record = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
         Self::of(record).map_err(|error| error.to_string())
     }
 

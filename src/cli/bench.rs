@@ -202,8 +202,17 @@ async fn compared(
     comparison: &Comparison,
 ) -> anyhow::Result<Report> {
     let server = comparison.reference.then(child::Reference::start).transpose()?;
-    let (mut node, mut reference) = (Vec::new(), Vec::new());
-    for _ in 0..comparison.rounds {
+    let (mut node, mut reference, mut against) = (Vec::new(), Vec::new(), Vec::new());
+    let run_against = async |plan: &FanOut, url: &BaseUrl| {
+        let target = plan.target.on(url)?;
+        let other = FanOut { target, deadline: Instant::now() + timeout, ..plan.clone() };
+        other.run().await.context("the other node")
+    };
+    for round in 0..comparison.rounds {
+        // First one, then the other: whoever comes second has a warmer machine.
+        if let Some(url) = comparison.against.as_ref().filter(|_| round % 2 == 0) {
+            against.push(run_against(&plan, url).await?);
+        }
         if let Some(server) = &server {
             let target = Target::new(server.url.clone(), plan.target.tenant.clone(), Reach::Loopback)?;
             let deadline = Instant::now() + timeout;
@@ -212,12 +221,12 @@ async fn compared(
         }
         plan.deadline = Instant::now() + timeout;
         node.push(plan.run().await?);
+        if let Some(url) = comparison.against.as_ref().filter(|_| round % 2 == 1) {
+            against.push(run_against(&plan, url).await?);
+        }
     }
-    let beside = server.map(|_| Beside {
-        name: "reference",
-        key: "reference",
-        ratio: "ratio",
-        figures: Figures::median(reference),
-    });
-    Ok(Report { run, parameters, node: Figures::median(node), beside: beside.into_iter().collect() })
+    let beside = [("reference", "ratio", reference), ("against", "ratio_against", against)];
+    let beside = beside.into_iter().filter(|(.., runs)| !runs.is_empty());
+    let beside = beside.map(|(key, ratio, runs)| Beside { name: key, key, ratio, figures: Figures::median(runs) });
+    Ok(Report { run, parameters, node: Figures::median(node), beside: beside.collect() })
 }

@@ -61,6 +61,9 @@ pub struct Server {
     /// Time for the TLS handshake, and as much for the request and the upgrade.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
+    /// Time for a request's body.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
     /// SO_SNDBUF in bytes; 0 leaves it to the system.
     pub send_buffer: usize,
 }

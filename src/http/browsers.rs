@@ -16,7 +16,7 @@ use actix_web::{
     web::Data,
 };
 
-use super::{problem, server::Shared};
+use super::{problem, server::Shared, socket::Peer};
 use crate::{
     config::{Config, Server, is_loopback},
     wire::{Code, Refusal},
@@ -127,6 +127,9 @@ pub(super) async fn watch<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let shared = request.app_data::<Data<Shared>>().expect("the application is built with it").clone();
+    if let Some(peer) = request.conn_data::<Peer>() {
+        peer.has_asked();
+    }
     let (config, server) = (&shared.context.config, &shared.context.config.server);
     let page = page(request.headers(), config);
     let asks_beforehand =

@@ -7,7 +7,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{asker::Asker, problem, server::Shared};
 use crate::{
@@ -91,11 +91,14 @@ pub(super) fn split<'a>(shared: &Shared, body: &'a Bytes, what: &str) -> Result<
 }
 
 pub(super) async fn read_body(shared: &Shared, payload: Payload) -> Result<Bytes, Refusal> {
-    let limit = shared.context.config.limits.http_body_bytes;
-    match payload.to_bytes_limited(limit).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err(Refusal::new(Code::InvalidJson, "the body could not be read to its end")),
-        Err(_) => Err(Refusal::new(Code::TooLarge, format!("the body is larger than {limit} bytes"))),
+    let (limit, patience) = (shared.context.config.limits.http_body_bytes, shared.context.config.server.body_timeout);
+    match timeout(patience, payload.to_bytes_limited(limit)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(_))) => Err(Refusal::new(Code::InvalidJson, "the body could not be read to its end")),
+        Err(_) => {
+            Err(Refusal::new(Code::TooSlow, "the body did not come within `server.body_timeout`; send less at once"))
+        }
+        Ok(Err(_)) => Err(Refusal::new(Code::TooLarge, format!("the body is larger than {limit} bytes"))),
     }
 }
 

@@ -14,6 +14,7 @@ use actix_web::{
     App, HttpRequest, HttpResponse, Resource,
     body::{BoxBody, EitherBody},
     dev::AppConfig,
+    http::header::{self, HeaderValue},
     middleware::from_fn,
     web::{self, Data},
 };
@@ -113,7 +114,10 @@ pub fn serve(listener: TcpListener, tls: Option<Certificate>, shared: Shared) ->
                     let transport = match tls {
                         None => Transport::Plain(stream),
                         // In a box of its own: its state is large, and plain connections shall not carry it.
-                        Some(tls) => Box::pin(tls.accept(stream, &stranger)).await.map_err(DispatchError::Io)?,
+                        Some(tls) => Box::pin(tls.accept(stream, &stranger)).await.map_err(|error| {
+                            context.metrics.tls_failed.inc();
+                            DispatchError::Io(error)
+                        })?,
                     };
                     let socket = Socket::new(transport, stranger, context);
                     let address = socket.address();
@@ -143,51 +147,55 @@ fn app(
     App::new()
         .app_data(shared)
         .wrap(from_fn(browsers::watch))
-        .service(resource("/").route(web::get().to(reports::index)))
-        .service(resource("/openapi.json").route(web::get().to(reports::description)))
-        .service(resource("/healthz").route(web::get().to(probes::health)))
-        .service(resource("/readyz").route(web::get().to(probes::readiness)))
-        .service(resource("/metrics").route(web::get().to(probes::metrics)))
-        .service(resource("/v1/stats").route(web::get().to(reports::node_stats)))
-        .service(resource("/v1/tenants/{tenant}/stats").route(web::get().to(reports::tenant_stats)))
-        .service(resource("/v1/tenants/{tenant}/instances").route(web::get().to(reports::instances)))
+        .service(resource("/", "GET").route(web::get().to(reports::index)))
+        .service(resource("/openapi.json", "GET").route(web::get().to(reports::description)))
+        .service(resource("/healthz", "GET").route(web::get().to(probes::health)))
+        .service(resource("/readyz", "GET").route(web::get().to(probes::readiness)))
+        .service(resource("/metrics", "GET").route(web::get().to(probes::metrics)))
+        .service(resource("/v1/stats", "GET").route(web::get().to(reports::node_stats)))
+        .service(resource("/v1/tenants/{tenant}/stats", "GET").route(web::get().to(reports::tenant_stats)))
+        .service(resource("/v1/tenants/{tenant}/instances", "GET").route(web::get().to(reports::instances)))
         .service(
-            resource("/v1/tenants/{tenant}/events")
+            resource("/v1/tenants/{tenant}/events", "GET, POST")
                 .route(web::post().to(events::publish))
                 .route(web::get().to(history::history)),
         )
-        .service(resource("/v1/tenants/{tenant}/stream").route(web::get().to(stream::open)))
-        .service(resource("/api/v4/ws/status").route(web::get().to(status::status)))
-        .service(resource("/v1/tenants/{tenant}/operations").route(web::post().to(operations::apply)))
-        .service(resource("/v1/tenants/{tenant}/snapshot").route(web::get().to(snapshot::get)))
-        .service(resource("/v1/tenants/{tenant}/conflicts").route(web::get().to(conflicts::list)))
+        .service(resource("/v1/tenants/{tenant}/stream", "GET").route(web::get().to(stream::open)))
+        .service(resource("/api/v4/ws/status", "GET").route(web::get().to(status::status)))
+        .service(resource("/v1/tenants/{tenant}/operations", "POST").route(web::post().to(operations::apply)))
+        .service(resource("/v1/tenants/{tenant}/snapshot", "GET").route(web::get().to(snapshot::get)))
+        .service(resource("/v1/tenants/{tenant}/conflicts", "GET").route(web::get().to(conflicts::list)))
         .service(
-            resource(ENTITY)
+            resource(ENTITY, "GET, PUT, PATCH, DELETE")
                 .route(web::get().to(entities::get))
                 .route(web::put().to(entities::put))
                 .route(web::patch().to(entities::patch))
                 .route(web::delete().to(entities::delete)),
         )
-        .service(resource(&format!("{ENTITY}/versions")).route(web::get().to(versions::get)))
-        .service(resource(&format!("{ENTITY}/conflicts")).route(web::get().to(conflicts::of_entity)))
-        .service(resource(&format!("{ENTITY}/conflicts/{{conflict}}")).route(web::post().to(entities::settle)))
-        .service(resource("/v1/admin/keys").route(web::post().to(admin::create)).route(web::get().to(admin::list)))
-        .service(resource("/v1/tickets").route(web::post().to(admin::ticket)))
-        .service(resource("/v1/admin/keys/{id}").route(web::delete().to(admin::revoke_key)))
-        .service(resource("/v1/admin/revocations").route(web::post().to(admin::revoke)))
+        .service(resource(&format!("{ENTITY}/versions"), "GET").route(web::get().to(versions::get)))
+        .service(resource(&format!("{ENTITY}/conflicts"), "GET").route(web::get().to(conflicts::of_entity)))
+        .service(resource(&format!("{ENTITY}/conflicts/{{conflict}}"), "POST").route(web::post().to(entities::settle)))
         .service(
-            resource("/v1/admin/tenants/{tenant}/limits")
+            resource("/v1/admin/keys", "GET, POST")
+                .route(web::post().to(admin::create))
+                .route(web::get().to(admin::list)),
+        )
+        .service(resource("/v1/tickets", "POST").route(web::post().to(admin::ticket)))
+        .service(resource("/v1/admin/keys/{id}", "DELETE").route(web::delete().to(admin::revoke_key)))
+        .service(resource("/v1/admin/revocations", "POST").route(web::post().to(admin::revoke)))
+        .service(
+            resource("/v1/admin/tenants/{tenant}/limits", "GET, PUT")
                 .route(web::get().to(tenants::limits))
                 .route(web::put().to(tenants::set_limits)),
         )
-        .service(resource("/ws").route(web::get().to(upgrade_required)))
-        .service(resource("/ws/sync").route(web::get().to(upgrade_required)))
+        .service(resource("/ws", "GET").route(web::get().to(upgrade_required)))
+        .service(resource("/ws/sync", "GET").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))
 }
 
-/// A path; methods that it does not have are answered as such.
-fn resource(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(method_not_allowed))
+/// A path and its methods, as `Allow` has them (RFC 9110, 10.2.1); others are answered as such.
+fn resource(path: &str, methods: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || method_not_allowed(methods)))
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
@@ -199,8 +207,11 @@ async fn not_found(request: HttpRequest) -> HttpResponse {
     problem::respond(&Refusal::new(Code::NotFound, message))
 }
 
-async fn method_not_allowed() -> HttpResponse {
-    problem::respond(&Refusal::new(Code::MethodNotAllowed, "this path exists, but not for this method"))
+async fn method_not_allowed(methods: &'static str) -> HttpResponse {
+    let message = format!("this path exists, but not for this method; it has {methods}");
+    let mut response = problem::respond(&Refusal::new(Code::MethodNotAllowed, message));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 async fn upgrade_required() -> HttpResponse {

@@ -4,8 +4,9 @@
 //! Why it exists: the framework asks an answer for more only when the socket has taken what came before, so a client that
 //! does not read costs no memory, but it would keep its connection for ever, and whatever watches over an answer from
 //! within is not polled any more. So the watch is here: while bytes wait, the socket has to take some within
-//! `limits.stall_timeout`, or the connection is cut. Owns: invariant **cut** for everything but upgraded connections,
-//! which `actors/driver.rs` watches. Must not know: what the bytes mean.
+//! `limits.stall_timeout`, or the connection is cut. The framework also gives only the first request of a connection a time
+//! to come in; the heads of those behind it are watched here. Owns: invariant **cut** for everything but upgraded
+//! connections, which `actors/driver.rs` watches. Must not know: what the bytes mean.
 
 use std::{
     cell::Cell,
@@ -30,11 +31,18 @@ use crate::{
     wire::Close,
 };
 
-/// What an answer can see of the peer it goes to.
+/// What requests and answers can see of the peer, and say of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
-    presence: Rc<Cell<Presence>>,
+    seen: Rc<Seen>,
     stranger: Option<Rc<Stranger>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    presence: Cell<Presence>,
+    /// Requests whose heads have come.
+    asked: Cell<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +57,8 @@ impl Peer {
     /// Waits until the peer has hung up. The framework reads before it goes on with an answer, so there is nothing to be
     /// woken by: it is enough to look.
     pub(super) async fn hangs_up(&self) {
-        poll_fn(|_| if self.presence.get() == Presence::HungUp { Poll::Ready(()) } else { Poll::Pending }).await;
+        let is_gone = || self.seen.presence.get() == Presence::HungUp;
+        poll_fn(|_| if is_gone() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
@@ -66,6 +75,20 @@ impl Peer {
     pub(super) fn is_known(&self) {
         self.stranger.iter().for_each(|stranger| stranger.is_known());
     }
+
+    /// A request's head has come: now it is the node's turn.
+    pub(super) fn has_asked(&self) {
+        self.seen.asked.set(self.seen.asked.get().wrapping_add(1));
+    }
+}
+
+/// Whom a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// For the rest of a request, or for the next one.
+    Peer,
+    /// For an answer. What comes meanwhile is the request's body, or requests that wait their turn.
+    Node,
 }
 
 /// The socket.
@@ -75,14 +98,19 @@ pub(super) struct Socket {
     peer: Peer,
     /// Runs while the socket takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
+    turn: Turn,
+    /// Requests so far.
+    asked: u64,
+    /// Runs from a further request's first byte until its head has come.
+    head: Option<Pin<Box<Sleep>>>,
     context: Arc<NodeContext>,
 }
 
 impl Socket {
     /// Takes a connection over.
     pub(super) fn new(stream: Transport, stranger: Rc<Stranger>, context: Arc<NodeContext>) -> Self {
-        let peer = Peer { presence: Rc::default(), stranger: Some(stranger) };
-        Self { stream, peer, stall: None, context }
+        let peer = Peer { seen: Rc::default(), stranger: Some(stranger) };
+        Self { stream, peer, stall: None, turn: Turn::Peer, asked: 0, head: None, context }
     }
 
     /// Whom it leads to.
@@ -98,6 +126,36 @@ impl Socket {
     /// For whoever watches over it from now on.
     pub(super) fn into_inner(self) -> (Transport, Peer) {
         (self.stream, self.peer)
+    }
+
+    /// Notices that a head has come.
+    fn take_turn(&mut self) {
+        let asked = self.peer.seen.asked.get();
+        if asked != self.asked {
+            (self.asked, self.turn, self.head) = (asked, Turn::Node, None);
+        }
+    }
+
+    /// Bytes of a request came. The framework watches over the first one.
+    fn begins_head(&mut self) {
+        if self.turn == Turn::Peer && self.asked > 0 && self.head.is_none() {
+            self.head = Some(Box::pin(sleep(self.context.config.server.handshake_timeout)));
+        }
+    }
+
+    /// Fails when a head takes too long.
+    fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(head) = &mut self.head else { return Poll::Pending };
+        ready!(head.as_mut().poll(cx));
+        self.head = None;
+        tracing::info!(peer = ?self.stream.socket().peer_addr().ok(), "connection cut: a request did not come to its end");
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// The socket has taken something of an answer.
+    fn took(&mut self) {
+        self.take_turn();
+        (self.stall, self.turn, self.head) = (None, Turn::Peer, None);
     }
 
     /// The socket takes nothing now: fails when it has not for too long.
@@ -130,6 +188,10 @@ pub(super) fn set_options(stream: &TcpStream, context: &NodeContext) {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.take_turn();
+        if let Poll::Ready(error) = this.wait_for_head(cx) {
+            return Poll::Ready(Err(error));
+        }
         let (before, could) = (buffer.filled().len(), buffer.remaining());
         if let Some(stranger) = &this.peer.stranger
             && stranger.poll_end(cx).is_ready()
@@ -138,7 +200,9 @@ impl AsyncRead for Socket {
         }
         let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
         if read.is_err() || (could > 0 && buffer.filled().len() == before) {
-            this.peer.presence.set(Presence::HungUp);
+            this.peer.seen.presence.set(Presence::HungUp);
+        } else {
+            this.begins_head();
         }
         Poll::Ready(read)
     }
@@ -149,7 +213,7 @@ impl AsyncWrite for Socket {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_write(cx, bytes) {
             Poll::Ready(written) => {
-                this.stall = None;
+                this.took();
                 Poll::Ready(written)
             }
             Poll::Pending => this.wait(cx).map(Err),

@@ -51,6 +51,8 @@ pub enum Code {
     SwitchedOff,
     /// Too large.
     TooLarge,
+    /// It did not come to its end in time.
+    TooSlow,
     /// Too many messages.
     RateLimited,
     /// Too many connections.
@@ -112,6 +114,7 @@ impl Code {
         Self::OriginRefused,
         Self::SwitchedOff,
         Self::TooLarge,
+        Self::TooSlow,
         Self::RateLimited,
         Self::LimitReached,
         Self::Busy,
@@ -165,6 +168,7 @@ impl Code {
             Self::OriginRefused => ("origin_refused", 403),
             Self::SwitchedOff => ("switched_off", 403),
             Self::TooLarge => ("too_large", 413),
+            Self::TooSlow => ("too_slow", 408),
             Self::RateLimited => ("rate_limited", 429),
             Self::LimitReached => ("limit_reached", 429),
             Self::Busy => ("busy", 503),

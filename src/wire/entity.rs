@@ -25,6 +25,7 @@ use crate::model::{
     lane::Draft,
     record::{self, Happened, Private},
     tally::Counted,
+    unreadable::unreadable,
 };
 
 /// What a record says of the entity.
@@ -285,7 +286,7 @@ fn private(key: &EntityKey, happened: Happened, before: &Entity, next: &Entity) 
 ///
 /// It is not the stored form of this tenant's entity.
 pub fn read(tenant: &TenantId, key: &EntityKey, position: Position, body: &[u8]) -> Result<Entity, DamagedRecord> {
-    let malformed = |error: serde_json::Error| DamagedRecord::Malformed(error.to_string());
+    let malformed = |error: serde_json::Error| DamagedRecord::Malformed(unreadable(&error));
     let stored: StoredEntity<'_> = serde_json::from_slice(body).map_err(malformed)?;
     if stored.tenant_id != tenant.as_str() || stored.entity.kind != *key.kind || stored.entity.id != *key.id {
         return Err(DamagedRecord::Foreign);

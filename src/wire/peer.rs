@@ -19,6 +19,7 @@ use crate::model::{
     neighbours::{News, Part, Said},
     peers::{Incarnation, NodeId},
     roster::{Attendance, Claim, Generation, Presence, Reason},
+    unreadable::unreadable,
 };
 
 /// The version that this build speaks.
@@ -69,7 +70,7 @@ pub enum PeerError {
     #[error("{0} bytes are too many")]
     TooLarge(usize),
     /// Not of the expected form.
-    #[error("not a node's message: {0}")]
+    #[error("not a node's message: {}", unreadable(.0))]
     Malformed(#[from] serde_json::Error),
     /// A name in it is none.
     #[error("a name in it is none: {0}")]

@@ -13,6 +13,7 @@ use crate::model::{
     EventId, EventType, InstanceId, Position, RecordMeta, TenantId, Timestamp,
     record::{About, Private},
     tally::Counted,
+    unreadable::unreadable,
 };
 
 /// What a publisher sends, parsed and checked.
@@ -134,7 +135,8 @@ impl Record {
         body: Bytes,
     ) -> Result<Self, DamagedRecord> {
         let malformed = |error: &dyn std::fmt::Display| DamagedRecord::Malformed(error.to_string());
-        let envelope: StoredEnvelope<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
+        let envelope: StoredEnvelope<'_> =
+            serde_json::from_slice(&body).map_err(|error| malformed(&unreadable(&error)))?;
         let is_there = match (&about, &envelope.entity) {
             (About::Event, None) => true,
             (About::Entity(key), Some(sight)) => sight.kind == *key.kind && sight.id == *key.id,

@@ -92,7 +92,7 @@ impl Signal {
         Ok(Self { id, event_type, sender, user, timestamp, data, aim, frames: Default::default() })
     }
 
-    /// What another node passes on; if it does not say what its type has to, it is for nobody.
+    /// What another node passes on; if its type is no signal's, or it does not say what that has to, it is for nobody.
     pub(super) fn of(
         id: Uuid,
         event_type: EventType,
@@ -101,7 +101,10 @@ impl Signal {
         timestamp: Timestamp,
         data: Box<RawValue>,
     ) -> Self {
-        let aim = Aim::of(event_type.as_str(), &data).unwrap_or(Aim::Nobody);
+        let aim = match is_signal(event_type.as_str()) {
+            true => Aim::of(event_type.as_str(), &data).unwrap_or(Aim::Nobody),
+            false => Aim::Nobody,
+        };
         Self { id, event_type, sender, user, timestamp, data, aim, frames: Default::default() }
     }
 

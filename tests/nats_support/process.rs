@@ -21,7 +21,7 @@ impl Process {
     pub(super) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let log = Log::follow(child.stderr.take().expect("stderr is piped"));
+        let log = Log::follow(child.stderr.take().expect("stderr is piped"), |_| {});
         let pid = Pid::from_child(&child);
         Self { child: Mutex::new(child), pid, log }
     }

@@ -1,5 +1,6 @@
 //! A real node, asked through real sockets: the protocol document held to its word, bad input, sessions, resume, HTTP.
 
+mod attacks;
 mod away;
 mod bad_input;
 mod batches;
@@ -13,6 +14,7 @@ mod drain;
 mod entities;
 mod entities_over_http;
 mod flush;
+mod forged;
 mod gonzai;
 mod grants;
 mod handshake;
@@ -21,6 +23,7 @@ mod large_state;
 mod lifecycle;
 mod limits;
 mod load;
+mod names;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 mod over_http;
@@ -36,7 +39,9 @@ mod resume;
 mod seed;
 mod sessions;
 mod signals;
+mod slow;
 mod stall;
+mod stampede;
 mod state_over_http;
 mod stream;
 mod stream_drills;

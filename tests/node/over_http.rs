@@ -292,10 +292,23 @@ async fn every_wrong_path_and_method_is_a_problem() {
     let tenants = ["stats", "instances", "stream"].map(|rest| format!("/v1/tenants/t/{rest}"));
     for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/stats"].into_iter().chain(tenants.iter().map(|p| &**p)) {
         for method in ["POST", "PUT", "DELETE"] {
-            http::send(node.address(), method, path, &[], b"").await.problem(405, "method_not_allowed");
+            let answer = http::send(node.address(), method, path, &[], b"").await;
+            answer.problem(405, "method_not_allowed");
+            assert_eq!(answer.header("allow"), Some("GET"), "{method} {path}");
         }
     }
     for method in ["PUT", "PATCH", "DELETE"] {
         http::send(node.address(), method, EVENTS, &[], b"").await.problem(405, "method_not_allowed");
+    }
+    // What a path says of itself is what is described of it.
+    let description: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).expect("JSON");
+    for (path, described) in description["paths"].as_object().expect("paths") {
+        let described = described.as_object().expect("an object");
+        let known = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+        let has = known.into_iter().filter(|method| described.contains_key(&method.to_lowercase()));
+        let target = path.replace("{tenant}", "t").replace("{type}", "a").replace(['{', '}'], "");
+        let answer = http::send(node.address(), "TRACE", &target, &[], b"").await;
+        answer.problem(405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), Some(&*has.collect::<Vec<_>>().join(", ")), "{path}");
     }
 }

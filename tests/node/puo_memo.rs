@@ -1,4 +1,4 @@
-//! PUO Memo's page: each of its messages, and the two clients that it prints, word for word.
+//! PUO Memo's page: each of its messages, and the clients that it prints, word for word.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -9,12 +9,14 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::support::{Client, Node, new_id, within};
+use crate::support::{Client, Issuer, Node, new_id, within};
 
 /// As printed; only the address and the token are put in.
 const TYPESCRIPT: &str = include_str!("puo_memo_client.ts");
 const PYTHON: &str = include_str!("puo_memo_client.py");
+const LOAD: &str = include_str!("puo_memo_load.py");
 const ADDRESS: &str = "wss://api.puomemo.com/ws";
+const HEARD: &str = "puomemo_websocket_messages_received_total";
 
 /// A client that presents a token and says nothing more, as the page's clients do.
 async fn memo(node: &Node) -> Client {
@@ -138,13 +140,13 @@ async fn pings_are_answered_with_the_time_and_bad_messages_with_an_error() {
 // --- The printed clients ---
 
 /// A program whose lines come as they are printed. Dropped, it is ended.
-struct Program {
+pub struct Program {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Program {
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program can be started");
         let printed = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let (tell, lines) = mpsc::channel(64);
@@ -153,7 +155,7 @@ impl Program {
     }
 
     /// Reads up to a line with this in it.
-    async fn prints(&mut self, part: &str) -> String {
+    pub async fn prints(&mut self, part: &str) -> String {
         let what = format!("the program prints {part:?}");
         let found = within(&what, async {
             loop {
@@ -175,7 +177,7 @@ impl Drop for Program {
     }
 }
 
-fn tool(path: &str) -> PathBuf {
+pub fn tool(path: &str) -> PathBuf {
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv").join(path);
     assert!(tool.exists(), "{} is missing: run scripts/setup", tool.display());
     tool
@@ -201,15 +203,15 @@ fn program(printed: &str, suffix: &str, node: &Node, token: (&str, &str)) -> tem
     file
 }
 
-/// Waits until a client that only gave a token listens.
-async fn until_listening(witness: &mut Client, node: &Node) {
+/// Waits until a client that only gave a token listens, on a node that had heard so much before.
+async fn until_listening(witness: &mut Client, node: &Node, heard: f64) {
     witness.find(|message| message["data"]["status"] == "joined").await;
     // Its subscription is the first thing that it says.
-    node.until_metric("puomemo_websocket_messages_received_total", |count| count >= 1.0).await;
+    node.until_metric(HEARD, |count| count > heard).await;
 }
 
 /// Gitmind's way of making a memory, then Aether's of changing and deleting it.
-async fn change_from_elsewhere(client: &mut Client) -> (u64, u64) {
+pub async fn change_from_elsewhere(client: &mut Client) -> (u64, u64) {
     let memory = json!({"title": "From a batch", "content": "one"});
     let operation = json!({"entity_type": "memory", "entity_id": "m1", "action": "create", "data": memory});
     let batch = json!({"id": new_id(), "type": "batch.update", "timestamp": 1_735_000_000_000_u64, "version": "1.0",
@@ -228,33 +230,103 @@ async fn delete_from_elsewhere(client: &mut Client) {
     confirmed(client, json!({"type": "sync_event", "event": event})).await;
 }
 
-#[tokio::test]
-async fn the_pages_python_client_receives_what_clients_of_the_other_seeds_change() {
-    let node = Node::start(&[]).await;
-    let mut other = Client::typed(node.address(), "instance_id=other").await;
-    let file = program(PYTHON, ".py", &node, ("your-auth-token", "secret"));
+/// Whether a client shows a token that the node looks at.
+struct Shown {
+    reader: String,
+    writer: String,
+}
+
+impl Shown {
+    /// With `auth.mode = none` any text is as good as another.
+    fn anything() -> Self {
+        Self { reader: "secret".into(), writer: "another".into() }
+    }
+
+    /// A token and an API key, and the other way round: each client comes in with both.
+    async fn both_ways(node: &Node, issuer: &Issuer) -> [Self; 2] {
+        let token = |user: &str| issuer.token(json!({"sub": user, "name": "Ada"}));
+        let (_, reads) = node.api_key(json!({"tenant": "acme", "user": "reads"})).await;
+        let (_, writes) = node.api_key(json!({"tenant": "acme", "user": "writes"})).await;
+        [Self { reader: token("reads"), writer: writes }, Self { reader: reads, writer: token("writes") }]
+    }
+
+    async fn other(&self, node: &Node) -> Client {
+        Client::typed(node.address(), &format!("token={}&instance_id=other", self.writer)).await
+    }
+}
+
+async fn the_python_client_receives(node: &Node, shown: &Shown) {
+    let heard = node.metric(HEARD).await;
+    let mut other = shown.other(node).await;
+    let file = program(PYTHON, ".py", node, ("your-auth-token", &shown.reader));
     let mut printed = Program::start(Command::new(tool("bin/python")).arg("-u").arg(file.path()));
-    until_listening(&mut other, &node).await;
+    until_listening(&mut other, node, heard).await;
     change_from_elsewhere(&mut other).await;
     assert_eq!(printed.prints("New memory").await, "New memory: From a batch");
     assert_eq!(printed.prints("updated").await, "Memory updated: m1");
+    delete_from_elsewhere(&mut other).await;
 }
 
-#[tokio::test]
-async fn the_pages_typescript_client_receives_what_clients_of_the_other_seeds_change() {
-    let node = Node::start(&[]).await;
-    let mut other = Client::typed(node.address(), "instance_id=other").await;
-    let file = program(TYPESCRIPT, ".ts", &node, ("PuoMemoWebSocket(authToken)", "PuoMemoWebSocket('secret')"));
+async fn the_typescript_client_receives(node: &Node, shown: &Shown) {
+    let heard = node.metric(HEARD).await;
+    let mut other = shown.other(node).await;
+    let token = format!("PuoMemoWebSocket('{}')", shown.reader);
+    let file = program(TYPESCRIPT, ".ts", node, ("PuoMemoWebSocket(authToken)", &token));
     // The page's classes take their fields from their constructor's parameters, which is more than leaving types out.
     let mut command = Command::new(node_js());
     let mut printed =
         Program::start(command.args(["--no-warnings", "--experimental-transform-types"]).arg(file.path()));
     assert_eq!(printed.prints("connected").await, "WebSocket connected");
-    until_listening(&mut other, &node).await;
+    until_listening(&mut other, node, heard).await;
     change_from_elsewhere(&mut other).await;
     delete_from_elsewhere(&mut other).await;
     let shown = |content: &str| format!("{{ id: 'm1', title: 'From a batch', content: '{content}' }}");
     assert_eq!(printed.prints("New memory:").await, format!("New memory: {}", shown("one")));
     assert_eq!(printed.prints("updated").await, format!("Memory updated: {}", shown("two")));
     assert_eq!(printed.prints("deleted").await, "Memory deleted: m1");
+}
+
+#[tokio::test]
+async fn the_pages_python_client_receives_what_clients_of_the_other_seeds_change() {
+    the_python_client_receives(&Node::start(&[]).await, &Shown::anything()).await;
+}
+
+#[tokio::test]
+async fn the_pages_python_client_comes_in_with_a_token_and_with_an_api_key() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    for shown in Shown::both_ways(&node, &issuer).await {
+        the_python_client_receives(&node, &shown).await;
+    }
+}
+
+#[tokio::test]
+async fn the_pages_typescript_client_receives_what_clients_of_the_other_seeds_change() {
+    the_typescript_client_receives(&Node::start(&[]).await, &Shown::anything()).await;
+}
+
+#[tokio::test]
+async fn the_pages_typescript_client_comes_in_with_a_token_and_with_an_api_key() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    for shown in Shown::both_ways(&node, &issuer).await {
+        the_typescript_client_receives(&node, &shown).await;
+    }
+}
+
+#[tokio::test]
+async fn the_pages_load_test_completes_with_a_token() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    assert!(LOAD.contains("ws://localhost:8000/ws") && LOAD.contains("\"your-token\""));
+    let token = issuer.token(json!({"sub": "ada"}));
+    let text = LOAD.replace("localhost:8000", &node.address().to_string()).replace("your-token", &token);
+    let file = tempfile::NamedTempFile::with_suffix(".py").expect("a temporary file can be made");
+    std::fs::write(file.path(), text).expect("it can be written");
+    let mut printed = Program::start(Command::new(tool("bin/python")).arg("-u").arg(file.path()));
+    for _ in 0..100 {
+        printed.prints(" completed").await;
+    }
+    node.until_metric("continuum_connections", |open| open == 0.0).await;
+    assert_eq!(node.metric("continuum_refused_total").await, 0.0);
 }

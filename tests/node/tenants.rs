@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Node, Port};
+use crate::{
+    nats_support::NatsServer,
+    support::{Client, Node, Port},
+};
 
 #[tokio::test]
 async fn nothing_crosses_between_tenants_that_have_everything_else_in_common() {
@@ -60,6 +63,100 @@ async fn a_cursor_of_one_tenant_is_only_a_position_to_another() {
     assert_eq!(records.iter().map(|record| &record["data"]["of"]).collect::<Vec<_>>(), ["bob"]);
     assert_eq!(node.get("/v1/tenants/nobody/instances").await.json(), json!({"instances": [], "instances_total": 0}));
     assert_eq!(node.get("/v1/tenants/nobody/events").await.json()["events"], json!([]));
+}
+
+#[tokio::test]
+async fn the_same_operation_in_two_tenants_is_two_operations() {
+    operations_never_meet(Node::start(&LIMITED).await).await;
+}
+
+#[tokio::test]
+async fn the_same_operation_in_two_tenants_is_two_operations_on_nats() {
+    let server = NatsServer::start().await;
+    let url = server.url();
+    let nats = [("backbone.kind", "nats"), ("nats.urls", url.as_str()), ("log.retention_bytes", "0")];
+    operations_never_meet(Node::start(&[&LIMITED[..], &nats].concat()).await).await;
+}
+
+const LIMITED: [(&str, &str); 3] = [
+    ("limits.messages_per_minute", "20"),
+    ("limits.connections_per_tenant", "3"),
+    ("limits.connections_per_user", "2"),
+];
+
+/// The same user with the same instance replays, in one tenant after the other, the same operations under the same ids.
+async fn operations_never_meet(mut node: Node) {
+    let operation = |number: usize, action: &str, data: &Value| {
+        json!({"op_id": format!("op-{number}"), "replica_id": "r", "op_number": number, "instance_id": "i", "entity_type": "memory",
+            "entity_id": "m1", "action": action, "data": data})
+    };
+    let conflicted = async |node: &Node, tenant: &str| {
+        let made = json!([operation(1, "create", &json!({"of": tenant}))]);
+        node.post(&format!("/v1/tenants/{tenant}/operations?user_id=ann"), &made).await.json()
+    };
+    for tenant in ["alice", "bob"] {
+        for (round, duplicate) in [("first", None), ("again", Some(true))] {
+            let answer = conflicted(&node, tenant).await;
+            let result = &answer["results"][0];
+            assert_eq!(result["duplicate"].as_bool().filter(|is| *is), duplicate, "{tenant} {round}: {answer}");
+        }
+    }
+    for round in ["before", "after"] {
+        for tenant in ["alice", "bob"] {
+            let entity = node.get(&format!("/v1/tenants/{tenant}/entities/memory/m1")).await.json();
+            assert_eq!(entity["data"]["of"], tenant, "{round} the restart: {entity}");
+            let snapshot = node.get(&format!("/v1/tenants/{tenant}/snapshot")).await.json();
+            assert_eq!(snapshot["entities"].as_array().map(Vec::len), Some(1), "{snapshot}");
+        }
+        node.restart(Port::New).await;
+    }
+    // An idempotency key, a publish id and a cursor are the tenant's own.
+    for tenant in ["alice", "bob"] {
+        let event = json!({"event_type": "note", "event_id": "00000000-0000-4000-8000-000000000001", "instance_id": "i",
+            "data": {"of": tenant}});
+        let answer = node.post(&format!("/v1/tenants/{tenant}/events"), &event).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert_eq!(node.post(&format!("/v1/tenants/{tenant}/events"), &event).await.status, 200);
+    }
+    // What one has spent of its limits, the other has not.
+    let query = |tenant: &str, instance: &str| format!("tenant_id={tenant}&instance_id={instance}&user_id=ann");
+    let mut one = Client::connect(&node, &query("alice", "i")).await;
+    loop {
+        one.send(json!({"event_type": "note", "data": {"of": "alice"}})).await;
+        let answer = one.find(|message| ["ack", "error"].iter().any(|kind| message["event_type"] == *kind)).await;
+        if answer["event_type"] == "error" {
+            assert_eq!(answer["data"]["code"], "rate_limited");
+            break;
+        }
+    }
+    let _second = Client::connect(&node, &query("alice", "j")).await;
+    let mut third = Client::open(&node, &query("alice", "k")).await;
+    assert_eq!(third.expect("error").await["data"]["code"], "limit_reached");
+    let mut other = Client::connect(&node, &query("bob", "i")).await;
+    for _ in 0..10 {
+        other.publish("note", json!({"of": "bob"})).await;
+    }
+    // A page of one tenant's is none of another's.
+    for number in 2..5 {
+        for tenant in ["alice", "bob"] {
+            let put = json!({"of": tenant});
+            let answer = node.put_memory(tenant, number, &put).await;
+            assert_eq!(answer, 201, "{tenant}");
+        }
+    }
+    let first = node.get("/v1/tenants/alice/snapshot?limit=2").await.json();
+    let page = first["next"].as_str();
+    let page = page.unwrap_or_else(|| panic!("there is more: {first}"));
+    let stolen = node.get(&format!("/v1/tenants/bob/snapshot?limit=10&page={page}")).await;
+    assert!(!stolen.text().contains("alice"), "{}", stolen.text());
+}
+
+impl Node {
+    async fn put_memory(&self, tenant: &str, number: usize, data: &Value) -> u16 {
+        let target = format!("/v1/tenants/{tenant}/entities/memory/m{number}?instance_id=i");
+        let headers = [("Content-Type", "application/json")];
+        crate::support::http::send(self.address(), "PUT", &target, &headers, data.to_string().as_bytes()).await.status
+    }
 }
 
 /// Everything in these messages is this tenant's.

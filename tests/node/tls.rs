@@ -33,12 +33,12 @@ use crate::support::{
 };
 
 /// A certificate and its key on disk.
-struct Pair {
+pub struct Pair {
     dir: TempDir,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let pair = Self { dir: TempDir::new().expect("a temporary directory can be made") };
         pair.renew();
         pair
@@ -64,7 +64,7 @@ impl Pair {
         CertificateDer::from_pem_file(self.certificate()).expect("a certificate").to_vec()
     }
 
-    async fn node(&self, settings: &[(&str, &str)]) -> Node {
+    pub async fn node(&self, settings: &[(&str, &str)]) -> Node {
         let (certificate, key) = (self.certificate(), self.key());
         let pair = [("server.tls_certificate", certificate.as_str()), ("server.tls_key", key.as_str())];
         let settings: Vec<_> = pair.into_iter().chain(settings.iter().copied()).collect();
@@ -73,7 +73,7 @@ impl Pair {
     }
 
     /// A connection that trusts what lies on disk now.
-    async fn connect(&self, node: &Node) -> TlsStream<TcpStream> {
+    pub async fn connect(&self, node: &Node) -> TlsStream<TcpStream> {
         self.try_connect(node).await.expect("the handshake is good")
     }
 
@@ -231,6 +231,9 @@ async fn who_comes_without_tls_is_told_so_and_who_says_nothing_is_not_waited_for
         let _ = within("the end", socket.read_to_end(&mut Vec::new())).await;
     }
     assert_eq!(pair.send(&node, "GET", "/healthz", "").await.status, 200);
+    let figures = pair.send(&node, "GET", "/metrics", "").await.text();
+    // Those who said nothing good, and the one who came without.
+    assert!(figures.contains("continuum_tls_failed_total 5"), "{figures}");
 }
 
 #[tokio::test]

@@ -395,7 +395,7 @@ async fn key_server(keys: Value) -> (String, Arc<std::sync::Mutex<Value>>, Arc<A
     (url, keys, asked)
 }
 
-fn jwk(issuer: &Issuer, id: &str, key: Key) -> Value {
+pub fn jwk(issuer: &Issuer, id: &str, key: Key) -> Value {
     let private = std::fs::read(issuer.path(&format!("{}.private", format!("{key:?}").to_lowercase()))).expect("a key");
     let (encoding, algorithm) = match key {
         Key::P256 => (jsonwebtoken::EncodingKey::from_ec_pem(&private), jsonwebtoken::Algorithm::ES256),
@@ -488,7 +488,7 @@ async fn what_a_node_writes_holds_no_token_and_no_content() {
     let metrics = node.get("/metrics").await.text();
     let said = node.log().join("\n") + &metrics;
     assert!(said.contains("connected"), "there is something to look at");
-    for secret in [&token, &key, ADMIN, content, "a secret that is long enough"] {
+    for secret in [&token, &key, ADMIN, content, "a planted secret that is long enough"] {
         assert!(!said.contains(secret), "{secret}");
     }
     // Nor does the store hold a key.

@@ -259,6 +259,9 @@ pub struct Comparison {
     /// Run the same against a bare server and print the ratio.
     #[arg(long)]
     pub reference: bool,
+    /// Run the same against another node by turns, with other settings perhaps, and print the ratio [default: none]
+    #[arg(long, value_name = "URL")]
+    pub against: Option<BaseUrl>,
     /// Measure so many times and print the median of each figure.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     pub rounds: usize,

@@ -74,6 +74,12 @@ impl Target {
         Self { tenant, ..self.clone() }
     }
 
+    /// The same room and door on another server of this machine.
+    pub fn on(&self, url: &BaseUrl) -> anyhow::Result<Self> {
+        let other = Self::new(url.clone(), self.tenant.clone(), Reach::Loopback)?;
+        Ok(Self { door: self.door, ..other })
+    }
+
     /// The same server and room, by another door.
     pub fn by(&self, door: Door) -> Self {
         Self { door, ..self.clone() }

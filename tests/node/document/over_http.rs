@@ -232,7 +232,7 @@ pub(super) fn routes() -> Vec<(String, String)> {
     let mut routes = Vec::new();
     for resource in resources {
         let path = match resource.split('"').nth(1) {
-            _ if resource.starts_with("ENTITY)") => entity.to_owned(),
+            _ if resource.starts_with("ENTITY,") => entity.to_owned(),
             Some(path) => path.replace("{ENTITY}", entity).replace("{{", "{").replace("}}", "}"),
             None => panic!("a path: {resource}"),
         };

@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{until, within};
+use super::{until, within, written};
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -142,7 +142,9 @@ pub async fn read_response(socket: &mut (impl AsyncRead + Unpin), buffer: &mut V
         read_some(socket, buffer).await?;
     }
     let body = buffer.drain(..length).collect();
-    Some(Response { status, headers, body })
+    let answer = Response { status, headers, body };
+    written::note(&answer);
+    Some(answer)
 }
 
 async fn read_some(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<()> {

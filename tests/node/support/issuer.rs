@@ -49,7 +49,7 @@ impl Issuer {
     /// With keys of all kinds, for the tenants `acme` and `team-…`.
     pub fn new() -> Self {
         let issuer = Self { folder: TempDir::new().expect("a temporary directory can be made") };
-        fs::write(issuer.path("secret.private"), "a secret that is long enough to be one").expect("a file");
+        fs::write(issuer.path("secret.private"), "a planted secret that is long enough to be one").expect("a file");
         fs::copy(issuer.path("secret.private"), issuer.path("secret.public")).expect("a file");
         for (key, arguments) in [
             (Key::Rsa, &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..]),
@@ -71,7 +71,7 @@ impl Issuer {
             format!("[[issuer]]\nissuer = \"dev\"\naudience = \"continuum\"\ntenants = [\"acme\", \"team-*\"]\n{keys}");
         // Another one, with a key of the same id.
         let other = "[[issuer]]\nissuer = \"other\"\naudience = [\"continuum\"]\ntenants = [\"elsewhere\"]\n[[issuer.key]]\nid = \"secret\"\nalgorithm = \"HS256\"\nfile = \"other.secret\"\n";
-        fs::write(issuer.path("other.secret"), "another secret that is long enough too").expect("a file");
+        fs::write(issuer.path("other.secret"), "another planted secret that is long enough too").expect("a file");
         issuer.write(&format!("{dev}{other}"));
         issuer
     }

@@ -22,12 +22,16 @@ struct State {
 }
 
 impl Log {
-    /// Reads until the end, on a thread of its own: a full pipe would stop the node.
-    pub(super) fn follow(source: impl Read + Send + 'static) -> Arc<Self> {
+    /// Reads until the end, on a thread of its own (a full pipe would stop the node), and shows each line.
+    pub(super) fn follow(
+        source: impl Read + Send + 'static,
+        mut each: impl FnMut(&[u8]) + Send + 'static,
+    ) -> Arc<Self> {
         let log = Arc::new(Self::default());
         let kept = log.clone();
         thread::spawn(move || {
             for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
+                each(&line);
                 kept.change(|state| state.lines.push(String::from_utf8_lossy(&line).into_owned()));
             }
             kept.change(|state| state.ended = true);

@@ -16,6 +16,7 @@ pub mod raw;
 pub mod sse;
 mod stalled;
 mod wire;
+mod written;
 
 use std::{future::Future, time::Duration};
 

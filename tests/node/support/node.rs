@@ -20,6 +20,7 @@ use super::{
     log::Log,
     sse::EventStream,
     until, within,
+    written::Written,
 };
 
 /// Settings of every test node unless a test sets them itself: no limit to run into by accident, and no pause on the way out.
@@ -33,6 +34,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("drain.spread", "0s"),
     ("drain.timeout", "5s"),
     ("server.workers", "2"),
+    // All of it is looked through for secrets in the end.
+    ("logging.level", "info,continuum=debug,async_nats=off,fjall=warn,lsm_tree=warn,actix_server=warn"),
 ];
 
 /// A running node. Dropped, it is killed; if the test is failing, its log is printed.
@@ -265,7 +268,8 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the node's binary can be started");
-        let log = Log::follow(child.stderr.take().expect("stderr is piped"));
+        let mut written = Written::new("node");
+        let log = Log::follow(child.stderr.take().expect("stderr is piped"), move |line| written.add(line));
         let pid = Pid::from_child(&child);
         let child = Arc::new(Mutex::new(child));
         let (tell, ended) = watch::channel(None);
