@@ -20,7 +20,7 @@ use crate::{
     support::{
         Issuer, Node, RawClient,
         issuer::{ADMIN, Key},
-        raw, until,
+        raw, until, within,
     },
     tokens::jwk,
 };
