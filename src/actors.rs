@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod outlet;
 pub mod room;
+pub mod rules;
 pub mod session;
 pub mod tenants;
 pub mod transport;

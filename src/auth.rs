@@ -6,6 +6,7 @@
 mod agent;
 pub mod claims;
 mod error;
+pub mod hook;
 mod issuers;
 mod jwks;
 mod keys;
@@ -14,6 +15,7 @@ pub mod registry;
 pub mod secret;
 pub mod tickets;
 mod token;
+mod url;
 
 use std::{
     num::NonZeroUsize,
@@ -28,6 +30,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::{agent::agent, error::TokenError};
 use self::{
     claims::{Identity, Instances},
+    hook::Hook,
     issuers::Issuers,
     registry::Registry,
 };
@@ -238,6 +241,8 @@ pub struct Authority {
     admin_hash: Option<String>,
     registry: Registry,
     verified: Mutex<Verified>,
+    /// The owner's own rules, if there are any.
+    hook: Option<Arc<Hook>>,
 }
 
 impl Authority {
@@ -260,12 +265,18 @@ impl Authority {
             admin_hash,
             registry: Registry::default(),
             verified: Mutex::new(LruCache::new(REMEMBERED)),
+            hook: Hook::open(&config.hook)?,
         })
     }
 
     /// Whether clients have to prove who they are.
     pub fn asks(&self) -> bool {
         self.mode == AuthMode::Token
+    }
+
+    /// The owner's own rules, if there are any: asked in either mode.
+    pub fn hook(&self) -> Option<&Arc<Hook>> {
+        self.hook.as_ref()
     }
 
     /// API keys, and what was called back.

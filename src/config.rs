@@ -16,8 +16,8 @@ use std::{collections::HashMap, fmt::Write as _, fs, io, path::PathBuf};
 
 pub use error::{ConfigError, Origin};
 pub use schema::{
-    Auth, AuthMode, BackboneChoice, BackboneKind, Chaos, Config, Drain, Heartbeat, Limits, Log, LogFormat, Logging,
-    Nats, Rooms, Server,
+    Auth, AuthMode, BackboneChoice, BackboneKind, Chaos, Config, Drain, Heartbeat, Hook, Limits, Log, LogFormat,
+    Logging, Nats, Rooms, Server, WhenDown,
 };
 
 pub use rules::is_loopback;

@@ -136,6 +136,9 @@ impl Node {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let process = ProcessFigures::new(&mut registry);
+        if let Some(hook) = authority.hook() {
+            hook.register(&mut registry);
+        }
         registry.register_collector(Box::new(LogFigures::new(backbone.clone())));
         if let Some(journal) = &journal {
             registry.register_collector(Box::new(JournalFigures::new(journal.clone())));

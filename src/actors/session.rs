@@ -7,6 +7,7 @@ mod changing;
 mod membership;
 mod proof;
 mod reading;
+mod ruling;
 mod snapshot;
 
 use std::{
@@ -36,7 +37,7 @@ use super::{
     tenants::Tenant,
 };
 use crate::{
-    auth::Grant,
+    auth::{Grant, hook::Ruling},
     model::{
         chaos::Affinity,
         rate::{RateBudget, Verdict},
@@ -101,6 +102,8 @@ pub struct Session {
     /// Invalid messages since the last valid one.
     invalid_in_a_row: u32,
     assembly: Assembly,
+    /// What the owner's rules say of the message that is being performed.
+    ruling: Ruling,
     /// The watch that the supervisor keeps over the token now.
     token_watch: u64,
     /// Alive while the room's state is being sent.
@@ -134,6 +137,7 @@ impl Session {
             signals_refused_in_a_row: 0,
             invalid_in_a_row: 0,
             assembly: Assembly::default(),
+            ruling: Ruling::default(),
             token_watch: 0,
             sends_state: Weak::new(),
         }
@@ -170,9 +174,12 @@ impl Session {
             Err(refusal) => return self.refuse_invalid(&refusal, ctx),
         };
         self.invalid_in_a_row = 0;
-        if !self.within_budget(&message, paid, ctx) {
-            return;
+        if self.within_budget(&message, paid, ctx) {
+            self.perform_when_ruled(message, ctx);
         }
+    }
+
+    fn perform(&mut self, message: ClientMessage, ctx: &mut WebsocketContext<Self>) {
         match message {
             ClientMessage::Publish(publish) => self.publish(publish, ctx),
             ClientMessage::Signal(sent) => self.signal(sent, ctx),
@@ -202,11 +209,6 @@ impl Session {
         if self.invalid_in_a_row >= self.context.config.limits.invalid_in_a_row {
             self.end(Close::Invalid, ctx);
         }
-    }
-
-    /// Whether the grant suffices for something.
-    fn needs(&self, need: Need<'_>) -> Result<(), Refusal> {
-        need.check(self.grant.rights())
     }
 
     fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {

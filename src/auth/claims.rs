@@ -160,9 +160,12 @@ fn patterns(claim: &str, patterns: &[String]) -> Result<Patterns, TokenError> {
 }
 
 fn bounded(claim: &str, patterns: &[String]) -> Result<(), TokenError> {
-    let fits = |pattern: &String| !pattern.is_empty() && pattern.len() <= rights::LONGEST;
+    let fits = |pattern: &String| {
+        !pattern.is_empty() && pattern.len() <= rights::LONGEST && rights::stars(pattern) <= rights::STARS
+    };
     if patterns.len() > rights::MOST || !patterns.iter().all(fits) {
-        let problem = format!("may hold {} patterns of 1 to {} bytes", rights::MOST, rights::LONGEST);
+        let (most, longest, stars) = (rights::MOST, rights::LONGEST, rights::STARS);
+        let problem = format!("may hold {most} patterns of 1 to {longest} bytes, each with at most {stars} '*'");
         return Err(TokenError::claim(claim, problem));
     }
     Ok(())
@@ -247,6 +250,7 @@ mod tests {
             (serde_json::json!({"tenant": "acme", "user": "a\nb"}), "user"),
             (serde_json::json!({"tenant": "acme", "instance": ""}), "instance"),
             (serde_json::json!({"tenant": "acme", "grant": {"read": vec!["a"; 65]}}), "grant.read"),
+            (serde_json::json!({"tenant": "acme", "grant": {"publish": ["*a".repeat(9)]}}), "grant.publish"),
         ] {
             match holder(json) {
                 Err(TokenError::Claim { claim: named, .. }) => assert_eq!(named, claim),

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{TokenError, agent, keys::KeySet};
+use super::{TokenError, agent, keys::KeySet, url};
 
 /// How often an unknown key id may ask the server.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -39,12 +39,9 @@ impl RemoteKeys {
     /// # Errors
     ///
     /// In words: keys that anybody on the way could change are no keys.
-    pub fn at(url: &str) -> Result<Self, String> {
-        let host = url.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
-        if !url.starts_with("https://") && !matches!(host, Some("127.0.0.1" | "localhost")) {
-            return Err(format!("jwks_url {url:?} must begin with https://"));
-        }
-        Ok(Self { url: url.to_owned(), known: RwLock::default(), asked: Mutex::default() })
+    pub fn at(address: &str) -> Result<Self, String> {
+        url::check("jwks_url", address)?;
+        Ok(Self { url: address.to_owned(), known: RwLock::default(), asked: Mutex::default() })
     }
 
     fn known(&self) -> Option<(Arc<KeySet>, Instant)> {

@@ -59,6 +59,7 @@ async fn examine(loaded: &Loaded, monitoring: Option<&str>) -> Vec<Finding> {
     findings.extend(machine::data_dir(config));
     findings.push(machine::port(&config.server).await);
     findings.extend(machine::certificate(&config.server));
+    findings.extend(machine::rules(config).await);
     findings.push(machine::log(config).await);
     if config.backbone.kind == BackboneKind::Nats {
         findings.extend(nats::examine(&node::nats_config(config)).await);

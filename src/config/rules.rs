@@ -22,6 +22,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("nats.shards", 1, 1024),
     ("nats.replicas", 1, 5),
     ("nats.window", 1, MILLION),
+    ("auth.hook.requests", 1, 256),
     ("log.retention_bytes", 0, i64::MAX),
     ("log.commit_records", 1, MILLION),
     ("log.commit_bytes", 1, GIB),
@@ -66,7 +67,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
 
 /// Durations whose zero has a meaning; every other one lies above zero.
 const MAY_BE_ZERO: &[&str] =
-    &["log.retention_age", "rooms.idle_timeout", "rooms.gather", "drain.timeout", "drain.spread"];
+    &["auth.hook.remember", "log.retention_age", "rooms.idle_timeout", "rooms.gather", "drain.timeout", "drain.spread"];
 
 /// Finer is no timer; longer overflows clocks.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -76,6 +77,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const CHOICES: &[(&str, &[&str])] = &[
     ("backbone.kind", &["embedded", "nats"]),
     ("auth.mode", &["none", "token"]),
+    ("auth.hook.when_down", &["refuse", "admit"]),
     ("logging.format", &["text", "json"]),
 ];
 
@@ -89,6 +91,8 @@ const MAY_BE_EMPTY: &[&str] = &[
     "nats.tls_key",
     "auth.issuers",
     "auth.admin_key",
+    "auth.hook.url",
+    "auth.hook.key",
 ];
 
 /// Whether the value, of the right kind already, may stand at this key.

@@ -135,6 +135,38 @@ pub struct Auth {
     /// How long a connection that brought no token may take to send one.
     #[serde(with = "humantime_serde")]
     pub first_message: Duration,
+    /// The owner's own rules.
+    pub hook: Hook,
+}
+
+/// `[auth.hook]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// Where they are asked; empty is nowhere.
+    pub url: String,
+    /// The file with what proves to them that it is the node who asks; empty is none.
+    pub key: PathBuf,
+    /// How long a message or a request may wait for them; above zero.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// How long an answer holds that does not say so itself; zero asks each time.
+    #[serde(with = "humantime_serde")]
+    pub remember: Duration,
+    /// What holds while there is no answer.
+    pub when_down: WhenDown,
+    /// Requests to them at a time; at least 1.
+    pub requests: usize,
+}
+
+/// What holds while the owner's rules cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenDown {
+    /// Nobody does what they were not asked about.
+    Refuse,
+    /// The grant alone.
+    Admit,
 }
 
 /// The ways to prove who one is.

@@ -15,8 +15,11 @@ use super::{
     socket::Peer,
 };
 use crate::{
-    actors::{authority, tenants::TooFast},
-    auth::{Bearer, Grant},
+    actors::{authority, rules, tenants::TooFast},
+    auth::{
+        Bearer, Grant,
+        hook::{Ruling, Who},
+    },
     backbone::{self, Stored, Subject},
     model::{
         EntityKey, InstanceId, Position, TenantId,
@@ -185,13 +188,51 @@ impl Asker {
         Ok(Author { instance, user: self.user.clone(), name: self.name.clone() })
     }
 
-    /// What it needs to do something, or what is said if it may not.
+    /// Whether it was granted what it needs to do something. The owner's rules are asked beside that.
     ///
     /// # Errors
     ///
     /// Names the grant that is missing.
-    pub(super) fn needs(&self, may: Need<'_>) -> Result<(), Refusal> {
-        may.check(&self.rights)
+    pub(super) fn is_granted(&self, need: Need<'_>) -> Result<(), Refusal> {
+        need.check(&self.rights)
+    }
+
+    /// Who it is to the owner's rules, as an instance that it may be.
+    pub(super) fn who(&self, instance: Option<InstanceId>) -> Who {
+        Who { tenant: self.tenant.clone(), user: self.user.clone(), instance }
+    }
+
+    /// Whether it was granted that, and the owner's rules admit it.
+    ///
+    /// # Errors
+    ///
+    /// Names the grant that is missing, or what the rules say.
+    pub(super) async fn needs(&self, shared: &Shared, need: Need<'_>) -> Result<(), Refusal> {
+        self.is_granted(need)?;
+        let who = self.who(self.instance.clone());
+        Rules::ask(shared, [(&who, need)]).await.check(&who, need)
+    }
+}
+
+/// What the owner's rules say of what a request needs; `None`: there are none.
+pub(super) struct Rules(Option<Ruling>);
+
+impl Rules {
+    /// Asks about needs that are granted.
+    pub(super) async fn ask<'a>(shared: &Shared, needs: impl IntoIterator<Item = (&'a Who, Need<'a>)>) -> Self {
+        match shared.context.authority.hook() {
+            Some(hook) => Self(Some(hook.clone().ask(rules::questions(needs)).await)),
+            None => Self(None),
+        }
+    }
+
+    /// Whether one of them is admitted.
+    ///
+    /// # Errors
+    ///
+    /// They refuse it, or cannot be asked.
+    pub(super) fn check(&self, who: &Who, need: Need<'_>) -> Result<(), Refusal> {
+        self.0.as_ref().map_or(Ok(()), |ruling| rules::check(ruling, who, need))
     }
 }
 
@@ -276,7 +317,11 @@ pub(super) async fn head(shared: &Shared, key: &EntityKey, asker: &Asker) -> Res
     let stored = shared.context.backbone.entity(tenant, key).await.map_err(|error| problem::log_unavailable(&error))?;
     let stored = stored.ok_or_else(nothing)?;
     let entity = read(tenant, key, &stored)?;
-    if asker.sees(key, &entity) { Ok((entity, stored)) } else { Err(nothing()) }
+    if !asker.sees(key, &entity) {
+        return Err(nothing());
+    }
+    asker.needs(shared, Need::Read(key)).await?;
+    Ok((entity, stored))
 }
 
 /// What an entity's record holds.

@@ -11,7 +11,7 @@ use super::{
     server::Shared,
     snapshot::Walk,
 };
-use crate::wire::{Refusal, message::json_list, shown};
+use crate::wire::{Need, Refusal, message::json_list, shown};
 
 const LIMIT: u64 = 100;
 const MOST: u64 = 1_000;
@@ -37,6 +37,7 @@ fn answer(body: Result<String, Refusal>) -> HttpResponse {
 
 async fn read_list(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal> {
     let asker = Asker::enter(shared, request).await?;
+    asker.needs(shared, Need::Look).await?;
     let (tenant, parameters) = (asker.tenant(), Parameters::read(request.query_string()));
     let limit = parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize;
     let (epoch, listing) = (shared.context.backbone.epoch(tenant), format!("conflicts {tenant}"));

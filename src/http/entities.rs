@@ -156,7 +156,7 @@ async fn try_change(
     what: impl for<'a> FnOnce(&'a str) -> What<'a>,
 ) -> Result<Settled, Refusal> {
     let (asker, key) = (Asker::enter(shared, request).await?, asker::address(request)?);
-    asker.needs(Need::Change(&key))?;
+    asker.needs(shared, Need::Change(&key)).await?;
     let (tenant, parameters) = (asker.tenant(), Parameters::read(request.query_string()));
     let body = read_body(shared, payload).await?;
     let text = std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "the body is not UTF-8"))?;

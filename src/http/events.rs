@@ -9,14 +9,19 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{asker::Asker, problem, server::Shared};
+use super::{
+    asker::{Asker, Rules},
+    problem,
+    server::Shared,
+};
 use crate::{
     actors::{
         messages::{Enter, PublishFor},
         room::appends::{append_of, refusal},
     },
+    auth::hook::Who,
     backbone::{Answer, Append, AppendError, Appended, Outcome},
-    model::{Epoch, EventId, TenantId},
+    model::{Epoch, EventId, EventType, TenantId},
     wire::{
         Code, Need, Refusal,
         incoming::{self, Shape},
@@ -56,8 +61,10 @@ async fn publish_all(shared: &Shared, asker: &Asker, payload: Payload) -> Result
     let (items, shape) = split(shared, &body, "events")?;
     let mut results: Vec<Option<ItemResult>> = Vec::new();
     let (mut appends, mut ids) = (Vec::new(), Vec::new());
-    for item in items {
-        match read_item(shared, asker, item.get()) {
+    let read: Vec<_> = items.into_iter().map(|item| read_item(shared, asker, item.get())).collect();
+    let rules = Rules::ask(shared, read.iter().flatten().map(|item| (&item.who, item.need()))).await;
+    for item in read {
+        match item.and_then(|item| item.ruled(&rules)) {
             Ok((id, append)) => {
                 ids.push((results.len(), id));
                 appends.push(append);
@@ -102,7 +109,26 @@ pub(super) async fn read_body(shared: &Shared, payload: Payload) -> Result<Bytes
     }
 }
 
-fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<(EventId, Append), Refusal> {
+/// An event that its sender is granted to publish.
+struct Item {
+    who: Who,
+    event_type: EventType,
+    id: EventId,
+    append: Append,
+}
+
+impl Item {
+    fn need(&self) -> Need<'_> {
+        Need::Publish(self.event_type.as_str())
+    }
+
+    fn ruled(self, rules: &Rules) -> Result<(EventId, Append), Refusal> {
+        rules.check(&self.who, self.need()).map_err(|refusal| refusal.about(self.id))?;
+        Ok((self.id, self.append))
+    }
+}
+
+fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<Item, Refusal> {
     let limits = &shared.context.config.limits;
     if text.len() > limits.max_message_bytes {
         let message = format!("the event is larger than {} bytes", limits.max_message_bytes);
@@ -111,8 +137,10 @@ fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<(EventId, App
     let (instance, publish) = incoming::read_publish(text, asker.tenant(), limits.json_depth)?;
     let id = publish.id;
     let grant = asker.grant(shared, instance).map_err(|refusal| refusal.about(id))?;
-    asker.needs(Need::Publish(publish.event_type.as_str())).map_err(|refusal| refusal.about(id))?;
-    Ok((id, append_of(&grant, publish, shared.context.now())))
+    let event_type = publish.event_type.clone();
+    asker.is_granted(Need::Publish(event_type.as_str())).map_err(|refusal| refusal.about(id))?;
+    let who = asker.who(Some(grant.instance().clone()));
+    Ok(Item { who, event_type, id, append: append_of(&grant, publish, shared.context.now()) })
 }
 
 type Answers = Vec<oneshot::Receiver<Result<Answer, AppendError>>>;

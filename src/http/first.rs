@@ -20,12 +20,13 @@ use crate::{
     actors::{
         authority,
         context::NodeContext,
+        rules,
         session::{Addresses, Request},
         transport::Transport,
     },
     auth::TokenError,
     wire::{
-        Close, Code, Envelope, Refusal, frame,
+        Close, Code, Envelope, Need, Refusal, frame,
         guard::FrameGuard,
         stranger,
         token::{Token, read_first},
@@ -47,7 +48,6 @@ pub(super) async fn admit(
     context: Arc<NodeContext>,
     addresses: Arc<Addresses>,
 ) {
-    let patience = context.config.server.handshake_timeout;
     let mut answer = knock.answer();
 
     let token = match &knock.token {
@@ -77,7 +77,7 @@ pub(super) async fn admit(
             }
         }
     };
-    let request = match token {
+    let verified = match token {
         Ok(token) => {
             let verified = tokio::time::timeout(VERIFIED, verified(&knock, &token, &context)).await;
             let late = || Err(authority::refusal(&TokenError::KeysAway));
@@ -85,23 +85,54 @@ pub(super) async fn admit(
         }
         Err(refused) => Err(refused),
     };
-    match request {
-        Ok(request) => knock.connect(socket, answer, request, early.freeze(), (context, addresses)),
-        Err(refused) => {
-            context.metrics.refused.inc();
-            let farewell = refused.frames(knock.envelope, &context);
-            let send = async {
-                socket.write_all(&[&answer[..], &farewell].concat()).await?;
-                socket.shutdown().await?;
-                // Closed with something unread, the socket would take back what was just said.
-                let mut rest = [0; 1024];
-                while socket.read(&mut rest).await? > 0 {}
-                Ok(())
-            };
-            // It does not read, or is gone: there is nobody to tell.
-            let _: Result<io::Result<()>, _> = tokio::time::timeout(patience, send).await;
-        }
+    match verified {
+        Ok(request) => admit_if_ruled(socket, (knock, answer, request), early, context, addresses).await,
+        Err(refused) => turn_away(socket, &answer, &refused, (knock.envelope, &context)).await,
     }
+}
+
+/// Lets somebody in who is who it says, if the owner's rules do not refuse it.
+pub(super) async fn admit_if_ruled(
+    socket: Transport,
+    (knock, answer, request): (Knock, Bytes, Request),
+    early: BytesMut,
+    context: Arc<NodeContext>,
+    addresses: Arc<Addresses>,
+) {
+    match ruled(&request, &context).await {
+        Ok(()) => knock.connect(socket, answer, request, early.freeze(), (context, addresses)),
+        Err(refusal) => turn_away(socket, &answer, &Refused::Because(refusal), (knock.envelope, &context)).await,
+    }
+}
+
+async fn ruled(request: &Request, context: &NodeContext) -> Result<(), Refusal> {
+    let Some(hook) = context.authority.hook() else { return Ok(()) };
+    let (who, need) = (rules::who(&request.grant), Need::Connect);
+    let ruling = hook.clone().ask(rules::questions([(&who, need)])).await;
+    // The token may have been called back meanwhile.
+    context.authority.still_holds(&request.grant, context.now()).map_err(|error| authority::refusal(&error))?;
+    rules::check(&ruling, &who, need)
+}
+
+async fn turn_away(
+    mut socket: Transport,
+    answer: &[u8],
+    refused: &Refused,
+    (envelope, context): (Envelope, &NodeContext),
+) {
+    context.metrics.refused.inc();
+    let farewell = refused.frames(envelope, context);
+    let send = async {
+        socket.write_all(&[answer, &farewell].concat()).await?;
+        socket.shutdown().await?;
+        // Closed with something unread, the socket would take back what was just said.
+        let mut rest = [0; 1024];
+        while socket.read(&mut rest).await? > 0 {}
+        Ok(())
+    };
+    // It does not read, or is gone: there is nobody to tell.
+    let patience = context.config.server.handshake_timeout;
+    let _: Result<io::Result<()>, _> = tokio::time::timeout(patience, send).await;
 }
 
 async fn verified(knock: &Knock, token: &Token, context: &NodeContext) -> Result<Request, Refusal> {
@@ -124,6 +155,7 @@ impl Refused {
             Self::Because(refusal) => {
                 let close = match refusal.code {
                     Code::LimitReached => Close::LimitReached,
+                    Code::RuleRefused => Close::RuleRefused,
                     Code::Unavailable => Close::Restart { retry_after: refusal.retry_after.unwrap_or_default() },
                     Code::InvalidTenant | Code::InvalidInstance | Code::InvalidParameter => Close::Invalid,
                     _ => Close::Unauthenticated,

@@ -19,7 +19,7 @@ use crate::{
     actors::room::{joining::place_for_request, read_record},
     backbone::ReadBudget,
     model::{Cursor, EventId, Position, TenantId, filter::TypeFilter, record::Viewer, resume::Since},
-    wire::{Batch, Refusal, outgoing::ResyncReport},
+    wire::{Batch, Need, Refusal, outgoing::ResyncReport},
 };
 
 const LIMIT: u64 = 100;
@@ -119,6 +119,7 @@ pub(super) async fn history(shared: Data<Shared>, request: HttpRequest) -> HttpR
     let peer = request.conn_data::<Peer>().cloned().unwrap_or_default();
     let page = async {
         let asker = Asker::enter(&shared, &request).await?;
+        asker.needs(&shared, Need::Hear).await?;
         let wish = Wish::read(request.query_string(), asker.viewer())?;
         let (page, end) = read(&shared, asker.tenant(), &wish).await?;
         if page.is_empty() && !wish.wait.is_zero() {

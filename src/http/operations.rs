@@ -8,7 +8,7 @@ use actix_web::{
 };
 
 use super::{
-    asker::Asker,
+    asker::{Asker, Rules},
     events::{read_body, split},
     parameters::Parameters,
     problem,
@@ -43,6 +43,14 @@ async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> 
     let body = read_body(shared, payload).await?;
     let (items, shape) = split(shared, &body, "operations")?;
     let mut read: Vec<_> = items.into_iter().map(|item| read_item(shared, &asker, item.get())).collect();
+    let who = |wanted: &Wanted| asker.who(Some(wanted.operation.stamp.by.instance.clone()));
+    let askers: Vec<_> = read.iter().flatten().map(|wanted| (who(wanted), wanted.key.clone())).collect();
+    let rules = Rules::ask(shared, askers.iter().map(|(who, key)| (who, Need::Change(key)))).await;
+    let ruled = |wanted: Wanted| match rules.check(&who(&wanted), Need::Change(&wanted.key)) {
+        Ok(()) => Ok(wanted),
+        Err(refusal) => Err(refusal.concerning(wanted.reference.clone())),
+    };
+    read = read.into_iter().map(|wanted| wanted.and_then(ruled)).collect();
     if unit == Unit::Batch {
         read = bounded(read);
     }
@@ -72,7 +80,7 @@ fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<Wanted, Refus
     let author = |instance| Ok(asker.grant(shared, instance)?.author().clone());
     let author = (Identity::of(asker.is_proven()), author);
     let wanted = request::read_item(text, asker.tenant(), author, shared.context.now(), limits.json_depth)?;
-    asker.needs(Need::Change(&wanted.key)).map_err(|refusal| refusal.concerning(wanted.reference.clone()))?;
+    asker.is_granted(Need::Change(&wanted.key)).map_err(|refusal| refusal.concerning(wanted.reference.clone()))?;
     Ok(wanted)
 }
 

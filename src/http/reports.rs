@@ -69,7 +69,7 @@ pub(super) async fn instances(shared: Data<Shared>, request: HttpRequest) -> Htt
 /// Lets in whoever may know who is there.
 async fn enter(shared: &Shared, request: &HttpRequest) -> Result<Asker, Refusal> {
     let asker = Asker::enter(shared, request).await?;
-    asker.needs(Need::Presence)?;
+    asker.needs(shared, Need::Presence).await?;
     Ok(asker)
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     backbone::{BackboneError, EntityMark, ReadBudget, SharedBackbone},
     model::{EntityKey, Position, TenantId, entity::Entity},
-    wire::{Refusal, message::json_list, outgoing::place, shown},
+    wire::{Need, Refusal, message::json_list, outgoing::place, shown},
 };
 
 const LIMIT: u64 = 100;
@@ -98,6 +98,7 @@ impl<'a> Walk<'a> {
 
 async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal> {
     let asker = Asker::enter(shared, request).await?;
+    asker.needs(shared, Need::Look).await?;
     let (tenant, parameters) = (asker.tenant(), Parameters::read(request.query_string()));
     let limit = parameters.number("limit", 1, MOST)?.unwrap_or(LIMIT) as usize;
     let (types, filter) = (parameters.get("types").unwrap_or_default(), parameters.types()?);

@@ -24,7 +24,7 @@ struct Status {
 async fn enter(shared: &Shared, request: &HttpRequest) -> Result<Asker, Refusal> {
     let tenant = Parameters::read(request.query_string()).get("tenant_id").map(parameters::tenant).transpose()?;
     let asker = Asker::enter_into(shared, request, tenant).await?;
-    asker.needs(Need::Presence)?;
+    asker.needs(shared, Need::Presence).await?;
     Ok(asker)
 }
 

@@ -44,7 +44,7 @@ use crate::{
         resume::ResyncReason,
     },
     wire::{
-        Batch, Code, PRESENCE, Refusal, Variant,
+        Batch, Code, Need, PRESENCE, Refusal, Variant,
         outgoing::ResyncReport,
         sse::{HeartbeatRule, Lines, StreamReady},
     },
@@ -77,6 +77,7 @@ pub(super) async fn open(shared: Data<Shared>, request: HttpRequest) -> HttpResp
 
 async fn begin(shared: &Data<Shared>, request: &HttpRequest) -> Result<EventStream, Refusal> {
     let asker = Asker::enter(shared, request).await?;
+    asker.needs(shared, Need::Hear).await?;
     let tenant = asker.tenant().clone();
     let last_event_id = request.headers().get("Last-Event-ID").map(|id| id.to_str().unwrap_or("?"));
     let wish = parameters::stream_wish(request.query_string(), last_event_id)?;

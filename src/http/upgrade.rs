@@ -59,6 +59,12 @@ pub(super) fn service(
                     actix_rt::spawn(first::admit((socket, peer), knock, parts.read_buf, context, addresses));
                 }
                 Ok(knock) => match knock.request(&context, None) {
+                    Ok(session) if context.authority.hook().is_some() => {
+                        // On its own, for the same reason.
+                        let answer = knock.answer();
+                        let knock = (knock, answer, session);
+                        actix_rt::spawn(first::admit_if_ruled(socket, knock, parts.read_buf, context, addresses));
+                    }
                     Ok(session) => {
                         let (answer, early) = (knock.answer(), parts.read_buf.freeze());
                         knock.connect(socket, answer, session, early, (context, addresses));

@@ -1,6 +1,11 @@
 //! Server-side filters over types: a comma-separated list of names in which `*` stands for any run of characters.
 
-use super::{EventType, IdError, rights::Patterns};
+use memchr::memmem;
+
+use super::{
+    EventType, IdError,
+    rights::{Patterns, STARS, stars},
+};
 
 /// Greatest number of patterns in one filter.
 const MAX_PATTERNS: usize = 64;
@@ -26,6 +31,9 @@ impl TypeFilter {
             if !part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'*')) {
                 return Err(IdError::Forbidden { what: "types", allowed: "event types and '*', joined by commas" });
             }
+            if stars(part) > STARS {
+                return Err(IdError::Malformed { what: "types", form: "names with at most 8 '*' each" });
+            }
             patterns.push(part.into());
         }
         if patterns.len() > MAX_PATTERNS {
@@ -50,31 +58,20 @@ impl TypeFilter {
     }
 }
 
-/// Glob match in linear space and without recursion: on a mismatch, go back to the last `*` and let it take one more.
+/// Glob match in linear time: what stands between two `*` is looked for behind what was found before it, by a search that never
+/// goes back.
 pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(byte) if *byte == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, taken)) => {
-                    star = Some((at, taken + 1));
-                    p = at + 1;
-                    n = taken + 1;
-                }
-                None => return false,
-            },
+    let mut parts = pattern.split(|byte| *byte == b'*');
+    let Some(rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let Some(end) = parts.next_back() else { return rest.is_empty() };
+    let Some(mut rest) = rest.strip_suffix(end) else { return false };
+    for part in parts {
+        match memmem::find(rest, part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
         }
     }
-    pattern[p..].iter().all(|byte| *byte == b'*')
+    true
 }
 
 #[cfg(test)]
@@ -93,10 +90,41 @@ mod tests {
     }
 
     #[test]
+    fn a_glob_is_what_trying_every_run_finds() {
+        fn slowly(pattern: &[u8], name: &[u8]) -> bool {
+            match pattern.split_first() {
+                None => name.is_empty(),
+                Some((b'*', rest)) => (0..=name.len()).any(|taken| slowly(rest, &name[taken..])),
+                Some((byte, rest)) => name.split_first().is_some_and(|(n, name)| n == byte && slowly(rest, name)),
+            }
+        }
+        let words = |letters: &[u8], longest: u32| -> Vec<Vec<u8>> {
+            let of = |length: u32| {
+                (0..(letters.len() as u64).pow(length)).map(move |mut n| {
+                    let mut letter = || {
+                        let letter = letters[(n % letters.len() as u64) as usize];
+                        n /= letters.len() as u64;
+                        letter
+                    };
+                    (0..length).map(|_| letter()).collect::<Vec<_>>()
+                })
+            };
+            (0..=longest).flat_map(of).collect()
+        };
+        let names = words(b"ab", 6);
+        for pattern in words(b"ab*", 6) {
+            for name in &names {
+                assert_eq!(matches(&pattern, name), slowly(&pattern, name), "{pattern:?} {name:?}");
+            }
+        }
+    }
+
+    #[test]
     fn nothing_and_a_star_want_everything() {
         assert!(TypeFilter::parse("").expect("filter").is_open());
         assert!(TypeFilter::parse("a,*").expect("filter").is_open());
         assert!(TypeFilter::parse("a b").is_err());
+        assert!(TypeFilter::parse(&"*a".repeat(8)).is_ok() && TypeFilter::parse(&"*a".repeat(9)).is_err());
         assert!(TypeFilter::parse(&vec!["a"; 65].join(",")).is_err());
     }
 }

@@ -13,6 +13,13 @@ use super::{EntityKey, filter::matches};
 pub const MOST: usize = 64;
 /// Greatest length of a pattern, in bytes.
 pub const LONGEST: usize = 256;
+/// Greatest number of `*` in a pattern.
+pub const STARS: usize = 8;
+
+/// How many `*` a pattern has.
+pub fn stars(pattern: &str) -> usize {
+    pattern.bytes().filter(|byte| *byte == b'*').count()
+}
 
 /// All that somebody may do.
 #[derive(Clone, Debug, PartialEq, Eq)]

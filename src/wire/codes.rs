@@ -43,6 +43,8 @@ pub enum Code {
     TokenRevoked,
     /// The token is good, and not for this.
     Forbidden,
+    /// The owner's own rule does not allow it.
+    RuleRefused,
     /// The message claims to be somebody else's.
     IdentityMismatch,
     /// The browser's origin is not allowed.
@@ -110,6 +112,7 @@ impl Code {
         Self::TokenExpired,
         Self::TokenRevoked,
         Self::Forbidden,
+        Self::RuleRefused,
         Self::IdentityMismatch,
         Self::OriginRefused,
         Self::SwitchedOff,
@@ -164,6 +167,7 @@ impl Code {
             Self::TokenExpired => ("token_expired", 401),
             Self::TokenRevoked => ("token_revoked", 401),
             Self::Forbidden => ("forbidden", 403),
+            Self::RuleRefused => ("rule_refused", 403),
             Self::IdentityMismatch => ("identity_mismatch", 403),
             Self::OriginRefused => ("origin_refused", 403),
             Self::SwitchedOff => ("switched_off", 403),
@@ -284,6 +288,8 @@ pub enum Close {
     TooSlow,
     /// Too many connections.
     LimitReached,
+    /// The owner's own rule does not let it in.
+    RuleRefused,
 }
 
 impl Close {
@@ -302,6 +308,7 @@ impl Close {
         Self::Replaced,
         Self::TooSlow,
         Self::LimitReached,
+        Self::RuleRefused,
     ];
 
     /// The close code.
@@ -320,6 +327,7 @@ impl Close {
             Self::Replaced => 4009,
             Self::TooSlow => 4010,
             Self::LimitReached => 4011,
+            Self::RuleRefused => 4012,
         }
     }
 
@@ -339,6 +347,7 @@ impl Close {
             Self::Replaced => "a newer connection of this instance took over".into(),
             Self::TooSlow => "too slow; nothing is lost, come back with your cursor".into(),
             Self::LimitReached => "too many connections".into(),
+            Self::RuleRefused => "the owner's rule refuses it; the error before says why".into(),
         }
     }
 }

@@ -9,6 +9,12 @@ use crate::model::{
 /// What a grant is needed for.
 #[derive(Clone, Copy, Debug)]
 pub enum Need<'a> {
+    /// To be in the room. What it hears there is looked at record by record.
+    Connect,
+    /// To hear events and signals; which ones is looked at record by record.
+    Hear,
+    /// To look at entities; which ones is looked at one by one.
+    Look,
     /// To publish an event or a signal of this type.
     Publish(&'a str),
     /// To know who is here, and the room's figures.
@@ -28,6 +34,7 @@ impl Need<'_> {
     /// Whether these rights suffice.
     pub fn is_met(&self, rights: &Rights) -> bool {
         match self {
+            Self::Connect | Self::Hear | Self::Look => true,
             Self::Publish(kind) => rights.publish.admits(kind),
             Self::Presence => rights.subscribe.admits(PRESENCE),
             Self::Read(key) => rights.read.admits(key),
@@ -46,6 +53,7 @@ impl Need<'_> {
             return Ok(());
         }
         let missing = match self {
+            Self::Connect | Self::Hear | Self::Look => return Ok(()),
             Self::Publish(kind) => format!("'publish' of \"{kind}\""),
             Self::Presence => format!("'subscribe' to \"{PRESENCE}\""),
             Self::Read(EntityKey { kind, id }) => format!("'read' of \"{kind}:{id}\""),

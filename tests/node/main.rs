@@ -18,6 +18,7 @@ mod forged;
 mod gonzai;
 mod grants;
 mod handshake;
+mod hook;
 mod interests;
 mod large_state;
 mod lifecycle;

@@ -9,7 +9,10 @@ use crate::{
     continuum, ended,
     nats_support::{Admin, NatsCluster, NatsConfig, NatsServer},
     roomy,
-    support::{Node, Port},
+    support::{
+        Node, Port,
+        rules::{Rules, nowhere},
+    },
 };
 
 /// What the doctor said.
@@ -93,6 +96,21 @@ async fn for_people_it_prints_one_line_a_finding() {
     let (findings, end) = said.split_once("\n\n").expect("a blank line before the end");
     assert!(findings.lines().all(|line| line.starts_with("ok       ")), "{said}");
     assert_eq!(end.trim_end(), "nothing is wrong, 0 to be warned of");
+}
+
+#[tokio::test]
+async fn rules_that_do_not_answer_are_told() {
+    let data = directory();
+    let rules = Rules::refusing(&[]).await;
+    let url = rules.url();
+    let report = doctor(data.path(), &[("auth.hook.url", &url)], &[]).await;
+    report.nothing_is_wrong();
+    report.one("ok", "/rules answers");
+    assert_eq!(rules.asked()[0].question, json!({"what": "check"}));
+    let nothing = nowhere().await;
+    doctor(data.path(), &[("auth.hook.url", &nothing)], &[]).await.is_wrong("does not answer", "auth.hook.url");
+    let open = "http://example.org/rules";
+    doctor(data.path(), &[("auth.hook.url", open)], &[]).await.is_wrong("must begin with https://", "auth.hook.url");
 }
 
 #[tokio::test]

@@ -107,6 +107,12 @@ impl Session {
 
     /// Hears these channels too, and follows this.
     pub(super) fn subscribe(&self, Subscribe { channels, subscription }: Subscribe) {
+        if let Err(refusal) = self.needs(Need::Hear) {
+            return self.refuse(&match &subscription {
+                Some(subscription) => refusal.concerning(subscription.name.clone()),
+                None => refusal,
+            });
+        }
         if let Some(channels) = &channels {
             match self.with_outlet(|outlet, key| outlet.subscribe(*key, channels)) {
                 None => return,

@@ -18,7 +18,7 @@ use crate::{
     backbone::{BackboneError, EntityPage, ReadBudget},
     model::{Position, TenantId},
     wire::{
-        Code, Refusal, Variant,
+        Code, Need, Refusal, Variant,
         outgoing::Voice,
         state::{Page, Progress, StateRequest},
     },
@@ -34,6 +34,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl Session {
     /// Sends the state, unless it is being sent already.
     pub(super) fn send_state(&mut self, request: StateRequest) {
+        if let Err(mut refusal) = self.needs(Need::Look) {
+            refusal.reference = request.reference;
+            return self.refuse(&refusal);
+        }
         if self.sends_state.upgrade().is_some() {
             let message = "this connection is being sent the state already; wait for its end";
             let mut refusal = Refusal::new(Code::LimitReached, message);

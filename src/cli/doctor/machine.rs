@@ -9,12 +9,13 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{super::page, CONFIGURATION};
 use crate::{
+    auth::hook::Hook,
     backbone::embedded,
-    config::{AuthMode, BackboneKind, Config, Loaded, Server},
+    config::{AuthMode, BackboneKind, Config, Loaded, Server, without_credentials},
     http::{Certificate, server},
     journal::{self, Look},
     model::finding::Finding,
@@ -23,6 +24,7 @@ use crate::{
 const DATA: &str = "data directory";
 const PORT: &str = "port";
 const TLS: &str = "TLS";
+const RULES: &str = "rules";
 const LOG: &str = "log";
 const JOURNAL: &str = "journal";
 
@@ -165,6 +167,24 @@ pub fn certificate(settings: &Server) -> Option<Finding> {
         }
         Err(error) => Some(Finding::wrong(TLS, error.to_string(), "put a PEM certificate and its key there")),
     }
+}
+
+/// Whether the owner's rules answer; `None` where there are none.
+pub async fn rules(config: &Config) -> Option<Finding> {
+    let url = without_credentials(&config.auth.hook.url);
+    let hook = match Hook::open(&config.auth.hook) {
+        Ok(hook) => hook?,
+        Err(error) => return Some(Finding::wrong(RULES, error, "set auth.hook.url and auth.hook.key")),
+    };
+    let answered = spawn_blocking(move || hook.examine()).await.unwrap_or_else(|error| Err(error.to_string()));
+    Some(match answered {
+        Ok(()) => Finding::fine(RULES, format!("{url} answers")),
+        Err(error) => Finding::wrong(
+            RULES,
+            format!("{url} does not answer as it should: {error}"),
+            "start the service, or set auth.hook.url = \"\"",
+        ),
+    })
 }
 
 async fn taken(host: &str, port: u16) -> Finding {

@@ -13,6 +13,7 @@ pub mod issuer;
 mod log;
 mod node;
 pub mod raw;
+pub mod rules;
 pub mod sse;
 mod stalled;
 mod wire;
