@@ -61,7 +61,7 @@ fn grants() {
     let key = EntityKey::new("node", "mine-0123456789").expect("a key");
     for count in [1, 8, MOST] {
         let rules = entities(count);
-        row(&format!("change, {count} rules"), time(LOOKS, || rules.admits(black_box(&key))));
+        row(&format!("change, {count} rules"), time(LOOKS, || rules.admits(black_box(&key), || None)));
     }
     println!(
         "--- the worst that may be granted: {MOST} patterns of {LONGEST} bytes, and a name that almost fits all of them ---"

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod neighbours;
 pub mod newest;
 pub mod peers;
+pub mod place;
 pub mod rate;
 pub mod record;
 pub mod resume;

@@ -163,7 +163,8 @@ impl Session {
     fn read(&mut self, text: &str, paid: Paid, ctx: &mut WebsocketContext<Self>) {
         self.context.metrics.received.inc();
         let (tenant, author) = (self.grant.tenant(), self.grant.author());
-        let sender = Sender { tenant, author, identity: Identity::of(self.grant.is_proven()), now: self.context.now() };
+        let (identity, change) = (Identity::of(self.grant.is_proven()), &self.grant.rights().change);
+        let sender = Sender { tenant, author, identity, change, now: self.context.now() };
         let depth = self.context.config.limits.json_depth;
         let read = match self.variant.envelope {
             Envelope::Sync => incoming::read(text, sender, depth),

@@ -173,12 +173,27 @@ fn bounded(claim: &str, patterns: &[String]) -> Result<(), TokenError> {
 
 fn entities(claim: &str, rules: &[String]) -> Result<Entities, TokenError> {
     bounded(claim, rules)?;
+    let (mut named, mut regions) = (Vec::new(), Vec::new());
+    for rule in rules {
+        // With a comma in it: entities of a type called `region` are named by what has none.
+        match rule.strip_prefix("region:").filter(|rest| rest.contains(',')) {
+            Some(rest) => {
+                let rectangle = rest.parse();
+                regions.push(
+                    rectangle.map_err(|error: crate::model::place::NoRectangle| {
+                        TokenError::claim(claim, error.to_string())
+                    })?,
+                );
+            }
+            None => named.push(rule),
+        }
+    }
     // An entity's type holds no colon, its id may.
     let rule = |rule: &String| match rule.split_once(':') {
         Some((kind, id)) => EntityRule { kind: kind.into(), id: id.into() },
         None => EntityRule { kind: rule.as_str().into(), id: "*".into() },
     };
-    Ok(Entities::of(rules.iter().map(rule)))
+    Ok(Entities::of(named.into_iter().map(rule)).and_in(regions))
 }
 
 impl GrantClaim {
@@ -215,7 +230,7 @@ mod tests {
         let rights = one.expect("an identity").rights;
         assert!(rights.publish.admits("memory.created") && !rights.publish.admits("node.create"));
         assert!(!rights.subscribe.admits("memory.created"));
-        assert!(!rights.read.admits(&crate::model::EntityKey::new("memory", "m").expect("a key")));
+        assert!(!rights.read.may_admit(&crate::model::EntityKey::new("memory", "m").expect("a key")));
         assert_eq!(rights.admin, Admin::Nothing);
     }
 
@@ -224,7 +239,7 @@ mod tests {
         for json in [
             serde_json::json!({"tenant": "acme"}),
             serde_json::json!({"tenant": "acme", "user": "ada", "name": "Ada", "instance": "a", "grant": {
-                "publish": ["memory.*"], "read": ["node", "memory:m-*"], "admin": "tenant"
+                "publish": ["memory.*"], "read": ["node", "memory:m-*", "*a*b*c*d*e*f*g*", "region:0,-1.5,10,1e300"], "admin": "tenant"
             }}),
             serde_json::json!({"tenant": "acme", "instance": "a-*", "grant": {"subscribe": ["*"], "change": ["*", "x"]}}),
         ] {
@@ -251,6 +266,8 @@ mod tests {
             (serde_json::json!({"tenant": "acme", "instance": ""}), "instance"),
             (serde_json::json!({"tenant": "acme", "grant": {"read": vec!["a"; 65]}}), "grant.read"),
             (serde_json::json!({"tenant": "acme", "grant": {"publish": ["*a".repeat(9)]}}), "grant.publish"),
+            (serde_json::json!({"tenant": "acme", "grant": {"read": ["region:0,0,1"]}}), "grant.read"),
+            (serde_json::json!({"tenant": "acme", "grant": {"change": ["region:5,0,1,1"]}}), "grant.change"),
         ] {
             match holder(json) {
                 Err(TokenError::Claim { claim: named, .. }) => assert_eq!(named, claim),

@@ -25,7 +25,7 @@ use crate::{
         EntityKey, InstanceId, Position, TenantId,
         entity::{Author, Entity, Owner},
         record::Viewer,
-        rights::{Admin, Rights},
+        rights::{Admin, Entities, Rights},
     },
     wire::{Code, Need, Refusal, entity as record},
 };
@@ -128,6 +128,11 @@ impl Asker {
         &self.tenant
     }
 
+    /// What it may change, and where.
+    pub(super) fn may_change(&self) -> &Entities {
+        &self.rights.change
+    }
+
     /// For whom it acts.
     pub(super) fn user(&self) -> Option<&Arc<str>> {
         self.user.as_ref()
@@ -146,7 +151,7 @@ impl Asker {
 
     /// Whether it may know of an entity.
     pub(super) fn sees(&self, key: &EntityKey, entity: &Entity) -> bool {
-        self.viewer().sees(key, &entity.audience())
+        self.viewer().sees(key, &entity.audience(), || entity.place(key))
     }
 
     /// What it may do as an instance that it names in the body of its request.

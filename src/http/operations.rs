@@ -78,7 +78,7 @@ fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<Wanted, Refus
     let limits = &shared.context.config.limits;
     check_size(shared, text)?;
     let author = |instance| Ok(asker.grant(shared, instance)?.author().clone());
-    let author = (Identity::of(asker.is_proven()), author);
+    let author = (Identity::of(asker.is_proven()), asker.may_change(), author);
     let wanted = request::read_item(text, asker.tenant(), author, shared.context.now(), limits.json_depth)?;
     asker.is_granted(Need::Change(&wanted.key)).map_err(|refusal| refusal.concerning(wanted.reference.clone()))?;
     Ok(wanted)

@@ -134,6 +134,7 @@ fn rollback_status(why: &Rollback) -> u16 {
     match why {
         Rollback::NotFound | Rollback::NoSuchConflict => 404,
         Rollback::Edited | Rollback::BaseGone | Rollback::TooManyOpen(_) | Rollback::Clash(_) => 409,
+        Rollback::OutOfRegion => 403,
         Rollback::Deleted => 410,
         Rollback::PreconditionFailed => 412,
         Rollback::TooLarge(_) => 413,

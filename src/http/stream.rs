@@ -45,6 +45,7 @@ use crate::{
     },
     wire::{
         Batch, Code, Need, PRESENCE, Refusal, Variant,
+        entity::shown_type,
         outgoing::ResyncReport,
         sse::{HeartbeatRule, Lines, StreamReady},
     },
@@ -262,10 +263,10 @@ impl EventStream {
             let metas = batch.metas();
             let fresh = metas.partition_point(|meta| meta.position <= self.tail.place().position);
             for (index, meta) in metas.iter().enumerate().skip(fresh) {
-                let view = meta.view(&self.viewer).unwrap_or(View::Outside);
+                let view = meta.view(&self.viewer).unwrap_or(View::Left);
                 let preview = self.variant.preview;
                 let json = || batch.json(index, preview, view);
-                self.say_record(lines, meta, json);
+                self.say_record(lines, (meta, view), json);
                 if lines.len() >= PIECE {
                     return Said::Some;
                 }
@@ -274,7 +275,7 @@ impl EventStream {
         Said::All
     }
 
-    fn say_record(&mut self, lines: &mut Lines, meta: &RecordMeta, json: impl Fn() -> Vec<u8>) {
+    fn say_record(&mut self, lines: &mut Lines, (meta, view): (&RecordMeta, View), json: impl Fn() -> Vec<u8>) {
         let (before, filter, viewer) = (self.tail.place(), &self.filter, &self.viewer);
         let (epoch, delivered) = (before.epoch, &self.delivered);
         let place = Cursor { epoch, position: meta.position, fingerprint: Some(meta.id.fingerprint()) };
@@ -283,7 +284,7 @@ impl EventStream {
         let wants = |meta: &RecordMeta| filter.admits(&meta.event_type) && meta.view(viewer).is_some();
         self.reader.pass(std::slice::from_ref(meta), wants, &mut acks, |step| match step {
             delivery::Step::Records(_) => {
-                lines.record(meta.event_type.as_str(), Some(place), &json());
+                lines.record(shown_type(meta, view), Some(place), &json());
                 delivered.inc();
             }
             delivery::Step::Advance { from, to } if to == before.position => lines.advance(from, before),

@@ -47,7 +47,7 @@ async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal>
             break;
         };
         let version = chain.read(&stored)?;
-        shown.extend(viewer.view(&key, version.private()).map(|view| version.json(at, view)));
+        shown.extend(version.view(&key, &viewer).map(|view| version.json(at, view)));
         (looked_at, bytes, last) = (looked_at + 1, bytes + stored.body.len(), Some(at));
         at = version.base();
     }

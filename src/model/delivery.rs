@@ -153,6 +153,7 @@ mod tests {
             .iter()
             .map(|sender| {
                 let meta = RecordMeta {
+                    places: None,
                     position: Position(prev + 2),
                     prev: Position(prev),
                     id: EventId(uuid::Uuid::nil()),

@@ -36,7 +36,7 @@ pub use self::{
     delta::{Delta, DeltaError, TextDelta},
     operation::{
         Action, Author, Change, Choice, OpId, Operation, Precondition, ReplicaId, Resolve, Stamp, Strategy, TextChange,
-        TextEdit,
+        TextEdit, Within,
     },
     outcome::{Base, Decision, Fate, Limits, Outcome, Overwritten, Remembered, Rollback, Seen, Settled},
     recent::Recent,

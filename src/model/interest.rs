@@ -23,7 +23,7 @@ pub use self::{
     index::{Fetched, Index, Turned, Update},
     query::{Query, Unfit},
 };
-use super::{EntityKey, Position, entity::Owner, record::Viewer};
+use super::{EntityKey, Position, entity::Owner, place::place_of, record::Viewer};
 
 /// Names an interest for as long as it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,6 +88,6 @@ pub enum Touched<'a> {
 impl Content<'_> {
     /// Whether somebody may see it, under its key.
     pub fn is_seen_by(&self, viewer: &Viewer, key: &EntityKey) -> bool {
-        viewer.sees_what_is(key, self.private_to)
+        viewer.sees_what_is(key, self.private_to, || place_of(key, self.fields))
     }
 }

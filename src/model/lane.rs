@@ -377,11 +377,12 @@ fn answer<J>(waiting: Waiting<J>, outcome: Outcome, entity: &Entity, made: Optio
 /// What the sender of an operation is told of its outcome.
 fn said(operation: &Operation, outcome: Outcome, entity: &Entity, made: Option<Made>) -> Said {
     let wants_current = matches!(outcome, Outcome::Pending(_) | Outcome::RolledBack(_));
-    let is_seen = entity.is_there() && !entity.is_hidden_from(Some(&operation.stamp.by.owner()));
+    let is_seen =
+        entity.is_there() && !entity.is_hidden_from(Some(&operation.stamp.by.owner())) && operation.reaches(entity);
     let current = (wants_current && is_seen).then(|| entity.data.clone());
     let version = match &outcome {
         // Of something hidden nothing is told.
-        Outcome::RolledBack(Rollback::NotFound) => Position::START,
+        Outcome::RolledBack(Rollback::NotFound | Rollback::OutOfRegion) => Position::START,
         Outcome::Repeat(remembered) if remembered.version != THIS => remembered.version,
         _ => entity.version,
     };

@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EntityKey, filter::matches};
+use super::{
+    EntityKey,
+    filter::matches,
+    place::{Place, Rectangle, has_place},
+};
 
 /// Greatest number of patterns or rules in one list.
 pub const MOST: usize = 64;
@@ -53,9 +57,23 @@ pub enum Admin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns(Scope<Box<str>>);
 
-/// Which entities.
+/// Which entities: those that a rule admits by name, and nodes by where they lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entities(Scope<EntityRule>);
+pub struct Entities {
+    named: Scope<EntityRule>,
+    regions: Regions,
+}
+
+/// Parts of the plane in which nodes are admitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Regions(Arc<[Rectangle]>);
+
+impl Regions {
+    /// Whether one of them holds a place; what lies nowhere is in none.
+    pub fn hold(&self, place: Option<Place>) -> bool {
+        place.is_some_and(|place| self.0.iter().any(|rectangle| rectangle.holds(place)))
+    }
+}
 
 /// One rule of [`Entities`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +82,16 @@ pub struct EntityRule {
     pub kind: Box<str>,
     /// Which ids, likewise.
     pub id: Box<str>,
+}
+
+impl EntityRule {
+    /// As whoever gave it wrote it, no longer: what is written down is held to the same bounds again when it is read.
+    fn text(&self) -> String {
+        match &*self.id {
+            "*" => self.kind.to_string(),
+            id => format!("{}:{id}", self.kind),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,35 +151,64 @@ impl Patterns {
 impl Entities {
     /// Every entity.
     pub fn all() -> Self {
-        Self(Scope::All)
+        Self { named: Scope::All, regions: Regions::default() }
     }
 
     /// Those that one of these admits.
     pub fn of(rules: impl IntoIterator<Item = EntityRule>) -> Self {
         let rules: Vec<_> = rules.into_iter().collect();
         let is_all = rules.iter().any(|rule| &*rule.kind == "*" && &*rule.id == "*");
-        Self(if is_all { Scope::All } else { Scope::Only(rules.into()) })
+        Self { named: if is_all { Scope::All } else { Scope::Only(rules.into()) }, regions: Regions::default() }
+    }
+
+    /// And the nodes that lie in one of these.
+    pub fn and_in(mut self, regions: impl IntoIterator<Item = Rectangle>) -> Self {
+        self.regions = Regions(regions.into_iter().collect());
+        self
     }
 
     /// Whether it admits every entity, so that nobody needs to ask.
     pub fn is_all(&self) -> bool {
-        matches!(self.0, Scope::All)
+        matches!(self.named, Scope::All)
     }
 
-    /// As a list that makes the same, each `type:id`.
+    /// As a list that makes the same, each `type`, `type:id` or `region:x0,y0,x1,y1`.
     pub fn list(&self) -> Vec<String> {
-        match &self.0 {
+        let mut list = match &self.named {
             Scope::All => vec!["*".into()],
-            Scope::Only(rules) => rules.iter().map(|rule| format!("{}:{}", rule.kind, rule.id)).collect(),
-        }
+            Scope::Only(rules) => rules.iter().map(EntityRule::text).collect(),
+        };
+        list.extend(self.regions.0.iter().map(|rectangle| format!("region:{rectangle}")));
+        list
     }
 
-    /// Whether it admits an entity.
-    pub fn admits(&self, key: &EntityKey) -> bool {
-        match &self.0 {
+    /// Whether it admits an entity wherever that lies.
+    fn names(&self, key: &EntityKey) -> bool {
+        match &self.named {
             Scope::All => true,
             Scope::Only(rules) => rules.iter().any(|rule| fits(&rule.kind, &key.kind) && fits(&rule.id, &key.id)),
         }
+    }
+
+    /// Whether it depends on where nodes lie.
+    pub fn is_regional(&self) -> bool {
+        !self.is_all() && !self.regions.0.is_empty()
+    }
+
+    /// Where an entity has to lie to be admitted; `None`: it is wherever it lies.
+    pub fn limits(&self, key: &EntityKey) -> Option<Regions> {
+        let regions = if has_place(key) { self.regions.clone() } else { Regions::default() };
+        (!self.names(key)).then_some(regions)
+    }
+
+    /// Whether it admits an entity that lies there; `place` is only asked for where it matters.
+    pub fn admits(&self, key: &EntityKey, place: impl FnOnce() -> Option<Place>) -> bool {
+        self.names(key) || (has_place(key) && !self.regions.0.is_empty() && self.regions.hold(place()))
+    }
+
+    /// Whether it admits an entity somewhere.
+    pub fn may_admit(&self, key: &EntityKey) -> bool {
+        self.names(key) || (has_place(key) && !self.regions.0.is_empty())
     }
 }
 
@@ -175,7 +232,7 @@ mod tests {
     fn an_empty_list_admits_nothing_and_a_star_everything() {
         assert!(!Patterns::of([]).admits("memory.created"));
         assert!(Patterns::of(["a".into(), "*".into()]).is_all());
-        assert!(!Entities::of([]).admits(&key("node", "n1")));
+        assert!(!Entities::of([]).may_admit(&key("node", "n1")));
         assert!(Entities::of([rule("*", "*")]).is_all());
         assert!(!Entities::of([rule("*", "n1")]).is_all());
     }
@@ -192,13 +249,32 @@ mod tests {
     }
 
     #[test]
+    fn a_region_admits_nodes_that_lie_there_and_nothing_else() {
+        let rectangle = |text: &str| text.parse::<Rectangle>().expect("a rectangle");
+        let entities = Entities::of([rule("edge", "*")]).and_in([rectangle("0,0,10,10"), rectangle("20,20,30,30")]);
+        let node = key("node", "n");
+        for inside in [(0.0, 0.0), (25.0, 20.0)] {
+            assert!(entities.admits(&node, || Some(inside)));
+        }
+        assert!(!entities.admits(&node, || Some((15.0, 5.0))) && !entities.admits(&node, || None));
+        assert!(entities.may_admit(&node) && entities.is_regional());
+        assert!(entities.admits(&key("edge", "e"), || unreachable!("it is named")));
+        assert!(!entities.may_admit(&key("task", "t")) && !entities.admits(&key("task", "t"), || Some((1.0, 1.0))));
+        assert_eq!(entities.limits(&key("edge", "e")), None);
+        assert!(entities.limits(&node).expect("limits").hold(Some((1.0, 1.0))));
+        assert!(!entities.limits(&key("task", "t")).expect("limits").hold(Some((1.0, 1.0))));
+        // Who may see everything need not be asked where that lies.
+        assert!(!Entities::all().and_in([rectangle("0,0,1,1")]).is_regional());
+    }
+
+    #[test]
     fn a_rule_admits_a_type_or_a_single_entity() {
         let entities = Entities::of([rule("memory", "*"), rule("node", "n1"), rule("edge", "e-*")]);
         for (kind, id) in [("memory", "m1"), ("node", "n1"), ("edge", "e-7")] {
-            assert!(entities.admits(&key(kind, id)), "{kind} {id}");
+            assert!(entities.admits(&key(kind, id), || None), "{kind} {id}");
         }
         for (kind, id) in [("node", "n2"), ("edge", "f"), ("memory2", "m1")] {
-            assert!(!entities.admits(&key(kind, id)), "{kind} {id}");
+            assert!(!entities.may_admit(&key(kind, id)), "{kind} {id}");
         }
     }
 }

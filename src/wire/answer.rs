@@ -231,6 +231,7 @@ pub fn rollback_code(why: &Rollback) -> &'static str {
         Rollback::TooManyOpen(_) => "too_many_open",
         Rollback::TooLarge(_) => "too_large",
         Rollback::NoSuchConflict => "no_such_conflict",
+        Rollback::OutOfRegion => "out_of_region",
         Rollback::PreconditionFailed => "precondition_failed",
         Rollback::Clash(_) => "clash",
         Rollback::BatchFailed => "batch_failed",

@@ -50,6 +50,8 @@ pub struct Batch {
     body_bytes: usize,
     /// Whether some of them are not for everybody as they are.
     is_private: bool,
+    /// Whether some of them do not look alike to everybody who gets them.
+    differs: bool,
     encoded: Mutex<Vec<(Form, Made)>>,
 }
 
@@ -76,7 +78,8 @@ impl Batch {
     fn of(metas: Vec<RecordMeta>, bodies: Vec<Bytes>) -> Self {
         let body_bytes = bodies.iter().map(Bytes::len).sum();
         let is_private = metas.iter().any(|meta| meta.private.is_some());
-        Self { metas, bodies, body_bytes, is_private, encoded: Mutex::default() }
+        let differs = metas.iter().any(|meta| meta.private.is_some() || meta.places.is_some());
+        Self { metas, bodies, body_bytes, is_private, differs, encoded: Mutex::default() }
     }
 
     /// The records' heads.
@@ -114,7 +117,7 @@ impl Batch {
 
     /// The frames in a variant; made now if nobody needed them before.
     pub fn encoded(&self, variant: Variant, view: View) -> Arc<Encoded> {
-        let form = (variant, if self.is_private { view } else { View::Inside });
+        let form = (variant, if self.differs { view } else { View::Inside });
         // Whoever needs the same frames at the same moment waits instead of making them too; nobody waits for another
         // form's, which may have to be deflated.
         self.made(form).get_or_init(|| Arc::new(self.encode(form))).clone()

@@ -23,7 +23,8 @@ use crate::model::{
     EntityKey, EventId, EventType, InstanceId, Position, RecordMeta, TenantId, Timestamp,
     entity::{AlternativeKind, Audience, Author, Content, Delta, Entity, OpId, Stamp, State, TextDelta},
     lane::Draft,
-    record::{self, Happened, Private},
+    place::Places,
+    record::{self, Happened, Private, View},
     tally::Counted,
     unreadable::unreadable,
 };
@@ -41,6 +42,9 @@ pub(super) struct About<'a> {
     /// Whether only one may see it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private: Option<Private>,
+    /// Where it was and is, if it has a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<Places>,
     pub parts: Vec<Part>,
     /// The fields that go into messages: `text`, and `changes` or `ops`.
     #[serde(borrow)]
@@ -104,14 +108,15 @@ pub struct Head {
     event_type: EventType,
     sender: Option<InstanceId>,
     private: Option<Arc<Private>>,
+    places: Option<Arc<Places>>,
 }
 
 impl Head {
     /// The record, once it has its place.
     pub fn record(self, position: Position, prev: Position, body: Bytes) -> Record {
-        let Self { key, id, event_type, sender, private } = self;
+        let Self { key, id, event_type, sender, private, places } = self;
         let about = record::About::Entity(key);
-        let meta = RecordMeta { position, prev, id, sender, event_type, about, private };
+        let meta = RecordMeta { position, prev, id, sender, event_type, about, private, places };
         // No entity's change adds to the room's figures.
         Record { meta, body, counted: Counted::Nothing }
     }
@@ -132,7 +137,7 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
         [(op, _)] => EventId(op.0),
         _ => EventId(uuid::Uuid::new_v4()),
     };
-    let private = private(key, happened, before, next);
+    let (private, places) = (private(key, happened, before, next), places(key, before, next));
     let event_type = event_type(&key.kind, happened);
     let sender = sender(&draft.parts);
     let about = About {
@@ -141,6 +146,7 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
         happened,
         base: before.version.0,
         private: private.clone(),
+        places,
         parts: draft.parts.iter().map(|(op, Stamp { by, at })| Part { op: *op, by: by.clone(), at: *at }).collect(),
         delta: &delta,
     };
@@ -155,7 +161,8 @@ pub fn to_body(tenant: &TenantId, key: &EntityKey, draft: &Draft, now: Timestamp
         out.put_u8(b'}');
     });
     let (event_type, private) = (as_type(event_type), private.map(Arc::new));
-    let head = Head { key: key.clone(), id, event_type, sender: sender.cloned(), private };
+    let head =
+        Head { key: key.clone(), id, event_type, sender: sender.cloned(), private, places: places.map(Arc::new) };
     EntityBody { body, delta, head }
 }
 
@@ -260,6 +267,16 @@ pub fn event_type(kind: &str, happened: Happened) -> &'static str {
     }
 }
 
+/// Under which name a record goes out to whoever looks so.
+pub fn shown_type(meta: &RecordMeta, view: View) -> &str {
+    match (&meta.about, view) {
+        (record::About::Entity(key), View::Entered | View::Left) => {
+            event_type(&key.kind, view.happened(Happened::Updated))
+        }
+        _ => meta.event_type.as_str(),
+    }
+}
+
 /// Who may see what of it: an entity that turns private is withdrawn from the others, one that turns public appears to them.
 fn private(key: &EntityKey, happened: Happened, before: &Entity, next: &Entity) -> Option<Private> {
     if !before.is_there() && !next.is_there() {
@@ -278,6 +295,13 @@ fn private(key: &EntityKey, happened: Happened, before: &Entity, next: &Entity) 
     };
     debug_assert!(happened != Happened::Deleted || outside.is_none(), "{key:?}");
     Some(Private { owner, outside })
+}
+
+/// Where it was and is: a change that takes it into somebody's region or out of it is told them as such.
+fn places(key: &EntityKey, before: &Entity, next: &Entity) -> Option<Places> {
+    let is = next.place(key);
+    let was = if before.is_there() { before.place(key) } else { is };
+    (was.is_some() || is.is_some()).then_some(Places { was, is })
 }
 
 /// Reads an entity's last record.

@@ -302,7 +302,8 @@ mod tests {
     fn read_as_a(text: &str) -> Result<ClientMessage, Refusal> {
         let (tenant, instance) = ("default".parse().expect("tenant"), "a".parse().expect("instance"));
         let author = crate::model::entity::Author { instance, user: None, name: None };
-        read(text, Sender { tenant: &tenant, author: &author, identity: Identity::Claimed, now: Timestamp(0) }, 128)
+        let (change, identity, now) = (&crate::model::rights::Entities::all(), Identity::Claimed, Timestamp(0));
+        read(text, Sender { tenant: &tenant, author: &author, identity, change, now }, 128)
     }
 
     #[test]

@@ -206,8 +206,7 @@ fn of_entity<'a>(
     variant: Variant,
     view: View,
 ) -> Content<'a> {
-    let outside = about.private.as_ref().and_then(|private| private.outside);
-    let happened = if view == View::Outside { outside.unwrap_or(about.happened) } else { about.happened };
+    let happened = view.happened(about.happened);
     let user = about.parts.last().and_then(|part| part.by.user.as_deref());
     let name = event_type(&about.kind, happened);
     let data = stored.data.get();

@@ -37,8 +37,8 @@ impl Need<'_> {
             Self::Connect | Self::Hear | Self::Look => true,
             Self::Publish(kind) => rights.publish.admits(kind),
             Self::Presence => rights.subscribe.admits(PRESENCE),
-            Self::Read(key) => rights.read.admits(key),
-            Self::Change(key) => rights.change.admits(key),
+            Self::Read(key) => rights.read.may_admit(key),
+            Self::Change(key) => rights.change.may_admit(key),
             Self::Admin(admin) => rights.admin >= *admin,
         }
     }

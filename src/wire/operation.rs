@@ -15,9 +15,10 @@ use crate::model::{
     EntityKey, Position, TenantId, Timestamp,
     entity::{
         Action, Author, Change, Choice, Content, OpId, Operation, Precondition, ReplicaId, Resolve, Stamp, Strategy,
-        TextChange, TextEdit,
+        TextChange, TextEdit, Within,
     },
     lane::TOGETHER,
+    rights::Entities,
     text::TextOps,
 };
 
@@ -70,6 +71,8 @@ pub struct Sender<'a> {
     pub author: &'a Author,
     /// Whether it has proven that, or is believed.
     pub identity: Identity,
+    /// What it may change, and where.
+    pub change: &'a Entities,
     /// The node's time.
     pub now: Timestamp,
 }
@@ -194,6 +197,7 @@ impl<'a> Fields<'a> {
             base: self.base_version.map(Position),
             strategy: strategy(self.strategy.as_deref())?,
             only: Precondition::Any,
+            within: sender.change.limits(&key).map(|regions| Within { key: key.clone(), regions }),
             stamp: Stamp { by: author, at: sender.now },
             action: self.into_action(&key)?,
         };

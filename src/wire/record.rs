@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::model::{
     EventId, EventType, InstanceId, Position, RecordMeta, TenantId, Timestamp,
+    place::Places,
     record::{About, Private},
     tally::Counted,
     unreadable::unreadable,
@@ -98,6 +99,8 @@ struct Sight<'a> {
     id: Cow<'a, str>,
     #[serde(default)]
     private: Option<Private>,
+    #[serde(default)]
+    places: Option<Places>,
 }
 
 /// A record with its content.
@@ -159,6 +162,7 @@ impl Record {
             },
             event_type: envelope.event_type.parse().map_err(|error| malformed(&error))?,
             about,
+            places: envelope.entity.as_ref().and_then(|sight| sight.places).map(Arc::new),
             private: envelope.entity.and_then(|sight| sight.private).map(Arc::new),
         };
         let counted = counted(&meta.event_type, envelope.data);

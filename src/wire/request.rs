@@ -16,6 +16,7 @@ use super::{
 use crate::model::{
     EntityKey, InstanceId, TenantId, Timestamp,
     entity::{Author, Precondition},
+    rights::Entities,
 };
 
 /// A request that changes one entity.
@@ -107,7 +108,7 @@ pub fn read(request: Request<'_>, sender: Sender<'_>, depth: usize) -> Result<Wa
 pub fn read_item(
     text: &str,
     tenant: &TenantId,
-    (identity, author): (Identity, impl FnOnce(InstanceId) -> Result<Author, Refusal>),
+    (identity, change, author): (Identity, &Entities, impl FnOnce(InstanceId) -> Result<Author, Refusal>),
     now: Timestamp,
     depth: usize,
 ) -> Result<Wanted, Refusal> {
@@ -141,7 +142,7 @@ pub fn read_item(
     if identity == Identity::Claimed {
         author.name = author.name.or_else(|| user_name.as_deref().map(Into::into));
     }
-    Fields::read(text)?.wanted(Sender { tenant, author: &author, identity, now }, None)
+    Fields::read(text)?.wanted(Sender { tenant, author: &author, identity, change, now }, None)
 }
 
 fn json<'a, T: Deserialize<'a>>(text: &'a str, depth: usize) -> Result<T, Refusal> {

@@ -12,7 +12,7 @@ use super::{
 use crate::model::{
     EntityKey, Position, TenantId, Timestamp,
     entity::{Alternative, AlternativeKind, Entity, Stamp, State},
-    record::{Happened, Private, View},
+    record::{Happened, View, Viewer},
 };
 
 /// An entity with all that belongs to it: one JSON object.
@@ -129,19 +129,15 @@ impl<'a> Version<'a> {
         Position(self.entity.base)
     }
 
-    /// Set if not everybody may see it as it is.
-    pub fn private(&self) -> Option<&Private> {
-        self.entity.private.as_ref()
+    /// How it looks to somebody; `None`: it is not for them.
+    pub fn view(&self, key: &EntityKey, viewer: &Viewer) -> Option<View> {
+        viewer.view(key, self.entity.private.as_ref(), self.entity.places.as_ref())
     }
 
     /// One JSON object.
     pub fn json(&self, position: Position, view: View) -> String {
         let about = &self.entity;
-        let outside = about.private.as_ref().and_then(|private| private.outside);
-        let happened = match (view, outside) {
-            (View::Outside, Some(outside)) => outside,
-            _ => about.happened,
-        };
+        let happened = view.happened(about.happened);
         let mut fields = Fields::default();
         fields.number("version", position.0);
         fields.text("action", action(happened));
@@ -164,7 +160,7 @@ impl<'a> Version<'a> {
             _ if happened == Happened::Created => fields.raw("changes", self.data.get()),
             View::Inside => fields.splice(about.delta.get()),
             // What changed is known to those alone who saw what was there before.
-            View::Outside => {}
+            View::Entered | View::Left => {}
         }
         let is_gone = self.state.deleted || happened == Happened::Deleted;
         fields.raw("deleted", if is_gone { "true" } else { "false" });

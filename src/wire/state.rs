@@ -12,7 +12,7 @@ use super::{
     operation::invalid,
     text::Text,
 };
-use crate::model::{EntityKey, Position, TenantId, Timestamp, entity::Audience, record::Viewer};
+use crate::model::{EntityKey, Position, TenantId, Timestamp, entity::Audience, place::place_in, record::Viewer};
 
 /// What somebody wants to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn seen_by<'a>(
     let visible = serde_json::from_str::<Visible<'_>>(stored.data.get()).ok();
     let visibility = visible.and_then(|visible| visible.visibility);
     let audience = Audience::of(visibility.as_deref(), stored.state.created.as_ref());
-    if !viewer.sees(key, &audience) {
+    if !viewer.sees(key, &audience, || place_in(key, stored.data.get())) {
         return None;
     }
     match stored.state.deleted {

@@ -18,7 +18,7 @@ use continuum::{
         peers::NodeId,
         record::About,
         resume::Since,
-        rights::Rights,
+        rights::{Entities, Rights},
     },
     wire::{
         Envelope,
@@ -128,15 +128,21 @@ fn message_of(frame: Frame) -> Result<Message, ProtocolError> {
 fn sync_envelopes(bytes: &[u8]) {
     let (Ok(text), tenant, author) = (from_utf8(bytes), tenant(), author()) else { return };
     // Read or refused.
-    let _ =
-        incoming::read(text, Sender { tenant: &tenant, author: &author, identity: Identity::Claimed, now: NOW }, DEPTH);
+    let _ = incoming::read(
+        text,
+        Sender { tenant: &tenant, author: &author, identity: Identity::Claimed, change: &Entities::all(), now: NOW },
+        DEPTH,
+    );
 }
 
 fn typed_envelopes(bytes: &[u8]) {
     let (Ok(text), tenant, author) = (from_utf8(bytes), tenant(), author()) else { return };
     // Read or refused.
-    let _ =
-        typed::read(text, Sender { tenant: &tenant, author: &author, identity: Identity::Claimed, now: NOW }, DEPTH);
+    let _ = typed::read(
+        text,
+        Sender { tenant: &tenant, author: &author, identity: Identity::Claimed, change: &Entities::all(), now: NOW },
+        DEPTH,
+    );
 }
 
 /// What was published can be stored, and is read back from the log as what it was.
@@ -163,7 +169,10 @@ fn operations(bytes: &[u8]) {
     let mut history: Vec<Value> = Vec::new();
     for line in text.lines().take(50) {
         let author = |instance| Ok(Author { instance, user: None, name: None });
-        let Ok(wanted) = request::read_item(line, &tenant, (Identity::Claimed, author), NOW, DEPTH) else { continue };
+        let Ok(wanted) = request::read_item(line, &tenant, (Identity::Claimed, &Entities::all(), author), NOW, DEPTH)
+        else {
+            continue;
+        };
         let operation = &wanted.operation;
         let mut decision = decide(&head, operation, Base::NotAsked, LIMITS);
         if decision == Decision::NeedsBase {

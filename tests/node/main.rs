@@ -35,6 +35,7 @@ mod random_state;
 #[path = "../random_writers/mod.rs"]
 mod random_writers;
 mod rebuild;
+mod regions;
 mod reserved;
 mod resume;
 mod seed;

@@ -182,7 +182,7 @@ impl Member {
                 let mut from = range.start;
                 for run in batch.metas()[range].chunk_by(|a, b| view(a) == view(b)) {
                     let to = from + run.len();
-                    let view = view(&run[0]).unwrap_or(View::Outside);
+                    let view = view(&run[0]).unwrap_or(View::Left);
                     link.put(&batch.encoded(options.variant, view).slice(from..to));
                     from = to;
                 }

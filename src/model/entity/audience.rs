@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Author, Entity, Stamp};
-use crate::model::InstanceId;
+use crate::model::{
+    EntityKey, InstanceId,
+    place::{Place, place_in},
+};
 
 /// The visibility of what only its owner may see.
 pub(super) const PRIVATE: &str = "private";
@@ -66,6 +69,11 @@ impl Audience {
 }
 
 impl Entity {
+    /// Where it lies; a tombstone where it was deleted.
+    pub fn place(&self, key: &EntityKey) -> Option<Place> {
+        place_in(key, self.data.text())
+    }
+
     /// Who may see it.
     pub fn audience(&self) -> Audience {
         Audience::of(self.data.is_private().then_some(PRIVATE), self.state.created.as_ref())

@@ -16,13 +16,18 @@ use crate::model::text::TextOps;
 /// what stood at the operation's base; [`Base::NotAsked`] does, until the answer is [`Decision::NeedsBase`].
 pub fn decide(head: &Entity, operation: &Operation, base: Base<'_>, limits: Limits) -> Decision {
     let is_hidden = head.is_hidden_from(Some(&operation.stamp.by.owner()));
+    let is_out = head.was_made() && !operation.reaches(head);
     // Before anything else: a repeat is one whatever happened since. But a number can be guessed, and would tell of
     // something hidden that it is there.
-    if let Some(remembered) = repeats(head, operation).filter(|_| !is_hidden || operation.number.is_none()) {
+    if let Some(remembered) = repeats(head, operation).filter(|_| !(is_hidden || is_out) || operation.number.is_none())
+    {
         return Decision::Answer(Outcome::Repeat(remembered));
     }
     if is_hidden {
         return Decision::Answer(Outcome::RolledBack(Rollback::NotFound));
+    }
+    if is_out {
+        return Decision::Answer(Outcome::RolledBack(Rollback::OutOfRegion));
     }
     if !operation.only.holds(head) {
         return Decision::Answer(Outcome::RolledBack(Rollback::PreconditionFailed));
@@ -52,6 +57,11 @@ pub fn decide(head: &Entity, operation: &Operation, base: Base<'_>, limits: Limi
         Action::Restore => restore(&case),
         Action::Resolve(resolve) => case.resolve(resolve),
     };
+    if let Ok(Decision::Append { next, .. }) = &decision
+        && !operation.reaches(next)
+    {
+        return Decision::Answer(Outcome::RolledBack(Rollback::OutOfRegion));
+    }
     decision.unwrap_or_else(|stop| match stop {
         Stop::Base => Decision::NeedsBase,
         Stop::Back(why) => Decision::Answer(Outcome::RolledBack(why)),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Content, Entity, THIS};
-use crate::model::{InstanceId, Position, Timestamp, text::TextOps};
+use crate::model::{EntityKey, InstanceId, Position, Timestamp, rights::Regions, text::TextOps};
 
 /// An operation's id: the same id is applied once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -153,6 +153,22 @@ impl Precondition {
     }
 }
 
+/// Which entity, and where it has to lie for its sender to change it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Within {
+    /// The entity, whose type says whether it has a place.
+    pub key: EntityKey,
+    /// Where.
+    pub regions: Regions,
+}
+
+impl Operation {
+    /// Whether its sender may change an entity that stands so.
+    pub fn reaches(&self, entity: &Entity) -> bool {
+        self.within.as_ref().is_none_or(|Within { key, regions }| regions.hold(entity.place(key)))
+    }
+}
+
 /// Something that somebody wants done to an entity, checked for form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
@@ -170,6 +186,8 @@ pub struct Operation {
     pub strategy: Strategy,
     /// How the entity has to stand.
     pub only: Precondition,
+    /// Where the entity has to lie, before and after; `None`: anywhere.
+    pub within: Option<Within>,
     /// Who sends it, and when it arrived.
     pub stamp: Stamp,
 }

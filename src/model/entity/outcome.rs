@@ -97,6 +97,9 @@ pub enum Rollback {
     /// No conflict or variant of this id is open.
     #[error("no conflict or variant of this id is open")]
     NoSuchConflict,
+    /// It lies, or would come to lie, where its sender may not change anything.
+    #[error("the entity lies, or would lie, outside the regions that the grant lets change")]
+    OutOfRegion,
     /// It does not stand as its sender demands.
     #[error("the entity does not stand as the request demands")]
     PreconditionFailed,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::InterestId;
+use crate::model::place::Place;
 
 /// A rectangle: its left and upper sides belong to it, the others do not.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,9 +13,6 @@ pub struct Area {
     width: f64,
     height: f64,
 }
-
-/// A point of the graph's plane.
-pub(super) type Place = (f64, f64);
 
 impl Area {
     /// A rectangle; `None` unless its sides are above zero and everything about it is a finite number.

@@ -7,8 +7,13 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Change, Content, area::Place};
-use crate::model::{EntityKey, Position, entity::Owner, record::Viewer};
+use super::{Change, Content};
+use crate::model::{
+    EntityKey, Position,
+    entity::Owner,
+    place::{Place, place_of},
+    record::Viewer,
+};
 
 /// A node that is there.
 #[derive(Debug, PartialEq)]
@@ -33,6 +38,8 @@ pub(super) struct Graph {
     edges: HashMap<Arc<str>, Edge>,
     /// Also for nodes that are not there: an edge whose end is restored is whole again.
     at: HashMap<Arc<str>, Vec<Arc<str>>>,
+    /// Whether somebody sees nodes by where they lie.
+    is_regional: bool,
 }
 
 /// What a change did to the graph.
@@ -50,24 +57,18 @@ pub(super) struct TooLarge;
 
 impl Node {
     pub(super) fn is_seen_by(&self, viewer: &Viewer, id: &Arc<str>) -> bool {
-        viewer.sees_what_is(&key("node", id), self.private_to.as_ref())
+        viewer.sees_what_is(&key("node", id), self.private_to.as_ref(), || self.place)
     }
 }
 
 impl Edge {
     pub(super) fn is_seen_by(&self, viewer: &Viewer, id: &Arc<str>) -> bool {
-        viewer.sees_what_is(&key("edge", id), self.private_to.as_ref())
+        viewer.sees_what_is(&key("edge", id), self.private_to.as_ref(), || None)
     }
 
     fn other(&self, end: &str) -> &Arc<str> {
         if *self.ends[0] == *end { &self.ends[1] } else { &self.ends[0] }
     }
-}
-
-/// Where a node says that it is.
-pub(super) fn place_of(content: &Content<'_>) -> Option<Place> {
-    let number = |name: &str| content.fields.get(name)?.as_f64().filter(|number| number.is_finite());
-    Some((number("x")?, number("y")?))
 }
 
 /// Which nodes an edge says that it joins.
@@ -82,6 +83,11 @@ fn ends_of(content: &Content<'_>) -> Option<[Arc<str>; 2]> {
 }
 
 impl Graph {
+    /// From here on it matters to who sees what where nodes lie.
+    pub(super) fn see_by_place(&mut self) {
+        self.is_regional = true;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.nodes.len() + self.edges.len()
     }
@@ -117,10 +123,12 @@ impl Graph {
         let id = &change.key.id;
         let next = change.content.map(|content| Node {
             version: change.version,
-            place: place_of(&content),
+            place: place_of(change.key, content.fields),
             private_to: content.private_to.cloned(),
         });
-        let sight = |node: Option<&Node>| node.map(|node| node.private_to.clone());
+        let is_regional = self.is_regional;
+        let place = |node: &Node| node.place.filter(|_| is_regional);
+        let sight = |node: Option<&Node>| node.map(|node| (node.private_to.clone(), place(node)));
         let is_structural = sight(self.nodes.get(id)) != sight(next.as_ref());
         match next {
             Some(node) => drop(self.nodes.insert(id.clone(), node)),

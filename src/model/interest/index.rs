@@ -90,6 +90,8 @@ pub struct Index {
     followers: HashMap<InterestId, Follower>,
     /// As soon as a region needs it.
     graph: Option<Graph>,
+    /// Whether somebody sees nodes by where they lie, or did.
+    is_regional: bool,
     tiles: Tiles,
     middles: HashMap<Arc<str>, Vec<InterestId>>,
     ids: HashMap<EntityKey, Vec<InterestId>>,
@@ -108,6 +110,7 @@ impl Index {
         Self {
             followers: HashMap::new(),
             graph: None,
+            is_regional: false,
             tiles: Tiles::default(),
             middles: HashMap::new(),
             ids: HashMap::new(),
@@ -136,6 +139,10 @@ impl Index {
     /// Takes an interest in. A list is owed its entities at once; a query finds what [`Index::show`] shows it until
     /// [`Index::searched`]; a region begins with [`Index::begin`], once the graph is known.
     pub fn add(&mut self, id: InterestId, viewer: Viewer, interest: Interest) {
+        if viewer.is_regional() {
+            self.is_regional = true;
+            self.graph.iter_mut().for_each(Graph::see_by_place);
+        }
         match &interest {
             Interest::Area(area) => self.tiles.add(id, area),
             Interest::Around { node, .. } => self.middles.entry(node.clone()).or_default().push(id),
@@ -205,7 +212,10 @@ impl Index {
 
     /// From here on nodes and edges are kept.
     pub fn keep_graph(&mut self) {
-        self.graph.get_or_insert_default();
+        let graph = self.graph.get_or_insert_default();
+        if self.is_regional {
+            graph.see_by_place();
+        }
     }
 
     /// Whether nodes and edges are kept.

@@ -21,11 +21,16 @@ fn user(name: &str) -> Owner {
     Owner::User(name.into())
 }
 
-/// Everybody may read everything but tim, who may read the nodes whose id begins with n1, and whatever is no node.
+/// Where rex may see nodes.
+const REGION: &str = "-20,-20,20,30";
+
+/// Everybody may read everything but tim, who may read the nodes whose id begins with n1, and rex, who may read those of a
+/// region; both may read whatever is no node.
 fn viewer(name: &str) -> Viewer {
     let rule = |kind: &str, id: &str| EntityRule { kind: kind.into(), id: id.into() };
     let read = match name {
         "tim" => Entities::of([rule("node", "n1*"), rule("edge", "*"), rule("task", "*")]),
+        "rex" => Entities::of([rule("edge", "*"), rule("task", "*")]).and_in([REGION.parse().expect("a rectangle")]),
         _ => Entities::all(),
     };
     Viewer::new(Some(user(name)), Arc::new(Rights { read, ..Rights::all() }))
@@ -170,7 +175,16 @@ impl World {
 
     fn is_there(&self, key: &EntityKey, viewer: &str) -> Option<&Map<String, Value>> {
         let (_, there) = self.entities.get(key)?;
-        let may_read = viewer != "tim" || &*key.kind != "node" || key.id.starts_with("n1");
+        let lies_in = |fields: &Map<String, Value>| {
+            let at = |name: &str| fields.get(name).and_then(Value::as_f64);
+            at("x").is_some_and(|x| (-20.0..20.0).contains(&x)) && at("y").is_some_and(|y| (-20.0..30.0).contains(&y))
+        };
+        let may_read = match viewer {
+            _ if &*key.kind != "node" => true,
+            "tim" => key.id.starts_with("n1"),
+            "rex" => there.as_ref().is_some_and(|(fields, _)| lies_in(fields)),
+            _ => true,
+        };
         let is_seen = |owner: &Option<Owner>| may_read && owner.as_ref().is_none_or(|owner| *owner == user(viewer));
         there.as_ref().filter(|(_, owner)| is_seen(owner)).map(|(fields, _)| fields)
     }
@@ -276,7 +290,7 @@ fn every_result_is_what_looking_at_everything_finds_after_every_change() {
         let mut world = World::new(seed);
         for step in 0..250 {
             if step % 10 == 0 {
-                let (viewer, interest) = (["ann", "bob", "tim", "eve"][step / 10 % 4], world.interest());
+                let (viewer, interest) = (["ann", "bob", "tim", "eve", "rex"][step / 10 % 5], world.interest());
                 world.follow(viewer, interest);
             }
             world.step();

@@ -77,6 +77,7 @@ fn operation(number: u64) -> Operation {
         base: None,
         strategy: Settling::Merge,
         only: Precondition::Any,
+        within: None,
         stamp: Stamp { by: Author { instance, user: None, name: None }, at: Timestamp(0) },
     }
 }

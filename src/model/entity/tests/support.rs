@@ -157,6 +157,7 @@ impl Ask {
             base: self.base.map(Position),
             strategy: self.strategy,
             only: self.only,
+            within: None,
         }
     }
 

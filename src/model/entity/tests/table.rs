@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{super::*, support::*};
+use crate::model::{EntityKey, rights::Entities};
 
 /// What an operation comes to, what is there afterwards, and whether a record was appended.
 fn meets(log: &Log, operation: Operation) -> (String, Entity, bool) {
@@ -315,4 +316,63 @@ fn a_patch_that_makes_an_entity_leaves_out_what_it_removes() {
     let put = by("a").act(Action::Put(Change::Merge(json!({ "kept": 1, "gone": null, "in": { "gone": null } }))));
     assert_eq!(word(&log.run(put)), "confirmed");
     assert_eq!(log.data(), json!({ "kept": 1, "in": {} }));
+}
+
+#[test]
+fn whoever_may_change_a_region_moves_nothing_out_of_it_or_into_it() {
+    let key = EntityKey::new("node", "n").expect("a key");
+    let change = Entities::of([]).and_in(["0,0,10,10".parse().expect("a rectangle")]);
+    let bound = |operation: Operation| {
+        let regions = change.limits(&key).expect("it is not named");
+        Operation { within: Some(Within { key: key.clone(), regions }), ..operation }
+    };
+    let (inside, outside) = (json!({ "x": 5, "y": 5 }), json!({ "x": 50, "y": 5 }));
+    let out = "rollback outofregion";
+    // Making it.
+    for (content, said) in [(&inside, "confirmed"), (&outside, out), (&json!({ "x": 5 }), out), (&json!({}), out)] {
+        let put = by("a").act(Action::Put(Change::Replace(content.clone().into())));
+        assert_eq!(word(&Log::default().run(bound(put))), said, "{content}");
+        assert_eq!(word(&Log::default().run(bound(by("a").create(content.clone())))), said, "{content}");
+    }
+    // What lies there.
+    let log = made(inside.clone());
+    for (operation, said) in [
+        (by("a").merge(json!({ "color": "red" })), "confirmed"),
+        (by("a").merge(json!({ "x": 9 })), "confirmed"),
+        (by("a").merge(json!({ "x": 10 })), out),
+        (by("a").merge(json!({ "x": null })), out),
+        (by("a").merge(json!({ "x": "5" })), out),
+        (by("a").patch(json!([{ "op": "replace", "path": "/y", "value": -1 }])), out),
+        (by("a").replace(outside.clone()), out),
+        (by("a").delete(), "confirmed"),
+    ] {
+        assert_eq!(word(&log.clone().run(bound(operation.clone()))), said, "{operation:?}");
+    }
+    // What does not, also where it would come there or has been deleted.
+    let mut log = made(outside);
+    let all = |log: &Log| {
+        for operation in [
+            by("a").merge(json!({ "color": "red" })),
+            by("a").merge(inside.clone()),
+            by("a").replace(inside.clone()),
+            by("a").act(Action::Put(Change::Replace(inside.clone().into()))),
+            by("a").create(inside.clone()),
+            by("a").only(Precondition::At(Position(3))).delete(),
+            by("a").delete(),
+            by("a").restore(),
+            by("a").resolve(1, Choice::Current),
+        ] {
+            assert_eq!(word(&log.clone().run(bound(operation.clone()))), out, "{operation:?}");
+        }
+    };
+    all(&log);
+    log.run(by("maker").delete());
+    all(&log);
+    // A repeat is one, though it lies elsewhere now; a number can be guessed.
+    let mut log = made(inside.clone());
+    let once = bound(by("a").id(8).merge(json!({ "x": 6 })));
+    assert_eq!(word(&log.run(once.clone())), "confirmed");
+    log.run(by("maker").merge(json!({ "x": 60 })));
+    assert_eq!(word(&log.run(once.clone())), "repeat");
+    assert_eq!(word(&log.run(Operation { number: Some(9), ..once })), out);
 }

@@ -5,12 +5,12 @@ use std::{collections::HashSet, sync::Arc};
 use super::{
     super::{
         Change, Interest, InterestId,
-        graph::{Node, Shift, TooLarge, key as key_of, place_of},
+        graph::{Node, Shift, TooLarge, key as key_of},
         query::Scalar,
     },
     Follower, Given, Held, Index, Turned, Update, take_out,
 };
-use crate::model::{EntityKey, Position};
+use crate::model::{EntityKey, Position, place::place_of};
 
 impl Index {
     /// Takes a change of an entity in, and says what it means for whom.
@@ -62,7 +62,7 @@ impl Index {
             return;
         }
         if *change.key.kind == *"node" {
-            if let Some(place) = change.content.and_then(|content| place_of(&content)) {
+            if let Some(place) = change.content.and_then(|content| place_of(change.key, content.fields)) {
                 self.tiles.at(place, into);
             }
             into.extend(self.middles.get(&change.key.id).into_iter().flatten());
@@ -127,11 +127,15 @@ impl Index {
                 if *change.key.kind != **query.kind() {
                     return false;
                 }
-                let is_as_before = !follower.is_searching && !query.looks_at(change.touched);
+                // Whoever sees by place may see now what it did not, though the query finds it as before.
+                let is_as_before =
+                    !follower.is_searching && !follower.viewer.is_regional() && !query.looks_at(change.touched);
                 if is_as_before { was_held } else { query.finds(change.key, content.fields) }
             }),
             Interest::Area(area) => match &*change.key.kind {
-                "node" => seen.and_then(|content| place_of(&content)).is_some_and(|place| area.holds(place)),
+                "node" => {
+                    seen.and_then(|content| place_of(change.key, content.fields)).is_some_and(|place| area.holds(place))
+                }
                 _ => seen.is_some() && self.is_between(follower, change.key),
             },
             Interest::Around { .. } if shift.is_structural => return self.turn_region(update, follower, change),

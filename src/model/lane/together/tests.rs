@@ -25,6 +25,7 @@ fn operation(id: &str, by: &str, action: Action) -> (EntityKey, Arc<Operation>) 
         base: None,
         strategy: Strategy::default(),
         only: Precondition::Any,
+        within: None,
         stamp: Stamp {
             by: Author { instance: by.parse().expect("an instance"), user: None, name: None },
             at: Timestamp(0),
