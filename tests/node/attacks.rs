@@ -11,7 +11,7 @@ const CLOSED: &str = "continuum_closed_total{code=\"4002\"}";
 const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
 
 /// What stands behind each bad request: a node that reads on answers it.
-const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn a_request_that_two_readers_could_cut_differently_is_refused_and_nothing_behind_it_is_read() {
@@ -53,16 +53,16 @@ async fn a_request_that_two_readers_could_cut_differently_is_refused_and_nothing
     ];
     for (what, rest) in heads {
         let request =
-            format!("POST {EVENTS} HTTP/1.1\r\nHost: node\r\nContent-Type: application/json\r\n{rest}{SMUGGLED}");
+            format!("POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{rest}{SMUGGLED}");
         is_refused_alone(&node, what, request.as_bytes()).await;
     }
     for (what, request) in [
         ("no host", "GET /healthz HTTP/1.1\r\n\r\n"),
-        ("chunks in HTTP/1.0", "POST / HTTP/1.0\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        ("another version", "GET /healthz HTTP/3.0\r\nHost: node\r\n\r\n"),
+        ("chunks in HTTP/1.0", "POST / HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("another version", "GET /healthz HTTP/3.0\r\nHost: localhost\r\n\r\n"),
         ("HTTP/2 that nobody agreed on", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        ("a blank before the first header", "GET /healthz HTTP/1.1\r\n Host: node\r\n\r\n"),
-        ("a blank in the target", "GET /health z HTTP/1.1\r\nHost: node\r\n\r\n"),
+        ("a blank before the first header", "GET /healthz HTTP/1.1\r\n Host: localhost\r\n\r\n"),
+        ("a blank in the target", "GET /health z HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     ] {
         is_refused_alone(&node, what, format!("{request}{SMUGGLED}").as_bytes()).await;
     }
@@ -86,11 +86,11 @@ async fn is_refused_alone(node: &Node, what: &str, request: &[u8]) {
 async fn lines_that_end_with_a_bare_line_feed_are_lines_and_nothing_else() {
     let node = Node::start(&[]).await;
     // RFC 9112, 2.2: a reader may take it for the end of a line. Then it has to do so everywhere in a head.
-    let request = "GET /healthz HTTP/1.1\nHost: node\nConnection: close\n\n";
+    let request = "GET /healthz HTTP/1.1\nHost: localhost\nConnection: close\n\n";
     let said = RawClient::open(node.address(), request.as_bytes()).await.rest().await;
     assert!(said.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&said));
     let request = format!(
-        "POST {EVENTS} HTTP/1.1\r\nHost: node\r\nX-A: b\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n{SMUGGLED}"
+        "POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nX-A: b\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n{SMUGGLED}"
     );
     is_refused_alone(&node, "a coding behind a bare line feed, and a length", request.as_bytes()).await;
 }
@@ -216,7 +216,7 @@ async fn a_flood_of_presence_ends_its_connection_and_others_hear_no_more_than_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_subscriptions_ends_its_connection_and_others_work_on() {
-    let node = Node::start(&[]).await;
+    let node = Node::start(&[("limits.control_per_minute", "60")]).await;
     let mut other = node.join("t", "other").await;
     let follow = |sent: usize, what: Value| {
         let mut data = json!({"subscription": format!("s{sent}")});

@@ -232,9 +232,10 @@ async fn asking(mut client: Client, mut other: Client) -> Vec<Value> {
 
 async fn filtering(node: &Node) -> Vec<Value> {
     let mut client = node.join_with("default", "claude-123", "types=decision_made&since=latest").await;
-    let mut other = other(node).await;
-    other.publish("memory_added", json!({})).await;
-    other.publish("decision_made", json!({})).await;
+    // In one piece: a heartbeat between the two would tell the position as well.
+    let event = |kind: &str| json!({"event_type": kind, "instance_id": "claude-456", "data": {}});
+    let both = json!([event("memory_added"), event("decision_made")]);
+    assert_eq!(node.post("/v1/tenants/default/events", &both).await.status, 201);
     client.record().await;
     client.seen().to_vec()
 }

