@@ -568,8 +568,8 @@ async fn a_thousand_subscriptions_are_all_kept_up_to_date() {
     const CLIENTS: usize = 16;
     const EACH: usize = 63;
     // Those whose turn to be checked is late read nothing until then, which takes a slow machine minutes.
-    let patient = ("heartbeat.timeout", "900s");
-    let server = Node::start(&[ROOMY[0], ROOMY[1], ROOMY[2], patient]).await;
+    let patient = [("heartbeat.timeout", "900s"), ("limits.stall_timeout", "900s")];
+    let server = Node::start(&[&ROOMY[..], &patient].concat()).await;
     let mut ann = typed(server.address(), "a", "ann").await;
     let place = |n: usize| node((n * 37 % 1_000) as f64, (n * 91 % 1_000) as f64);
     write(&mut ann, (0..500).map(|n| operation("create", "node", &format!("n{n}"), &place(n))).collect()).await;
