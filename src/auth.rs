@@ -27,7 +27,10 @@ use std::{
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
-pub use self::{agent::agent, error::TokenError};
+pub use self::{
+    agent::{agent, agent_believing},
+    error::TokenError,
+};
 use self::{
     claims::{Identity, Instances},
     hook::Hook,

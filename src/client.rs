@@ -11,25 +11,37 @@
 //! | `incoming` | the node's messages, typed |
 //! | `track` | the cursor and the proof that nothing is missing |
 //! | `outstanding` | publishes until they are acknowledged |
+//! | `subject` | what a signature or a seal is bound to, byte by byte |
+//! | `signing` | signatures: made and checked |
+//! | `sealing` | sealed contents: made and opened |
+//! | `end_to_end` | both, done to what is published |
 //! | `backoff` | how long to wait before connecting again |
 //! | `connection` | one connection |
 //! | `reconnecting` | connections one after the other, as if they were one |
 
 pub mod backoff;
 pub mod connection;
+pub mod end_to_end;
 pub mod handshake;
 pub mod incoming;
 pub mod options;
 pub mod outstanding;
 pub mod reconnecting;
+pub mod sealing;
+pub mod signing;
+pub mod subject;
 pub mod tls;
 pub mod track;
 
 pub use backoff::Backoff;
 pub use connection::{Connection, Ended, JoinError};
+pub use end_to_end::EndToEnd;
 pub use handshake::Refusal;
 pub use incoming::{Envelope, Frame, Incoming};
 pub use options::{BaseUrl, ClientOptions, Echo, Encoding, Scheme, Since};
 pub use outstanding::{Outstanding, Publish};
 pub use reconnecting::{Happening, Reconnecting};
+pub use sealing::SealingKey;
+pub use signing::SigningKey;
+pub use subject::Subject;
 pub use tls::Trust;

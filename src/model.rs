@@ -22,6 +22,8 @@ pub mod record;
 pub mod resume;
 pub mod rights;
 pub mod roster;
+pub mod sealed;
+pub mod signing;
 pub mod tally;
 pub mod text;
 pub mod time;

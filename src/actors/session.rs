@@ -215,18 +215,17 @@ impl Session {
     fn publish(&mut self, publish: record::Publish, ctx: &mut WebsocketContext<Self>) {
         let (token, id) = (self.context.serial(), publish.id);
         let reference = publish.reference.clone();
-        if let Err(refusal) = self.needs(Need::Publish(publish.event_type.as_str())) {
-            return self.refuse(&match reference {
-                Some(reference) => refusal.concerning(reference),
-                None => refusal.about(id),
-            });
-        }
-        let publication = Publication {
-            token,
-            id,
-            reference,
-            what: Content::Event(append_of(&self.grant, publish, self.context.now())),
+        let granted = self.needs(Need::Publish(publish.event_type.as_str()));
+        let append = match granted.and_then(|()| append_of(&self.grant, publish, self.context.now())) {
+            Ok(append) => append,
+            Err(refusal) => {
+                return self.refuse(&match reference {
+                    Some(reference) => refusal.concerning(reference),
+                    None => refusal.about(id),
+                });
+            }
         };
+        let publication = Publication { token, id, reference, what: Content::Event(append) };
         self.send_publication(publication);
         self.wait_while_full(ctx);
     }

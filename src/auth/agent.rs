@@ -1,11 +1,18 @@
 //! The HTTP client for what is asked beside the node's own work: issuers' keys, and a node by its command line. Blocking.
 
 use std::{
+    path::Path,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use rustls::crypto::ring;
+use rustls::{
+    crypto::ring,
+    pki_types::{
+        CertificateDer,
+        pem::{self, PemObject as _},
+    },
+};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// What the system trusts, read once.
@@ -16,8 +23,23 @@ static ROOTS: LazyLock<Arc<Vec<Certificate<'static>>>> = LazyLock::new(|| {
 
 /// A client that gives up after this, goes where it is sent and nowhere else, and leaves statuses to its user.
 pub fn agent(patience: Duration) -> ureq::Agent {
+    agent_of(patience, ROOTS.clone())
+}
+
+/// The same, which believes the certificates in a PEM file and no others.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn agent_believing(patience: Duration, file: &Path) -> Result<ureq::Agent, pem::Error> {
+    let found: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_file_iter(file)?.collect();
+    let roots = found?.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
+    Ok(agent_of(patience, Arc::new(roots)))
+}
+
+fn agent_of(patience: Duration, roots: Arc<Vec<Certificate<'static>>>) -> ureq::Agent {
     let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(ROOTS.clone()))
+        .root_certs(RootCerts::Specific(roots))
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
         .build();
     ureq::Agent::config_builder()

@@ -3,6 +3,7 @@
 //! Owns: what is read from standard input, when to stop. Must not know: frames and reconnects ([`crate::client`]).
 
 mod demo;
+mod letters;
 mod print;
 
 use std::{
@@ -23,12 +24,13 @@ use super::remote;
 use crate::{
     client::{
         Backoff, BaseUrl, ClientOptions, Echo, Encoding, Happening, Incoming, Publish, Reconnecting, Scheme, Since,
-        Trust, reconnecting::Fatal,
+        Trust, outstanding::PublishError, reconnecting::Fatal,
     },
     model::{EventType, InstanceId, TenantId},
     wire::token::Token,
 };
 
+use letters::{Keys, Letters};
 use print::Printer;
 
 /// Join a room: see its records, publish what is typed or piped in.
@@ -52,6 +54,11 @@ pub struct Args {
     /// Who you are in it; one connection per instance.
     #[arg(long)]
     instance: InstanceId,
+    /// The user for whom you act, where no token says that
+    #[arg(long)]
+    user: Option<String>,
+    #[command(flatten)]
+    keys: Keys,
     /// Where to start: a cursor, 'earliest', 'latest' or an RFC 3339 time. Without it: where this instance left off.
     #[arg(long)]
     since: Option<Since>,
@@ -108,6 +115,7 @@ enum AtEnd {
 
 struct Window {
     room: Reconnecting,
+    letters: Letters,
     printer: Printer,
     input: Input,
     at_end: AtEnd,
@@ -122,6 +130,7 @@ impl Window {
         let mut options = ClientOptions::new(args.url, args.tenant, args.instance);
         options.token = args.token_file.map(|file| remote::token_in(&file)).transpose()?.map(Token);
         options.since = args.since;
+        options.user = args.user;
         options.types = args.types;
         options.capabilities = args.capabilities;
         options.echo = if args.echo { Echo::Records } else { Echo::AckOnly };
@@ -137,7 +146,9 @@ impl Window {
             every.set_missed_tick_behavior(MissedTickBehavior::Delay);
             (every, demo::Events::default())
         });
+        let letters = Letters::new(&args.keys, &options, args.ca.as_deref())?;
         Ok(Self {
+            letters,
             room: Reconnecting::new(options, Backoff::new()),
             printer: if args.json { Printer::json() } else { Printer::for_person() },
             input: Input::Open(BufReader::new(tokio::io::stdin()).lines()),
@@ -156,12 +167,12 @@ impl Window {
             tokio::select! {
                 _ = &mut stopping => break,
                 happening = self.room.next() => match happening {
-                    Ok(happening) => self.happened(happening)?,
+                    Ok(happening) => self.happened(happening).await?,
                     Err(fatal) => return Ok(self.gave_up(&fatal)),
                 },
                 // What is typed waits in the pipe while the node is behind.
                 line = next_line(&mut self.input), if !full => self.typed(line?),
-                publish = next_demo(&mut self.demo), if !full => self.publish(publish),
+                event = next_demo(&mut self.demo), if !full => self.made_up(&event),
             }
         }
         let unanswered = self.room.outstanding().len();
@@ -177,16 +188,17 @@ impl Window {
         ended && self.caught_up && self.room.outstanding().is_empty()
     }
 
-    fn happened(&mut self, happening: Happening) -> anyhow::Result<()> {
+    async fn happened(&mut self, happening: Happening) -> anyhow::Result<()> {
         match happening {
-            Happening::Frame(frame) => {
+            Happening::Frame(mut frame) => {
                 self.caught_up |= matches!(frame.message, Incoming::CaughtUp(_));
-                self.printer.frame(&frame).context("cannot write to standard output")
+                let note = self.letters.read(&mut frame).await;
+                self.printer.frame(&frame, note.as_deref()).context("cannot write to standard output")
             }
             Happening::Refused(refused) => {
                 let (frame, error) = *refused;
                 self.failed = true;
-                self.printer.frame(&frame).context("cannot write to standard output")?;
+                self.printer.frame(&frame, None).context("cannot write to standard output")?;
                 self.printer.trouble(format_args!("not published: {} ({})", error.message, error.code));
                 Ok(())
             }
@@ -211,11 +223,25 @@ impl Window {
         if line.trim().is_empty() {
             return;
         }
-        let publish = if line.trim_start().starts_with('{') && has_event_type(&line) {
-            Publish::from_json(&line)
-        } else {
-            Ok(Publish::new(&self.line_type, &text(&line)))
+        let is_message = line.trim_start().starts_with('{') && has_event_type(&line);
+        let own = Some(&self.letters.own).filter(|own| own.is_on());
+        let publish = match (own, is_message) {
+            (None, true) => Publish::from_json(&line),
+            (None, false) => Ok(Publish::new(&self.line_type, &text(&line))),
+            (Some(own), true) => Publish::protected_json(&line, own),
+            (Some(own), false) => Publish::protected(&self.line_type, &text(&line), own),
         };
+        self.made(publish);
+    }
+
+    fn made_up(&mut self, (event_type, data): &demo::Event) {
+        let own = Some(&self.letters.own).filter(|own| own.is_on());
+        let publish =
+            own.map_or_else(|| Ok(Publish::new(event_type, data)), |own| Publish::protected(event_type, data, own));
+        self.made(publish);
+    }
+
+    fn made(&mut self, publish: Result<Publish, PublishError>) {
         match publish {
             Ok(publish) => self.publish(publish),
             Err(error) => {
@@ -250,7 +276,7 @@ async fn next_line(input: &mut Input) -> anyhow::Result<Option<String>> {
     }
 }
 
-async fn next_demo(demo: &mut Option<(Interval, demo::Events)>) -> Publish {
+async fn next_demo(demo: &mut Option<(Interval, demo::Events)>) -> demo::Event {
     match demo {
         Some((every, events)) => {
             every.tick().await;

@@ -1,12 +1,16 @@
-//! `continuum key`: API keys of a running node, over its HTTP side.
+//! `continuum key`: API keys of a running node, over its HTTP side; and the keys with which clients sign and seal, which no node has.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::remote::{self, Remote};
-use crate::auth::secret;
+use crate::{
+    auth::secret,
+    client::{SealingKey, SigningKey},
+};
 
 /// Options of `continuum key`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +24,15 @@ pub struct Args {
 enum Command {
     /// Print a new random key for the file that auth.admin_key names; needs no node
     New,
+    /// Print a new key to sign with, as a private JWK: for its owner's file; needs no node
+    Signing,
+    /// Print a new key to seal with, as a secret JWK: for the files of all who shall read; needs no node
+    Sealing,
+    /// Print the public part of a file with a signing key, as the content of a signing_key entity; needs no node
+    Public {
+        /// The file, as `signing` printed it; - reads it from standard input
+        file: PathBuf,
+    },
     /// Make an API key and print it: it is shown this once
     Create(Create),
     /// List API keys, without their secrets
@@ -73,6 +86,12 @@ struct Create {
 /// The node's refusal, or why it cannot be reached.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
+        Command::Signing => println!("{}", SigningKey::generate().context("no random numbers")?.to_jwk()),
+        Command::Sealing => println!("{}", SealingKey::generate().context("no random numbers")?.to_jwk()),
+        Command::Public { file } => {
+            let key = SigningKey::from_jwk(&remote::token_in(&file)?)?;
+            println!("{}", json!({"keys": [key.public_jwk()]}));
+        }
         Command::New => println!("{}", secret::mint().key),
         Command::Create(wanted) => {
             let texts = [

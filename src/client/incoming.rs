@@ -39,6 +39,9 @@ pub struct Envelope {
     /// When, RFC 3339.
     #[serde(default)]
     pub timestamp: String,
+    /// Records only: the sender's signature, as it came.
+    #[serde(default)]
+    pub sig: Option<Box<RawValue>>,
     /// The content.
     #[serde(default = "empty")]
     pub data: Box<RawValue>,

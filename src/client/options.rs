@@ -62,6 +62,12 @@ impl BaseUrl {
         self.port
     }
 
+    /// Where its HTTP side is: a path below the base's own path.
+    pub fn http(&self, path: &str) -> String {
+        let scheme = if self.scheme == Scheme::Tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority(), self.path(path))
+    }
+
     /// `host:port` as the Host header wants it.
     pub fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
@@ -196,6 +202,8 @@ pub struct ClientOptions {
     pub echo: Echo,
     /// Strings in `data` cut to this many characters.
     pub preview: Option<u32>,
+    /// The user for whom we act, if that is not said by a token.
+    pub user: Option<String>,
     /// Words shown to others in the roster.
     pub capabilities: Vec<String>,
     /// Whether large messages may come deflated.
@@ -217,6 +225,7 @@ impl ClientOptions {
             types: Vec::new(),
             echo: Echo::default(),
             preview: None,
+            user: None,
             capabilities: Vec::new(),
             encoding: Encoding::default(),
             token: None,
@@ -244,6 +253,9 @@ impl ClientOptions {
         }
         if let Some(preview) = self.preview {
             query.append_pair("preview", &preview.to_string());
+        }
+        if let Some(user) = &self.user {
+            query.append_pair("user_id", user);
         }
         if !self.capabilities.is_empty() {
             query.append_pair("capabilities", &self.capabilities.join(","));

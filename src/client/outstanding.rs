@@ -3,13 +3,19 @@
 use std::{collections::VecDeque, time::Duration};
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::model::{EventId, EventType, IdError};
+use crate::{
+    model::{EventId, EventType, IdError},
+    wire::kind::Kind,
+};
 
-use super::incoming;
+use super::{
+    end_to_end::{EndToEnd, Unsafe},
+    incoming,
+};
 
 /// Most publishes that wait for their ack; a caller that meets it stops reading its input.
 pub const MOST: usize = 256;
@@ -27,6 +33,12 @@ pub enum PublishError {
     /// Not one JSON object with an `event_type`.
     #[error("not a JSON object with an event_type: {0}")]
     Json(#[from] serde_json::Error),
+    /// It cannot be signed or sealed as it shall be.
+    #[error("{0}")]
+    Unsafe(#[from] Unsafe),
+    /// Nothing but an event is signed or sealed; sent as it is it would be there for all to read.
+    #[error("only events are signed and sealed, and '{0}' is none: not sent")]
+    Open(String),
     /// A name that the node would refuse.
     #[error("{0}")]
     Id(#[from] IdError),
@@ -54,6 +66,9 @@ enum Answer {
 struct Head<'a> {
     event_type: std::borrow::Cow<'a, str>,
     event_id: Option<std::borrow::Cow<'a, str>>,
+    timestamp: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
 impl Publish {
@@ -84,6 +99,55 @@ impl Publish {
         let id = EventId(Uuid::new_v4());
         let rest = text.trim_start().strip_prefix('{').expect("a JSON object starts with '{'");
         Ok(Self { answer: Answer::Ack(id), text: format!(r#"{{"event_id":"{id}",{rest}"#) })
+    }
+}
+
+/// The same, signed and sealed on their way out.
+impl Publish {
+    /// A record of this type.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be signed or sealed.
+    pub fn protected(event_type: &EventType, data: &RawValue, with: &EndToEnd) -> Result<Self, PublishError> {
+        Self::protected_as(EventId(Uuid::new_v4()), event_type, None, data, with)
+    }
+
+    /// A JSON object as somebody wrote it.
+    ///
+    /// # Errors
+    ///
+    /// It is no event, or cannot be signed or sealed.
+    pub fn protected_json(text: &str, with: &EndToEnd) -> Result<Self, PublishError> {
+        let Head { event_type, event_id, timestamp, data } = serde_json::from_str(text)?;
+        match Kind::of(&event_type) {
+            Kind::Session => return Self::from_json(text),
+            Kind::Event => {}
+            _ => return Err(PublishError::Open(event_type.into_owned())),
+        }
+        let id = event_id.map_or_else(|| Ok(EventId(Uuid::new_v4())), |id| id.parse())?;
+        let nothing = to_raw_value(&serde_json::Map::new())?;
+        Self::protected_as(id, &event_type.parse()?, timestamp.as_deref(), data.unwrap_or(&nothing), with)
+    }
+
+    fn protected_as(
+        id: EventId,
+        event_type: &EventType,
+        timestamp: Option<&str>,
+        data: &RawValue,
+        with: &EndToEnd,
+    ) -> Result<Self, PublishError> {
+        let (data, sig) = with.protect(id, event_type, data)?;
+        let mut message = serde_json::Map::new();
+        message.insert("event_type".into(), event_type.as_str().into());
+        message.insert("event_id".into(), id.to_string().into());
+        message.extend(timestamp.map(|time| ("timestamp".into(), time.into())));
+        message.extend(sig.map(|sig| Ok::<_, PublishError>(("sig".into(), serde_json::to_value(sig)?))).transpose()?);
+        let mut text = serde_json::to_string(&message)?;
+        // The content as it is, whatever its numbers.
+        text.truncate(text.len() - 1);
+        text.push_str(&format!(",\"data\":{data}}}"));
+        Ok(Self { answer: Answer::Ack(id), text })
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
         record::Viewer,
         rights::{Admin, Entities, Rights},
     },
-    wire::{Code, Need, Refusal, entity as record},
+    wire::{Code, Need, Refusal, check_own, entity as record},
 };
 
 /// Who asks for something of a tenant, let in. With `auth.mode = none` it is who it says it is, and who says nothing is nobody,
@@ -200,6 +200,15 @@ impl Asker {
     /// Names the grant that is missing.
     pub(super) fn is_granted(&self, need: Need<'_>) -> Result<(), Refusal> {
         need.check(&self.rights)
+    }
+
+    /// Whether an entity is not another's own.
+    ///
+    /// # Errors
+    ///
+    /// Names whose it is.
+    pub(super) fn is_own(&self, key: &EntityKey, author: &Author) -> Result<(), Refusal> {
+        check_own(key, author, &self.rights)
     }
 
     /// Who it is to the owner's rules, as an instance that it may be.

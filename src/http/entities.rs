@@ -176,6 +176,7 @@ async fn try_change(
     let identity = Identity::of(asker.is_proven());
     let sender = Sender { tenant, author: &author, identity, change: asker.may_change(), now: shared.context.now() };
     let wanted = request::read(asked, sender, shared.context.config.limits.json_depth)?;
+    asker.is_own(&key, &wanted.operation.stamp.by)?;
     match settled::operate(shared, &asker, vec![wanted], Unit::Operation).await?.pop() {
         // A deletion of what never was: done in the sense of an operation, but there is no such resource.
         Some(settled) if settled.is_of_nothing => Err(asker::nothing()),

@@ -140,7 +140,10 @@ fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<Item, Refusal
     let event_type = publish.event_type.clone();
     asker.is_granted(Need::Publish(event_type.as_str())).map_err(|refusal| refusal.about(id))?;
     let who = asker.who(Some(grant.instance().clone()));
-    Ok(Item { who, event_type, id, append: append_of(&grant, publish, shared.context.now()) })
+    // Without tokens whom it acts for is its own word, here too.
+    let grant = if asker.is_proven() { grant } else { grant.acting_for(asker.user().cloned(), None) };
+    let append = append_of(&grant, publish, shared.context.now()).map_err(|refusal| refusal.about(id))?;
+    Ok(Item { who, event_type, id, append })
 }
 
 type Answers = Vec<oneshot::Receiver<Result<Answer, AppendError>>>;

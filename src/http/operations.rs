@@ -80,7 +80,9 @@ fn read_item(shared: &Shared, asker: &Asker, text: &str) -> Result<Wanted, Refus
     let author = |instance| Ok(asker.grant(shared, instance)?.author().clone());
     let author = (Identity::of(asker.is_proven()), asker.may_change(), author);
     let wanted = request::read_item(text, asker.tenant(), author, shared.context.now(), limits.json_depth)?;
-    asker.is_granted(Need::Change(&wanted.key)).map_err(|refusal| refusal.concerning(wanted.reference.clone()))?;
+    let is_granted = asker.is_granted(Need::Change(&wanted.key));
+    let is_own = is_granted.and_then(|()| asker.is_own(&wanted.key, &wanted.operation.stamp.by));
+    is_own.map_err(|refusal| refusal.concerning(wanted.reference.clone()))?;
     Ok(wanted)
 }
 

@@ -139,7 +139,7 @@ fn rollback_status(why: &Rollback) -> u16 {
         Rollback::PreconditionFailed => 412,
         Rollback::TooLarge(_) => 413,
         Rollback::BatchFailed => FAILED_DEPENDENCY,
-        Rollback::PatchFailed(_) | Rollback::TestFailed(_) | Rollback::TextFailed(_) => 422,
+        Rollback::PatchFailed(_) | Rollback::TestFailed(_) | Rollback::TextFailed(_) | Rollback::WholeOnly => 422,
     }
 }
 

@@ -103,6 +103,9 @@ pub struct Alternative {
     /// What was proposed for the paths, as a merge patch; `None`: to delete the entity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposed: Option<Value>,
+    /// Whether what was proposed is the whole content and no patch: then it replaces what stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
     /// Fields that shall hold an explicit `null`, as JSON pointers: a merge patch cannot say that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nulls: Vec<String>,

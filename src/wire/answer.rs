@@ -148,6 +148,7 @@ impl Told {
                 fields.value("base", &open.was);
                 fields.value("current", &current);
                 fields.value("proposed", &open.proposed);
+                put_whole(fields, open);
                 fields.value("paths", &open.paths);
                 "update.conflict_pending"
             }
@@ -193,6 +194,13 @@ impl Told {
     }
 }
 
+/// Says that what was proposed is a whole content, where a merge patch would be expected.
+pub(super) fn put_whole(fields: &mut Fields, open: &Alternative) {
+    if open.whole {
+        fields.raw("whole", "true");
+    }
+}
+
 fn put_settled(fields: &mut Fields, how: Settled) {
     let word = match how {
         Settled::LastWriteWins => "last_write_wins",
@@ -227,6 +235,7 @@ pub fn rollback_code(why: &Rollback) -> &'static str {
         Rollback::PatchFailed(_) => "patch_failed",
         Rollback::TestFailed(_) => "test_failed",
         Rollback::TextFailed(_) => "text_failed",
+        Rollback::WholeOnly => "whole_only",
         Rollback::BaseGone => "base_gone",
         Rollback::TooManyOpen(_) => "too_many_open",
         Rollback::TooLarge(_) => "too_large",

@@ -178,6 +178,7 @@ mod tests {
             event_type: "note".parse().expect("type"),
             reference: None,
             timestamp: None,
+            sig: None,
             data: RawValue::from_string(data.into()).expect("json"),
         };
         let body = publish.to_body(&tenant, &"a".parse().expect("instance"), Timestamp(0));

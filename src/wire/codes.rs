@@ -31,6 +31,8 @@ pub enum Code {
     InvalidEntity,
     /// An operation makes no sense.
     InvalidOperation,
+    /// A signature has not the form, is not its sender's, or cannot stand there.
+    InvalidSignature,
     /// A query makes no sense.
     InvalidQuery,
     /// A query could take too long, or finds too much.
@@ -106,6 +108,7 @@ impl Code {
         Self::InvalidParameter,
         Self::InvalidEntity,
         Self::InvalidOperation,
+        Self::InvalidSignature,
         Self::InvalidQuery,
         Self::QueryTooCostly,
         Self::Unauthenticated,
@@ -161,6 +164,7 @@ impl Code {
             Self::InvalidParameter => ("invalid_parameter", 400),
             Self::InvalidEntity => ("invalid_entity", 400),
             Self::InvalidOperation => ("invalid_operation", 400),
+            Self::InvalidSignature => ("invalid_signature", 400),
             Self::InvalidQuery => ("invalid_query", 400),
             Self::QueryTooCostly => ("query_too_costly", 422),
             Self::Unauthenticated => ("unauthenticated", 401),

@@ -73,6 +73,8 @@ struct Stored<'a> {
     instance_id: Cow<'a, str>,
     #[serde(borrow, default)]
     entity: Option<About<'a>>,
+    #[serde(borrow, default)]
+    sig: Option<&'a RawValue>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -152,6 +154,7 @@ fn put_sync(out: &mut BytesMut, meta: &RecordMeta, stored: &Stored<'_>, content:
         put_field(out, name, text);
         out.put_u8(b',');
     }
+    put_sig(out, stored.sig);
     out.extend_from_slice(b"\"data\":");
     match &content.event {
         // `data` is one object here: the event takes its place in it.
@@ -187,8 +190,16 @@ fn put_typed(out: &mut BytesMut, meta: &RecordMeta, stored: &Stored<'_>, content
         out.extend_from_slice(b",\"event\":");
         out.extend_from_slice(event.as_bytes());
     }
-    out.extend_from_slice(b",\"data\":");
+    out.put_u8(b',');
+    put_sig(out, stored.sig);
+    out.extend_from_slice(b"\"data\":");
     out.extend_from_slice(content.data.as_bytes());
+}
+
+fn put_sig(out: &mut BytesMut, sig: Option<&RawValue>) {
+    if let Some(sig) = sig {
+        out.extend_from_slice(format!("\"sig\":{sig},").as_bytes());
+    }
 }
 
 /// Whether a type is one of Gitmind's, whose messages have a number for a time.

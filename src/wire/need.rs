@@ -3,7 +3,9 @@
 use super::{Code, Refusal};
 use crate::model::{
     EntityKey,
+    entity::Author,
     rights::{Admin, Rights},
+    signing::{holds_keys, signer},
 };
 
 /// What a grant is needed for.
@@ -63,4 +65,19 @@ impl Need<'_> {
         };
         Err(Refusal::new(Code::Forbidden, format!("the grant {missing} is missing")))
     }
+}
+
+/// Refuses whoever would change what is another's own: public keys are changed by whose they are, and by administrators of the tenant. Who
+/// may change another's keys could sign in that one's name. Asked beside [`Need::Change`], wherever something is changed.
+///
+/// # Errors
+///
+/// Names whose it is.
+pub fn check_own(key: &EntityKey, author: &Author, rights: &Rights) -> Result<(), Refusal> {
+    if !holds_keys(key) || *key.id == *signer(&author.owner()) || rights.admin >= Admin::Tenant {
+        return Ok(());
+    }
+    let EntityKey { kind, id } = key;
+    let message = format!("\"{kind}:{id}\" is changed by \"{id}\", or with the grant 'admin' of the tenant");
+    Err(Refusal::new(Code::Forbidden, message))
 }

@@ -1,14 +1,19 @@
 //! Operations on entities, as clients write them, turned into types. The same fields are read in every envelope and over
 //! HTTP; docs/protocol.md has them.
 
+mod given;
+
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
+pub(super) use self::given::Given;
+use self::given::{content, object};
 use super::{
     codes::{Code, Refusal},
+    signature,
     text::Text,
 };
 use crate::model::{
@@ -127,6 +132,7 @@ pub(super) struct Fields<'a> {
     pub conflict_id: Option<Text<'a>>,
     #[serde(borrow)]
     choice: Option<Text<'a>>,
+    sig: Option<Box<RawValue>>,
 }
 
 impl<'a> Fields<'a> {
@@ -142,7 +148,10 @@ impl<'a> Fields<'a> {
             return Err(invalid("an operation is one JSON object"));
         }
         // To know where an error is costs more than reading: it is found out once there is one.
-        serde_json::from_str(fields).or_else(|_| Self::deserialized(&mut serde_json::Deserializer::from_str(fields)))
+        let read: Self = serde_json::from_str(fields)
+            .or_else(|_| Self::deserialized(&mut serde_json::Deserializer::from_str(fields)))?;
+        signature::none(read.sig.as_deref())?;
+        Ok(read)
     }
 
     fn deserialized<'de: 'a>(from: impl serde::Deserializer<'de>) -> Result<Self, Refusal> {
@@ -201,6 +210,7 @@ impl<'a> Fields<'a> {
             stamp: Stamp { by: author, at: sender.now },
             action: self.into_action(&key)?,
         };
+        signature::check_keys(&key, &operation.action)?;
         Ok((key, operation))
     }
 
@@ -229,7 +239,7 @@ impl<'a> Fields<'a> {
     fn change(self, key: &EntityKey) -> Result<Change, Refusal> {
         let Self { patch, ops, text, data, .. } = self;
         match (patch, ops, text, data) {
-            (Some(patch), None, None, None) => Ok(Change::Merge(object(patch.values()?, "patch", key)?)),
+            (Some(patch), None, None, None) => given::patch(patch, key),
             (None, Some(ops), None, None) => json_patch(ops),
             (None, None, Some(text), None) => text_change(text),
             (None, None, None, Some(data)) => Ok(Change::Replace(content(data, key)?)),
@@ -290,77 +300,6 @@ fn strategy(word: Option<&str>) -> Result<Strategy, Refusal> {
         Some("manual" | "user_choice" | "USER_CHOICE") => Ok(Strategy::Manual),
         Some(_) => Err(invalid("'strategy' must be last_write_wins, merge, version or manual (user_choice)")),
     }
-}
-
-/// A content or a patch: as it came, for what is made whole is mostly never looked into, or as the values from which it was
-/// put together.
-#[derive(Debug)]
-pub(super) enum Given {
-    Text(Box<RawValue>),
-    Values(Value),
-}
-
-impl<'de> Deserialize<'de> for Given {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::deserialize(deserializer).map(Self::Text)
-    }
-}
-
-impl Given {
-    pub(super) fn is_object(&self) -> bool {
-        match self {
-            Self::Text(text) => text.get().starts_with('{'),
-            Self::Values(value) => value.is_object(),
-        }
-    }
-
-    pub(super) fn values(self) -> Result<Value, Refusal> {
-        match self {
-            Self::Text(text) => serde_json::from_str(text.get()).map_err(|_| out_of_range()),
-            Self::Values(value) => Ok(value),
-        }
-    }
-}
-
-/// A content: as it came, if it may stay so.
-fn content(given: Given, key: &EntityKey) -> Result<Content, Refusal> {
-    match given {
-        Given::Text(text) if !carries_id(key) || !may_name_id(text.get()) => {
-            let content = Content::read(text).map_err(|_| out_of_range())?;
-            if content.is_object() { Ok(content) } else { Err(no_object("data")) }
-        }
-        given => object(given.values()?, "data", key).map(Content::from),
-    }
-}
-
-fn out_of_range() -> Refusal {
-    invalid("a content or patch must be an object, its numbers in range")
-}
-
-fn no_object(name: &str) -> Refusal {
-    invalid(format!("'{name}' must be an object"))
-}
-
-/// Whether an object may have a member `id`; a quick look.
-fn may_name_id(object: &str) -> bool {
-    object.contains("\"id\"") || object.contains('\\')
-}
-
-/// Whether messages of this type of entity carry the id among the content's fields.
-fn carries_id(key: &EntityKey) -> bool {
-    matches!(&*key.kind, "memory" | "node" | "edge")
-}
-
-/// A content or merge patch: an object. Types whose messages carry the id among the fields have none of their own there.
-fn object(value: Value, name: &str, key: &EntityKey) -> Result<Value, Refusal> {
-    let Value::Object(mut fields) = value else { return Err(no_object(name)) };
-    if carries_id(key)
-        && let Some(id) = fields.shift_remove("id")
-        && id != *key.id
-    {
-        return Err(invalid(format!("'{name}.id' is not the entity's id")));
-    }
-    Ok(Value::Object(fields))
 }
 
 fn json_patch(ops: Value) -> Result<Change, Refusal> {

@@ -1,6 +1,9 @@
-//! `preview=N`: long strings in `data` cut to N characters, and where it was done. Asked for, never done unasked.
+//! `preview=N`: long strings in `data` cut to N characters, and where it was done. Asked for, never done unasked. What is sealed stays
+//! whole: of a part of it nothing could be opened.
 
 use serde_json::Value;
+
+use crate::model::sealed::{SEALED, is_sealed};
 
 /// Cuts every string longer than `limit` characters; returns JSON pointers to those that were cut.
 pub fn cut(value: &mut Value, limit: usize) -> Vec<String> {
@@ -30,7 +33,8 @@ fn cut_at(value: &mut Value, limit: usize, path: &mut String, truncated: &mut Ve
             }
         }
         Value::Object(fields) => {
-            for (name, field) in fields {
+            let is_sealed = is_sealed(fields);
+            for (name, field) in fields.iter_mut().filter(|(name, _)| !(is_sealed && *name == SEALED)) {
                 path.push('/');
                 path.push_str(&name.replace('~', "~0").replace('/', "~1"));
                 cut_at(field, limit, path, truncated);

@@ -13,9 +13,12 @@ use crate::model::{
     EventId, EventType, InstanceId, Position, RecordMeta, TenantId, Timestamp,
     place::Places,
     record::{About, Private},
+    signing::Signature,
     tally::Counted,
     unreadable::unreadable,
 };
+
+use super::message::put_value;
 
 /// What a publisher sends, parsed and checked.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Publish {
     pub event_type: EventType,
     /// The publisher's own time; the node's when it gave none.
     pub timestamp: Option<Timestamp>,
+    /// The publisher's signature.
+    pub sig: Option<Signature>,
     /// The content, as it came.
     pub data: Box<RawValue>,
 }
@@ -39,6 +44,10 @@ impl Publish {
         let mut out = BytesMut::with_capacity(data.len() + 256);
         let time = self.timestamp.unwrap_or(now);
         put_head(&mut out, self.event_type.as_str(), self.id, tenant, time, instance.as_str());
+        if let Some(sig) = &self.sig {
+            out.extend_from_slice(b",\"sig\":");
+            put_value(&mut out, sig);
+        }
         out.extend_from_slice(b",\"data\":");
         out.extend_from_slice(data.as_bytes());
         out.put_u8(b'}');
@@ -196,6 +205,7 @@ mod tests {
             event_type: event_type.parse().expect("type"),
             reference: None,
             timestamp: None,
+            sig: None,
             data: RawValue::from_string(data.into()).expect("json"),
         }
     }

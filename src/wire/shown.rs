@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    answer::put_whole,
     entity::{About, Standing, is_told},
     message::{Fields, json_list},
     record::DamagedRecord,
@@ -78,6 +79,7 @@ fn put_alternative(fields: &mut Fields, open: &Alternative) {
     if !open.nulls.is_empty() {
         fields.value("nulls", &open.nulls);
     }
+    put_whole(fields, open);
     fields.value("paths", &open.paths);
     fields.value("by", &open.stamp.by);
     fields.text("at", &open.stamp.at.to_string());

@@ -15,7 +15,7 @@ use super::{
     kind::{Door, Kind, admit},
     operation::{Identity, Sender},
     record::Publish,
-    signal,
+    signal, signature,
     state::StateRequest,
     text::Text,
     token,
@@ -39,6 +39,8 @@ struct Envelope<'a> {
     user_id: Option<Text<'a>>,
     #[serde(borrow)]
     event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sig: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -90,6 +92,7 @@ fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, 
     match admit(kind, Door::Typed)? {
         Kind::Session => session(&envelope, kind),
         Kind::Change => {
+            signature::none(envelope.sig)?;
             let (id, data, event) = (envelope.id.as_deref(), envelope.data, envelope.event);
             changes::read(changes::Message { kind, id, data, event }, sender).map(ClientMessage::Change)
         }
@@ -129,15 +132,19 @@ fn check_version(version: Option<&RawValue>) -> Result<(), Refusal> {
 
 fn publish(envelope: &Envelope<'_>, kind: &str, sender: Sender<'_>) -> Result<ClientMessage, Refusal> {
     let (event_type, reference, timestamp, data) = content(envelope, kind)?;
+    // A signature is over the event's id, and of another text than a UUID the signer could not know what becomes of it.
+    let names_id = envelope.id.as_deref().is_some_and(|id| Uuid::try_parse(id).is_ok());
+    let sig = signature::read(envelope.sig, names_id)?;
     let id = match envelope.id.as_deref() {
         None | Some("") => EventId(Uuid::new_v4()),
         // Ids of any form are good: what is stored is a UUID that follows from them and their sender.
         Some(text) => EventId(super::operation::op_id(sender, text).0),
     };
-    Ok(ClientMessage::Publish(Publish { id, reference, event_type, timestamp, data }))
+    Ok(ClientMessage::Publish(Publish { id, reference, event_type, timestamp, sig, data }))
 }
 
 fn signal(envelope: &Envelope<'_>, kind: &str) -> Result<ClientMessage, Refusal> {
+    signature::none(envelope.sig)?;
     let (event_type, reference, timestamp, data) = content(envelope, kind)?;
     Ok(ClientMessage::Signal(signal::Sent { event_type, reference, timestamp, data }))
 }

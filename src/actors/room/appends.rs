@@ -14,7 +14,7 @@ use crate::{
     backbone::{Answer, Append, AppendError, Appended, Expect, Outcome, Reply, Subject},
     journal::Ahead,
     model::{DedupeId, EntityKey, EventId, Timestamp},
-    wire::{Code, Refusal, record},
+    wire::{Code, Refusal, record, signature::check_signer},
 };
 
 /// How an append ended, under the room's own mark.
@@ -156,16 +156,21 @@ impl Room {
 }
 
 /// What a publish appends; nobody publishes without a grant.
-pub fn append_of(grant: &Grant, publish: record::Publish, now: Timestamp) -> Append {
+///
+/// # Errors
+///
+/// It is signed in another's name.
+pub fn append_of(grant: &Grant, publish: record::Publish, now: Timestamp) -> Result<Append, Refusal> {
+    check_signer(&publish, &grant.author().owner())?;
     let (tenant, instance) = (grant.tenant(), grant.instance());
-    Append {
+    Ok(Append {
         tenant: tenant.clone(),
         dedupe: DedupeId::of(tenant, instance, publish.id),
         expect: Expect::Anything,
         first_tried: None,
         body: publish.to_body(tenant, instance, now),
         subject: Subject::Event(publish.event_type),
-    }
+    })
 }
 
 /// What a publisher is told; what the log said stays in the node's own log under an id.

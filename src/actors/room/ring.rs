@@ -104,6 +104,7 @@ mod tests {
             event_type: "note".parse().expect("type"),
             reference: None,
             timestamp: None,
+            sig: None,
             data: serde_json::value::RawValue::from_string("1".into()).expect("json"),
         };
         let body = publish.to_body(&tenant, &"a".parse().expect("instance"), Timestamp(0));

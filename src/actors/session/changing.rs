@@ -16,6 +16,7 @@ use crate::{
         Code, Need, Refusal,
         answer::{Form, Told},
         changes::Changes,
+        check_own,
         interest::{Subscribe, Unsubscribe},
         message::is_gitmind,
         operation::{Unit, Wanted, bounded},
@@ -48,7 +49,8 @@ impl Session {
 
     /// An operation that its sender may do.
     fn granted(&self, wanted: Wanted) -> Result<Wanted, Refusal> {
-        match self.needs(Need::Change(&wanted.key)) {
+        let granted = self.needs(Need::Change(&wanted.key));
+        match granted.and_then(|()| check_own(&wanted.key, &wanted.operation.stamp.by, self.grant.rights())) {
             Ok(()) => Ok(wanted),
             Err(refusal) => Err(refusal.concerning(wanted.reference.clone())),
         }

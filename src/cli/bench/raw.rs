@@ -150,6 +150,7 @@ fn record(tenant: &TenantId, size: usize) -> anyhow::Result<Bytes> {
         id: EventId(Uuid::new_v4()),
         event_type: "bench".parse()?,
         reference: None,
+        sig: None,
         timestamp: None,
         data: serde_json::value::RawValue::from_string(data)?,
     };

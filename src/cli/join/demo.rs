@@ -1,8 +1,14 @@
 //! Made-up events, one of each type that every client knows.
 
-use serde_json::{json, value::to_raw_value};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
-use crate::{client::Publish, model::EventType};
+use crate::model::EventType;
+
+/// A type and a content.
+pub type Event = (EventType, Box<RawValue>);
 
 const QUESTIONS: [&str; 3] = ["What is quantum entanglement?", "How do glaciers move?", "Why is the sky blue?"];
 const CONCEPTS: [(&str, &str); 3] =
@@ -16,7 +22,7 @@ pub struct Events {
 
 impl Events {
     /// The next one.
-    pub fn next(&mut self) -> Publish {
+    pub fn next(&mut self) -> Event {
         let (n, round) = (self.made, self.made / 3);
         self.made += 1;
         let (concept, field) = CONCEPTS[round % CONCEPTS.len()];
@@ -50,6 +56,6 @@ impl Events {
             ),
         };
         let event_type: EventType = event_type.parse().expect("the demo's types are valid");
-        Publish::new(&event_type, &to_raw_value(&data).expect("a JSON value is JSON"))
+        (event_type, to_raw_value(&data).expect("a JSON value is JSON"))
     }
 }

@@ -59,13 +59,14 @@ impl Printer {
         Self { form: Form::Json, notices: Style::of(&io::stderr()) }
     }
 
-    /// One message of the node.
-    pub fn frame(&self, frame: &Frame) -> io::Result<()> {
+    /// One message of the node, with what is to be thought of it.
+    pub fn frame(&self, frame: &Frame, note: Option<&str>) -> io::Result<()> {
         match self.form {
             Form::Json => line(&on_one_line(&frame.text)),
             Form::Person(style) => {
                 if let Incoming::Record(place) = &frame.message {
-                    return line(&record(style, place.seq, &frame.envelope));
+                    let note = note.map(|note| format!("  [{}]", style.paint(DIM, harmless(note)))).unwrap_or_default();
+                    return line(&(record(style, place.seq, &frame.envelope) + &note));
                 }
                 if let Some(text) = notice(frame) {
                     eprintln!("{}", self.notices.paint(DIM, format!("-- {}", harmless(&text))));

@@ -6,6 +6,7 @@ use json_patch::{AddOperation, Patch, PatchError, PatchErrorKind, PatchOperation
 use serde_json::Value;
 
 use super::{Content, Limits, Rollback, content::RESERVED};
+use crate::model::sealed;
 
 /// How deep a content may be nested. What reads it back stops at 128, and the record around it takes some of that.
 pub const DEPTH: usize = 64;
@@ -25,6 +26,10 @@ pub(super) fn check(content: &Content, limits: Limits) -> Result<(), Rollback> {
         if names_reserved(content) {
             return Err(Rollback::PatchFailed(format!("no member may be named {RESERVED}")));
         }
+    }
+    // A patch may have mixed something into it.
+    if content.is_whole() && content.as_object().is_none_or(|content| sealed::check(content).is_err()) {
+        return Err(Rollback::WholeOnly);
     }
     if content.text().len() > limits.data_bytes { Err(Rollback::TooLarge(limits.data_bytes)) } else { Ok(()) }
 }

@@ -23,6 +23,7 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 
 use super::{audience::PRIVATE, change::DEPTH};
+use crate::model::sealed;
 
 /// Members of an object that are compared with each other; the names of more are looked up by making values.
 const MEMBERS: usize = 32;
@@ -43,6 +44,7 @@ struct Forms {
     text: OnceLock<Box<RawValue>>,
     value: OnceLock<Value>,
     is_private: bool,
+    is_whole: bool,
 }
 
 impl Content {
@@ -58,7 +60,8 @@ impl Content {
         if look.is_odd {
             return serde_json::from_str::<Value>(text.get()).map(Self::from);
         }
-        let forms = Forms { text: text.into(), is_private: look.is_private, ..Forms::default() };
+        let Look { is_private, is_whole, .. } = look;
+        let forms = Forms { text: text.into(), is_private, is_whole, ..Forms::default() };
         Ok(Self(Some(Arc::new(forms))))
     }
 
@@ -100,6 +103,11 @@ impl Content {
         self.0.as_ref().is_some_and(|forms| forms.is_private)
     }
 
+    /// Whether it is sealed or signed, or says so: it is of one piece, and nothing is merged into it.
+    pub fn is_whole(&self) -> bool {
+        self.0.as_ref().is_some_and(|forms| forms.is_whole)
+    }
+
     /// Whether it is known to be neither nested deeper than a content may be nor to hold a name that it may not.
     pub(super) fn is_checked(&self) -> bool {
         self.0.as_ref().is_some_and(|forms| forms.value.get().is_none())
@@ -118,7 +126,8 @@ impl Forms {
 impl From<Value> for Content {
     fn from(value: Value) -> Self {
         let is_private = value.get(VISIBILITY).and_then(Value::as_str) == Some(PRIVATE);
-        Self(Some(Arc::new(Forms { value: value.into(), is_private, ..Forms::default() })))
+        let is_whole = value.as_object().is_some_and(sealed::is_marked);
+        Self(Some(Arc::new(Forms { value: value.into(), is_private, is_whole, ..Forms::default() })))
     }
 }
 
@@ -169,6 +178,7 @@ struct Look {
     /// It is to be written anew.
     is_odd: bool,
     is_private: bool,
+    is_whole: bool,
 }
 
 /// A place in a text.
@@ -238,6 +248,7 @@ impl<'de> Visitor<'de> for At<'_> {
                 Cow::Borrowed(name) if count < MEMBERS && name != RESERVED && !names[..count].contains(&name) => {
                     names[count] = name;
                     count += 1;
+                    self.look.is_whole |= level == 1 && matches!(name, sealed::SEALED | sealed::SIGNED);
                     members.next_value_seed(At { level, name, look: self.look })?;
                 }
                 _ => {

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::touch;
-use crate::model::text::{TextError, TextOps};
+use crate::model::{
+    sealed::SEALED,
+    text::{TextError, TextOps},
+};
 
 /// What leads from one content to the next: first edits of texts, then at most one patch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ impl Delta {
         }
         match merge_patch(&reached, new) {
             Some(Value::Object(patch)) if patch.is_empty() => {}
-            Some(patch) => delta.patch = Some(patch),
+            Some(patch) => delta.patch = Some(with_whole_seal(patch, new)),
             None => delta.ops = Some(json_patch::diff(&reached, new)),
         }
         delta
@@ -126,6 +129,15 @@ fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
     let gone = old.keys().filter(|key| !new.contains_key(*key));
     patch.extend(gone.map(|key| (key.clone(), Value::Null)));
     Some(Value::Object(patch))
+}
+
+/// What is sealed is told as a whole, so that nobody takes a part of it for something. All that is sealed has the same members, so
+/// the patch leads to the same as before.
+fn with_whole_seal(mut patch: Value, new: &Value) -> Value {
+    if let (Some(part), Some(sealed)) = (patch.get_mut(SEALED), new.get(SEALED)) {
+        *part = sealed.clone();
+    }
+    patch
 }
 
 /// Whether setting this takes setting a `null`; those in arrays go with their array.

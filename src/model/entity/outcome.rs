@@ -85,6 +85,9 @@ pub enum Rollback {
     /// A text edit that reaches beyond its text, or no text at that path.
     #[error("the text edit does not fit: {0}")]
     TextFailed(String),
+    /// A part of it was to be changed, and what stands there or would stand there is sealed or signed as a whole.
+    #[error("it is sealed or signed as a whole: no part of it can be changed, send the whole content")]
+    WholeOnly,
     /// The version that the edit was made on is not known any more.
     #[error("the version that this was made on is not kept any more")]
     BaseGone,

@@ -4,7 +4,7 @@ use json_patch::Patch;
 use serde_json::{Map, Value};
 
 use super::{
-    Change, Limits, Rollback, TextChange, change,
+    Change, Content, Limits, Rollback, TextChange, change,
     decide::{Case, Stop},
     touch::{self, Field, PatchPaths},
 };
@@ -27,12 +27,17 @@ pub(super) enum How<'a> {
     Fields(Vec<Field>),
     /// As an edit of a text.
     Text(&'a TextChange),
+    /// By putting another content in its place.
+    Whole(&'a Content),
 }
 
 impl<'a> Plan<'a> {
     pub fn of(case: &Case<'a>, change: &'a Change) -> Result<Self, Stop> {
         let content = &case.head.data;
         Ok(match change {
+            Change::Replace(new) if content.is_whole() || new.is_whole() => Self::whole(new),
+            // Two sealed contents would make one that nobody can open.
+            _ if content.is_whole() => return Err(Rollback::WholeOnly.into()),
             Change::Merge(patch) => Self::merge(patch, content)?,
             Change::Patch(patch) => {
                 let PatchPaths { touched, arrays } = touch::patch_paths(patch, content);
@@ -47,8 +52,16 @@ impl<'a> Plan<'a> {
         Ok(Self { touched: touch::merge_paths(an_object(patch)?, content), how: How::Merge(patch) })
     }
 
+    /// What is of one piece is one field: whatever was written unseen clashes with it.
+    pub fn whole(content: &'a Content) -> Self {
+        Self { touched: vec![String::new()], how: How::Whole(content) }
+    }
+
     /// Makes something where something stands: what it brings is written, the rest stays.
-    pub fn create(content: &Value, stands: &Value) -> Self {
+    pub fn create(content: &'a Content, stands: &Content) -> Self {
+        if content.is_whole() || stands.is_whole() {
+            return Self::whole(content);
+        }
         let mut fields = Vec::new();
         touch::leaves(content, Some(stands), "", &mut |path, value| {
             fields.push(Field { path, value: Some(value.clone()) });
@@ -109,6 +122,7 @@ impl How<'_> {
             Self::Merge(patch) => json_patch::merge(content, patch),
             Self::Patch(patch, _) => change::patch(content, patch, limits)?,
             Self::Fields(fields) => fields.into_iter().for_each(|field| touch::put(content, &field.path, field.value)),
+            Self::Whole(whole) => *content = Value::clone(whole),
             Self::Text(text) => return Err(Rollback::TextFailed(format!("no text at {}", text.path))),
         }
         Ok(())

@@ -22,6 +22,7 @@ impl Case<'_> {
         let is_clash = |path: &String| self.head.state.deleted || self.clash(path).is_some();
         let mut paths: Vec<String> = plan.touched.iter().filter(|path| is_clash(path)).cloned().collect();
         paths.retain(|path| !path.is_empty()); // the whole is named by no name
+        let whole = matches!(plan.how, How::Whole(_));
         let (proposed, nulls) = self.proposal(plan.how)?;
         let proposed = proposed.into();
         change::check(&proposed, self.limits)?;
@@ -29,13 +30,23 @@ impl Case<'_> {
             let value = |path: &String| base.pointer(path).cloned();
             as_merge_patch(paths.iter().map(|path| Field { path: path.clone(), value: value(path) }).collect()).0
         });
-        self.keep(Alternative { was, proposed: Some(proposed.into_value()), nulls, paths, ..self.alternative(kind) })
+        self.keep(Alternative {
+            was,
+            proposed: Some(proposed.into_value()),
+            whole,
+            nulls,
+            paths,
+            ..self.alternative(kind)
+        })
     }
 
     /// Keeps that somebody wants it deleted.
     pub(super) fn propose_deletion(&self) -> Result<Decision, Stop> {
-        let was =
-            self.base_content()?.map(|base| as_merge_patch(touch::difference(&self.head.data, &as_object(base))).0);
+        let is_whole = self.head.data.is_whole();
+        let was = self
+            .base_content()?
+            .filter(|_| !is_whole)
+            .map(|base| as_merge_patch(touch::difference(&self.head.data, &as_object(base))).0);
         self.keep(Alternative { was, ..self.alternative(AlternativeKind::Conflict) })
     }
 
@@ -46,6 +57,7 @@ impl Case<'_> {
             base: self.operation.base.unwrap_or(self.head.version),
             was: None,
             proposed: None,
+            whole: false,
             nulls: Vec::new(),
             paths: Vec::new(),
             stamp: self.operation.stamp.clone(),
@@ -62,6 +74,7 @@ impl Case<'_> {
                 as_merge_patch(touch::difference(&self.head.data, an_object(&new)?))
             }
             How::Text(change) => self.proposed_text(change)?,
+            How::Whole(content) => (Value::clone(content), Vec::new()),
         })
     }
 

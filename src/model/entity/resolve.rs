@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Alternative, Choice, Decision, Outcome, Resolve, Rollback, THIS,
+    Alternative, Choice, Content, Decision, Outcome, Resolve, Rollback, THIS,
     decide::{Case, Stop, Touches},
     plan::Plan,
     texts, touch,
@@ -20,7 +20,12 @@ impl Case<'_> {
             Choice::Proposed => (alternative.proposed.as_ref(), &alternative.nulls),
             Choice::Merged(patch) => (Some(patch), &[]),
         };
-        let plan = patch.map(|patch| Plan::merge(patch, &self.head.data)).transpose()?;
+        let whole = whole(resolve, alternative);
+        let plan = match (&whole, patch) {
+            (Some(content), _) => Some(Plan::whole(content)),
+            (None, Some(_)) if self.head.data.is_whole() => return Err(Rollback::WholeOnly.into()),
+            (None, patch) => patch.map(|patch| Plan::merge(patch, &self.head.data)).transpose()?,
+        };
         let touched = plan.as_ref().map_or(&[][..], |plan| &plan.touched[..]);
         if self.is_outdated(alternative, touched.iter().chain(nulls)) {
             return Ok(Decision::Answer(Outcome::Pending(Box::new(alternative.clone()))));
@@ -59,5 +64,14 @@ impl Case<'_> {
         is_whole
             || self.head.state.clocks.whole_clashes(self.seen, self.me())
             || alternative.paths.iter().chain(touched).any(|path| self.clash(path).is_some())
+    }
+}
+
+/// The content that was chosen, where that is no patch for what stands.
+fn whole(resolve: &Resolve, alternative: &Alternative) -> Option<Content> {
+    match &resolve.choice {
+        Choice::Proposed if alternative.whole => alternative.proposed.clone().map(Content::from),
+        Choice::Merged(content) => Some(Content::from(content.clone())).filter(Content::is_whole),
+        Choice::Current | Choice::Proposed => None,
     }
 }

@@ -25,12 +25,20 @@ impl Case<'_> {
         let Plan { touched, how } = plan;
         let in_part: HashSet<String> = how.arrays().iter().cloned().collect();
         let mut next = self.next();
-        next.data.edit(|content| how.apply(content, self.limits))?;
+        let how_clashes_end = self.settlement(&how);
+        match how {
+            // Byte for byte: whoever signed or sealed it may have it so.
+            How::Whole(content) => next.data = content.clone(),
+            how => next.data.edit(|content| how.apply(content, self.limits))?,
+        }
         let clashing: Vec<&String> = touched.iter().filter(|path| self.clash(path).is_some()).collect();
         let merged = self.merge_texts(&mut next, &clashing)?;
         let outcome = match &clashing[..] {
             [] => self.confirmed(),
-            clashing => self.settled(clashing.iter().filter(|path| !merged.iter().any(|text| text.path == ***path))),
+            clashing => self.settled(
+                how_clashes_end,
+                clashing.iter().filter(|path| !merged.iter().any(|text| text.path == ***path)),
+            ),
         };
         for path in &touched {
             match merged.iter().find(|text| text.path == *path) {
@@ -46,11 +54,15 @@ impl Case<'_> {
         self.append(next, outcome, Touches::Content, edits)
     }
 
-    fn settled<'p>(&self, lost: impl Iterator<Item = &'p &'p String>) -> Outcome {
-        let how = match self.operation.strategy {
+    fn settlement(&self, how: &How<'_>) -> Settled {
+        match self.operation.strategy {
+            _ if matches!(how, How::Whole(_)) => Settled::LastWriteWins,
             Strategy::LastWriteWins => Settled::LastWriteWins,
             Strategy::Merge | Strategy::Version | Strategy::Manual => Settled::Merged,
-        };
+        }
+    }
+
+    fn settled<'p>(&self, how: Settled, lost: impl Iterator<Item = &'p &'p String>) -> Outcome {
         let overwritten = lost.filter_map(|path| {
             let clock = self.clash(path)?;
             Some(Overwritten {

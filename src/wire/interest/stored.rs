@@ -15,6 +15,7 @@ use crate::model::{
     entity::{Audience, Owner},
     interest::{Change, Content, Touched},
     record::Happened,
+    sealed,
 };
 
 #[derive(Deserialize)]
@@ -79,6 +80,8 @@ impl Read {
                     Audience::Everyone => None,
                     Audience::Only(owner) => Some(owner),
                 };
+                // Conditions find nothing in what nobody here can read, nor in what is said about it.
+                let fields = if sealed::is_sealed(&fields) { Map::new() } else { fields };
                 Some((fields, owner))
             }
             _ => None,
