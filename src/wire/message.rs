@@ -2,12 +2,16 @@
 //!
 //! Events pass through as they are; what goes out for an entity follows from its type.
 
+mod fields;
+
 use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
+pub(super) use self::fields::Fields;
+pub use self::fields::json_list;
 use super::{
     encoding::Encoding,
     entity::{About, event_type},
@@ -313,80 +317,6 @@ fn title(data: &str) -> String {
         title: Option<Text<'a>>,
     }
     serde_json::from_str::<Titled<'_>>(data).ok().and_then(|titled| titled.title).unwrap_or_default().to_string()
-}
-
-/// A JSON object that is being written.
-#[derive(Debug)]
-pub(super) struct Fields(BytesMut);
-
-impl Default for Fields {
-    fn default() -> Self {
-        Self(BytesMut::with_capacity(256))
-    }
-}
-
-impl Fields {
-    fn name(&mut self, name: &str) {
-        self.0.put_u8(if self.0.is_empty() { b'{' } else { b',' });
-        put_json_string(&mut self.0, name);
-        self.0.put_u8(b':');
-    }
-
-    pub(super) fn text(&mut self, name: &str, text: &str) {
-        self.name(name);
-        put_json_string(&mut self.0, text);
-    }
-
-    pub(super) fn number(&mut self, name: &str, number: u64) {
-        self.value(name, &number);
-    }
-
-    pub(super) fn value(&mut self, name: &str, value: &impl Serialize) {
-        self.name(name);
-        put_value(&mut self.0, value);
-    }
-
-    pub(super) fn raw(&mut self, name: &str, json: &str) {
-        self.name(name);
-        self.0.extend_from_slice(json.as_bytes());
-    }
-
-    /// Which entity something is about.
-    pub(super) fn entity(&mut self, kind: &str, id: &str) {
-        self.text("entity_type", kind);
-        self.text("entity_id", id);
-    }
-
-    /// Takes another object's fields over.
-    pub(super) fn splice(&mut self, object: &str) {
-        let inner = object.trim().trim_start_matches('{').trim_start();
-        if inner.starts_with('}') {
-            return;
-        }
-        self.0.put_u8(if self.0.is_empty() { b'{' } else { b',' });
-        self.0.extend_from_slice(&inner.as_bytes()[..inner.len() - 1]);
-    }
-
-    pub(super) fn end(mut self) -> String {
-        if self.0.is_empty() {
-            self.0.put_u8(b'{');
-        }
-        self.0.put_u8(b'}');
-        String::from_utf8(self.0.into()).expect("JSON of ours is UTF-8")
-    }
-}
-
-/// A JSON list of values that are JSON.
-pub fn json_list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
-    let mut out = String::from("[");
-    for item in items {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push_str(item.as_ref());
-    }
-    out.push(']');
-    out
 }
 
 /// Cuts long strings; says where, as pointers into `data`.

@@ -11,4 +11,5 @@ mod resolve;
 mod support;
 mod table;
 mod texts;
+mod whole;
 mod world;
