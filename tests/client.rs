@@ -1,5 +1,8 @@
 //! The client against a node that misbehaves on cue: a script of what it says, and what it must hear.
 
+#[path = "client/vectors.rs"]
+mod vectors;
+
 use continuum::client::{Backoff, ClientOptions, Happening, Incoming, Publish, Reconnecting, reconnecting::Fatal};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json, value::to_raw_value};
