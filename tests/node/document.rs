@@ -129,14 +129,16 @@ fn check(block: &Block, sent: &[Value]) {
     }
     let is_meant = |message: &&Value| match block.name {
         _ if block.path == Path::Typed => message["type"] == block.message_type(),
-        "record" => message.get("seq").is_some() && message["event_id"] == example["event_id"],
+        _ if block.message_type() == "record" => {
+            message.get("seq").is_some() && message["event_id"] == example["event_id"]
+        }
         _ => message["event_type"] == block.message_type(),
     };
     let mut closest: Option<(Vec<String>, &Value)> = None;
     for message in sent.iter().filter(is_meant) {
         let mut found = Vec::new();
         differences(&example, message, "", &mut found);
-        if block.name == "record" && message["data"] != example["data"] {
+        if block.message_type() == "record" && message["data"] != example["data"] {
             found.push(format!("/data: {} in the document, {} sent", example["data"], message["data"]));
         }
         if found.is_empty() {
@@ -180,6 +182,7 @@ async fn every_example_in_the_document_is_what_the_node_does() {
         "publish",
         "publish concept_learned",
         "publish decision_made",
+        "publish signed",
         "sync_request",
     ];
     assert_eq!(client_blocks(Path::Sync), known.into(), "every client block is sent by this test");
@@ -209,6 +212,9 @@ async fn asking(mut client: Client, mut other: Client) -> Vec<Value> {
     let ack = client.expect("ack").await;
     let published: Value = serde_json::from_str(client_block("publish")).expect("the block is JSON");
     assert_eq!(ack["data"]["event_id"], published["event_id"]);
+    other.record().await;
+    client.send_text(client_block("publish signed")).await;
+    client.expect("ack").await;
     other.record().await;
     for seed in ["publish concept_learned", "publish decision_made"] {
         client.send_text(client_block(seed)).await;
