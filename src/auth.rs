@@ -3,7 +3,7 @@
 //! Owns: turning what a client presents into a [`Grant`], and whether that still holds. Must not know: sockets, rooms, where
 //! keys and revocations are kept.
 
-mod agent;
+pub mod agent;
 pub mod claims;
 mod error;
 pub mod hook;
@@ -27,10 +27,7 @@ use std::{
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
-pub use self::{
-    agent::{agent, agent_believing},
-    error::TokenError,
-};
+pub use self::{agent::agent, error::TokenError};
 use self::{
     claims::{Identity, Instances},
     hook::Hook,

@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::{
-    auth::{agent, agent_believing},
+    auth::agent::{agent, agent_believing},
     client::{BaseUrl, ClientOptions, EndToEnd, Frame, Incoming, SealingKey, SigningKey, Subject, signing::verify},
     model::{
         TenantId,
