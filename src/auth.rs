@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod claims;
+pub mod erasures;
 mod error;
 pub mod hook;
 mod issuers;

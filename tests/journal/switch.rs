@@ -15,9 +15,13 @@ use bytes::Bytes;
 use continuum::{
     backbone::{
         Answer, Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage,
-        Extent, Feed, Figure, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals, Stored,
+        Erased, Erasing, Extent, Feed, Figure, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals,
+        Stored, Subject,
     },
-    model::{Cursor, DedupeId, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp},
+    model::{
+        Cursor, DedupeId, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp,
+        erasure::{Counts, Tenancy},
+    },
 };
 use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, sync::mpsc};
@@ -137,6 +141,36 @@ impl Switch {
         let after = append.first_tried?;
         let known = self.known.lock().expect("sound");
         known.get(&append.dedupe)?.iter().copied().find(|position| *position > after)
+    }
+}
+
+impl Erasing for Switch {
+    fn tenancy(&self, tenant: &TenantId) -> Tenancy {
+        self.log.tenancy(tenant)
+    }
+
+    fn set_tenancy(&self, tenant: &TenantId, tenancy: Tenancy) {
+        self.log.set_tenancy(tenant, tenancy);
+    }
+
+    fn erase(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Erased, BackboneError>> {
+        self.ask(self.log.erase(tenant))
+    }
+
+    fn holdings(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Counts, BackboneError>> {
+        self.ask(self.log.holdings(tenant))
+    }
+
+    fn strike(
+        &self,
+        tenant: &TenantId,
+        records: Vec<(Position, Subject)>,
+    ) -> BoxFuture<'static, Result<u64, BackboneError>> {
+        self.ask(self.log.strike(tenant, records))
+    }
+
+    fn scrub(&self) -> BoxFuture<'static, Result<(), BackboneError>> {
+        self.ask(self.log.scrub())
     }
 }
 
