@@ -65,7 +65,7 @@ pub struct Switch {
     /// Called when the log has an append and nobody was told yet.
     hook: Arc<Mutex<Option<Hook>>>,
     held: Mutex<Vec<(Append, Reply)>>,
-    /// Appends that did not reach the log.
+    /// Appends and questions that did not reach the log.
     pub cut: AtomicUsize,
     refusing: AtomicBool,
 }
@@ -131,6 +131,7 @@ impl Switch {
         answer: BoxFuture<'static, Result<T, BackboneError>>,
     ) -> BoxFuture<'static, Result<T, BackboneError>> {
         if self.way.lock().expect("sound").0 == Way::CutBefore {
+            self.cut.fetch_add(1, SeqCst);
             return Box::pin(async { Err(BackboneError::Unavailable("cut off".into())) });
         }
         answer
