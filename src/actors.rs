@@ -15,6 +15,7 @@ pub mod authority;
 pub mod context;
 pub mod directory;
 pub mod driver;
+pub mod erasure;
 pub mod gate;
 pub mod heartbeat;
 pub mod link;

@@ -1,10 +1,10 @@
 //! Who may do what. A grant is a value that the code needs to have: nobody publishes, joins or reads without one.
 //!
-//! Owns: turning what a client presents into a [`Grant`], and whether that still holds. Must not know: sockets, rooms, where
-//! keys and revocations are kept.
+//! Owns: turning what a client presents into a [`Grant`], and whether that holds. Must not know: sockets, where keys are kept.
 
 pub mod agent;
 pub mod claims;
+pub mod erasures;
 mod error;
 pub mod hook;
 mod issuers;

@@ -5,6 +5,7 @@
 
 mod append;
 pub mod embedded;
+mod erasing;
 mod feed;
 pub mod nats;
 mod signals;
@@ -19,6 +20,7 @@ use crate::model::{Cursor, EntityKey, Epoch, EventType, InstanceId, Position, Te
 pub use append::{
     Answer, Append, AppendError, Appended, Expect, Keeper, MOST_TOGETHER, Outcome, Reply, append_one, check_together,
 };
+pub use erasing::{Erased, Erasing, Tenancies};
 pub use feed::{Feed, FeedItem, FeedSender, feed};
 pub use signals::{Channel, Hub, SignalItem, Signals};
 
@@ -187,7 +189,7 @@ pub enum Health {
 ///
 /// **Bounds.** Appends that wait are bounded ([`AppendError::Busy`]); a feed that is not drained drops its content and
 /// says [`FeedItem::Lagged`], it never holds up the log or another feed.
-pub trait Backbone: Send + Sync + Debug + 'static {
+pub trait Backbone: Erasing + Send + Sync + Debug + 'static {
     /// Proves which log the tenant's records are in; cursors of another epoch mean nothing here. [`Epoch::UNKNOWN`] until a log that cannot be
     /// reached yet was reached once.
     fn epoch(&self, tenant: &TenantId) -> Epoch;

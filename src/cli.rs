@@ -7,6 +7,7 @@ pub mod join;
 pub mod key;
 mod page;
 mod remote;
+pub mod tenant;
 pub mod token;
 
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ pub enum Command {
     Join(join::Args),
     /// Make, list and revoke API keys
     Key(key::Args),
+    /// Erase tenants
+    Tenant(tenant::Args),
     /// Make, check and revoke tokens
     Token(token::Args),
     /// Put load on a node and measure it
@@ -106,6 +109,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args),
         Command::Join(args) => join::run(args),
         Command::Key(args) => key::run(args),
+        Command::Tenant(args) => tenant::run(args),
         Command::Token(args) => token::run(args),
         Command::Bench(args) => bench::run(args),
     }

@@ -9,6 +9,7 @@ mod browsers;
 mod conflicts;
 mod door;
 mod entities;
+mod erasures;
 mod events;
 mod figures;
 mod first;

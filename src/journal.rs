@@ -11,6 +11,7 @@
 mod desk;
 mod drain;
 mod entry;
+mod forget;
 mod index;
 mod lines;
 mod look;
@@ -37,7 +38,7 @@ use crate::{
         Append, AppendError, Appended, BackboneError, Expect, Health, Reply, SharedBackbone,
         embedded::{EmbeddedLog, OpenError},
     },
-    model::{DedupeId, TenantId, Timestamp},
+    model::{DedupeId, TenantId, Timestamp, erasure::Counts},
 };
 
 pub use entry::{Damaged, DeadLetter, Entry};
@@ -163,6 +164,9 @@ impl Journal {
         if append.expect != Expect::Anything {
             return self.desk.backbone.append(append, reply);
         }
+        if self.desk.backbone.tenancy(&append.tenant).is_closed {
+            return reply.send(Err(AppendError::Erasing));
+        }
         if self.goes_straight(&append.tenant, ahead) {
             reply.keeper = Some(self.desk.clone());
             return self.desk.backbone.append(append, reply);
@@ -203,6 +207,16 @@ impl Journal {
     /// The store failed, or the journal is closed.
     pub async fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetter>, BackboneError> {
         self.desk.store.letters(most).await
+    }
+
+    /// Lets go of everything that is of an earlier life of a tenant, entries and dead letters, and of its bytes on disk. The log has
+    /// been told which life it is. Returns when nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or the journal is closed; some of it may be left.
+    pub async fn forget(&self, tenant: &TenantId) -> Result<Counts, BackboneError> {
+        self.desk.forget(tenant).await
     }
 
     /// Tries everything again at once and waits until nothing is left, but not past a time; returns how many entries stay.

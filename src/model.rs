@@ -6,6 +6,7 @@ pub mod chaos;
 pub mod deadlines;
 pub mod delivery;
 pub mod entity;
+pub mod erasure;
 pub mod filter;
 pub mod finding;
 pub mod gather;

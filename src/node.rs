@@ -25,6 +25,7 @@ use crate::{
         authority,
         context::NodeContext,
         directory::Directory,
+        erasure,
         heartbeat::{HeartbeatSupervisor, SayFarewell},
         messages::{AllRooms, Drain},
         metrics::Metrics,
@@ -156,6 +157,7 @@ impl Node {
         actix_rt::spawn(keep_house(context.clone()));
         if context.authority.asks() {
             actix_rt::spawn(authority::follow(context.clone()));
+            actix_rt::spawn(erasure::keep(context.clone(), addresses.directory.clone()));
             actix_rt::spawn(keep_issuers(context.clone()));
         }
         tracing::info!(%address, "ready");

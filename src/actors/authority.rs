@@ -14,12 +14,16 @@ use super::{context::NodeContext, tenants};
 use crate::{
     auth::{
         Bearer, TokenError,
+        erasures::ClearedRecord,
         tickets::{self, TicketRecord},
     },
     backbone::{
         Append, AppendError, BackboneError, Expect, FeedItem, Outcome, Page, ReadBudget, Stored, Subject, append_one,
     },
-    model::{DedupeId, EntityKey, Epoch, Position, TenantId},
+    model::{
+        DedupeId, EntityKey, Epoch, Position, TenantId,
+        erasure::{self, Erasure},
+    },
     wire::{Code, Refusal},
 };
 
@@ -30,6 +34,8 @@ const BUDGET: ReadBudget = ReadBudget { records: 1_000, bytes: 4 << 20 };
 /// Under which types tickets are kept, and their use.
 const TICKET: &str = "ticket";
 const USED: &str = "ticket.used";
+/// Under which type nodes say that they have let go of a tenant.
+pub(super) const CLEARED: &str = "erasure.cleared";
 /// Times that a write is tried whose outcome is not known.
 const TRIES: u32 = 3;
 
@@ -38,6 +44,8 @@ pub fn refusal(error: &TokenError) -> Refusal {
     let code = match error {
         TokenError::Expired => Code::TokenExpired,
         TokenError::Revoked => Code::TokenRevoked,
+        TokenError::TenantErasing => Code::TenantErasing,
+        TokenError::TenantErased => Code::TenantErased,
         error if error.passes() => Code::Unavailable,
         _ => Code::Unauthenticated,
     };
@@ -108,6 +116,11 @@ async fn read_on(context: &NodeContext, tenant: &TenantId, mut after: Position) 
 fn learn_record(context: &NodeContext, stored: &Stored) {
     match &stored.subject {
         Subject::Entity(key) => learn(context, key, stored),
+        Subject::Event(kind) if kind.as_str() == CLEARED => {
+            if let Err(error) = context.authority.registry().learn_cleared(&stored.body) {
+                tracing::error!(position = %stored.position, error, "a node's word on an erasure is damaged");
+            }
+        }
         Subject::Event(kind) if kind.as_str() == TICKET => {
             if let Err(error) = context.authority.registry().learn_ticket(&stored.body, context.now()) {
                 tracing::error!(position = %stored.position, error, "a ticket's record is damaged");
@@ -127,9 +140,16 @@ fn learn(context: &NodeContext, key: &EntityKey, stored: &Stored) {
 
 fn learn_entity(context: &NodeContext, key: &EntityKey, version: Position, body: &[u8]) -> Result<(), String> {
     match &*key.kind {
-        tenants::KIND => context.tenants.learn(key, version, body),
-        _ => context.authority.registry().learn(key, version, body),
+        tenants::KIND => return context.tenants.learn(key, version, body),
+        erasure::KIND => {
+            let (tenant, erasure) = Erasure::read(body)?;
+            // The log first: whoever hears of it from here on can store nothing more.
+            context.backbone.set_tenancy(&tenant, erasure.tenancy());
+            context.tenants.forget(&tenant, version);
+        }
+        _ => {}
     }
+    context.authority.registry().learn(key, version, body)
 }
 
 /// Writes a record of the registry, on condition that the one before it still stands; this node knows it when this returns.
@@ -197,6 +217,16 @@ pub async fn redeem(context: &NodeContext, ticket: &str) -> Result<Arc<Bearer>, 
             Err(Refusal::new(Code::Unavailable, message).after(Duration::from_secs(1)))
         }
     }
+}
+
+/// Tells all nodes that this one has let go of a tenant.
+///
+/// # Errors
+///
+/// As an append.
+pub async fn say_cleared(context: &NodeContext, record: &ClearedRecord) -> Result<(), AppendError> {
+    let body = serde_json::to_vec(record).map_err(|error| AppendError::Refused(error.to_string()))?;
+    append(context, CLEARED, DedupeId(Uuid::new_v4()), body).await.map(drop)
 }
 
 async fn append(context: &NodeContext, kind: &str, dedupe: DedupeId, body: Vec<u8>) -> Result<Outcome, AppendError> {

@@ -92,6 +92,9 @@ impl Handler<Enter> for Directory {
             let retry = self.context.config.drain.spread;
             return Err(Refusal::new(Code::Draining, "the node is going away; come back later").after(retry));
         }
+        if self.context.backbone.tenancy(&tenant).is_closed {
+            return Err(Refusal::new(Code::TenantErasing, "the tenant is being erased"));
+        }
         Ok(self.room_of(tenant, ctx.address()))
     }
 }

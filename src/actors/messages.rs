@@ -75,6 +75,11 @@ pub struct Retire {
 #[rtype(result = "Vec<Addr<Room>>")]
 pub struct AllRooms;
 
+/// The tenant is being erased: the room goes as soon as nobody is in it and nothing is under way.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Vacate;
+
 /// The cluster changed: the directory tells all rooms.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

@@ -168,6 +168,17 @@ impl Tenants {
         Ok(())
     }
 
+    /// A tenant was erased: what was said of it before that differs no more.
+    pub fn forget(&self, tenant: &TenantId, before: Position) {
+        let mut known = lock(&self.known);
+        if known.changed.get(tenant).is_some_and(|(position, _)| *position < before) {
+            known.changed.remove(tenant);
+            if let Some(tenant) = known.tenants.get(tenant) {
+                tenant.set(self.usual);
+            }
+        }
+    }
+
     /// Everybody has the limits for all again, until their changes were read anew.
     pub fn forget_changes(&self) {
         let mut known = lock(&self.known);

@@ -56,6 +56,12 @@ pub enum TokenError {
     /// It was called back.
     #[error("the token was revoked")]
     Revoked,
+    /// Its tenant is being erased.
+    #[error("the tenant is being erased")]
+    TenantErasing,
+    /// It was issued for a tenant that was erased since.
+    #[error("the tenant that this token was issued for was erased; a token that is issued now is good again")]
+    TenantErased,
     /// Its issuer's keys cannot be had now.
     #[error("the keys of this issuer cannot be fetched now; try again")]
     KeysAway,
@@ -68,6 +74,11 @@ impl TokenError {
     /// Whether the same token may be good a moment later.
     pub fn passes(&self) -> bool {
         matches!(self, Self::KeysAway | Self::NotReady)
+    }
+
+    /// Whether it is its tenant that is gone.
+    pub fn is_erasure(&self) -> bool {
+        matches!(self, Self::TenantErasing | Self::TenantErased)
     }
 
     /// A claim is not what it must be.

@@ -13,15 +13,20 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
     Bearer, Origin, TokenError,
     claims::Holder,
+    erasures::{ClearedRecord, Erasures},
     secret,
     tickets::{TicketRecord, Tickets},
 };
 use crate::model::{
-    EntityKey, IdError, InstanceId, Position, TenantId, Timestamp, rights::Rights, unreadable::unreadable,
+    EntityKey, IdError, InstanceId, Position, TenantId, Timestamp,
+    erasure::{self, Cleared, Erasure},
+    rights::Rights,
+    unreadable::unreadable,
 };
 
 /// Under which types the records are kept.
@@ -96,6 +101,7 @@ struct ApiKey {
 struct Known {
     keys: HashMap<String, ApiKey>,
     revoked: HashMap<(TenantId, Revoked), Timestamp>,
+    erasures: Erasures,
     /// Up to where each record is known; what is read twice must not go back.
     versions: HashMap<EntityKey, Position>,
 }
@@ -153,6 +159,7 @@ impl Registry {
         let mut learned = Ok(());
         match &*key.kind {
             KEY => match ApiKey::read(body) {
+                Ok(read) if known.erasures.is_of_old(&read.bearer.identity.tenant, read.bearer.issued_at) => {}
                 Ok(read) => drop(known.keys.insert(read.record.id.clone(), read)),
                 Err(error) => {
                     // A key of which nobody can tell whether it holds does not.
@@ -163,9 +170,19 @@ impl Registry {
             REVOCATION => {
                 let record: Revocation = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
                 let tenant = record.tenant.parse().map_err(|error: IdError| error.to_string())?;
-                let at = known.revoked.entry((tenant, record.what)).or_default();
-                // Clocks differ, and what was called back once stays so.
-                *at = Timestamp(record.at).max(*at);
+                if !known.erasures.is_of_old(&tenant, Some(Timestamp(record.at))) {
+                    let at = known.revoked.entry((tenant, record.what)).or_default();
+                    // Clocks differ, and what was called back once stays so.
+                    *at = Timestamp(record.at).max(*at);
+                }
+            }
+            erasure::KIND => {
+                let (tenant, erasure) = Erasure::read(body)?;
+                known.forget(&tenant, erasure.began_at);
+                if !erasure.is_done() {
+                    self.tickets.lock().unwrap_or_else(PoisonError::into_inner).forget(&tenant);
+                }
+                known.erasures.learn(tenant, erasure, version);
             }
             other => return Err(format!("nothing is kept under the type {other:?}")),
         }
@@ -233,6 +250,37 @@ impl Registry {
         (key, version)
     }
 
+    /// Takes in that a node has let go of everything of a tenant.
+    ///
+    /// # Errors
+    ///
+    /// In words: it cannot be read.
+    pub fn learn_cleared(&self, body: &[u8]) -> Result<(), String> {
+        let record: ClearedRecord = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        self.known.write().unwrap_or_else(PoisonError::into_inner).erasures.learn_cleared(record);
+        Ok(())
+    }
+
+    /// A tenant's last erasure, and where its record stands.
+    pub fn erasure(&self, tenant: &TenantId) -> Option<(Erasure, Position)> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).erasures.of(tenant)
+    }
+
+    /// The erasure with a receipt.
+    pub fn erasure_with(&self, receipt: Uuid) -> Option<Erasure> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).erasures.with(receipt)
+    }
+
+    /// Every tenant's last erasure.
+    pub fn erasures(&self) -> Vec<(TenantId, Erasure)> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).erasures.all()
+    }
+
+    /// The nodes that have let go of everything of the tenant that is being erased.
+    pub fn cleared(&self, receipt: Uuid) -> Vec<Cleared> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).erasures.cleared(receipt)
+    }
+
     /// Whose key this is.
     pub(super) fn bearer_of(&self, key: &str) -> Result<Arc<Bearer>, TokenError> {
         let (id, given) = secret::parts(key)?;
@@ -255,6 +303,7 @@ impl Registry {
             return Err(TokenError::NotReady);
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.erasures.check(bearer, tenant)?;
         let (by_key, by_token) = match &bearer.origin {
             Origin::Key { id } => (known.keys.get(id).is_none_or(|key| key.revoked), None),
             Origin::Token { id } => (false, id.as_ref().map(|id| Revoked::Token(id.to_string()))),
@@ -269,6 +318,28 @@ impl Registry {
             || user.is_some_and(|user| is_called_back(own, &user).is_some_and(is_older))
             || instance.is_some_and(|instance| is_called_back(tenant.unwrap_or(own), &instance).is_some_and(is_older));
         if by_key || is_revoked { Err(TokenError::Revoked) } else { Ok(()) }
+    }
+}
+
+impl Known {
+    /// Forgets what was kept of a tenant up to a moment. Their places are free: the log has nothing there any more.
+    fn forget(&mut self, tenant: &TenantId, until: i64) {
+        let Self { keys, revoked, versions, .. } = self;
+        keys.retain(|id, key| {
+            let stays = key.bearer.identity.tenant != *tenant || key.record.created_at > until;
+            if !stays {
+                versions.remove(&KeyRecord::place(id));
+            }
+            stays
+        });
+        revoked.retain(|(of, what), at| {
+            let stays = of != tenant || at.0 > until;
+            if !stays {
+                let revocation = Revocation { tenant: of.to_string(), what: what.clone(), at: at.0 };
+                versions.remove(&revocation.place());
+            }
+            stays
+        });
     }
 }
 

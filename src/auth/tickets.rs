@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Bearer, Origin, TokenError, claims::Holder, secret};
-use crate::model::{Timestamp, rights::Rights};
+use crate::model::{TenantId, Timestamp, rights::Rights};
 
 /// What every ticket begins with.
 pub const PREFIX: &str = "tkt_";
@@ -93,6 +93,11 @@ impl Tickets {
         };
         self.0.insert(record.hash, (Arc::new(bearer), Timestamp(record.good_until)));
         Ok(())
+    }
+
+    /// Forgets those of a tenant.
+    pub(super) fn forget(&mut self, tenant: &TenantId) {
+        self.0.retain(|_, (bearer, _)| bearer.identity.tenant != *tenant);
     }
 
     /// Whose ticket this is, if it is good; it is forgotten with that.

@@ -88,6 +88,9 @@ pub enum AppendError {
     /// Nobody can tell whether the record was appended; repeating with the same dedupe id is safe.
     #[error("it is unknown whether the record was stored: {0}")]
     Unknown(String),
+    /// The tenant is being erased; nothing was appended.
+    #[error("the tenant is being erased")]
+    Erasing,
     /// The backbone is closed; nothing was appended.
     #[error("the log is closed")]
     Closed,

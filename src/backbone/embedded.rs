@@ -5,6 +5,7 @@
 //! what happens when the disk fails.
 
 mod committer;
+mod erase;
 mod group;
 mod health;
 mod journal;
@@ -218,7 +219,7 @@ impl EmbeddedLog {
     ///
     /// The store failed, or the log is closed; all of the records are still there.
     pub fn remove(&self, positions: Vec<Position>) -> BoxFuture<'static, Result<(), BackboneError>> {
-        self.ask(|done| Task::Remove(positions, done))
+        self.change(move |store, rooms, tail| retention::remove(store, rooms, tail, &positions))
     }
 
     /// The figures now. Cheap, but asks the file system for the journal's size.

@@ -7,6 +7,7 @@ mod api;
 mod conditions;
 pub mod definition;
 mod direct;
+mod erase;
 mod examine;
 mod kept;
 mod line;
@@ -47,7 +48,7 @@ use self::{
 };
 use super::{
     Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Expect,
-    Extent, Feed, Figure, FigureValue, Health, Page, ReadBudget, Reply, Signals, Stored,
+    Extent, Feed, Figure, FigureValue, Health, Page, ReadBudget, Reply, Signals, Stored, Tenancies,
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
@@ -63,8 +64,6 @@ pub const THREADS: usize = 1;
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// How long a room waits for its feed before it asks again.
 const FEED: Duration = Duration::from_secs(3);
-/// What headers add to a message, at most.
-const HEADERS: usize = 256;
 
 /// Figures since the log was opened, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +141,7 @@ impl NatsLog {
             tails_remade: AtomicU64::default(),
             largest_body: config.largest_body,
             opened: AtomicBool::default(),
+            tenancies: Tenancies::default(),
             line,
         });
         runtime.spawn(publisher::run(shared.clone(), waiting, config.window.max(1)));
@@ -203,21 +203,6 @@ impl NatsLog {
             Err(error) => future::ready(Err(error)).boxed(),
         }
     }
-
-    fn refuse(&self, append: &Append) -> Option<AppendError> {
-        let shared = &self.shared;
-        if *shared.closing.borrow() {
-            return Some(AppendError::Closed);
-        }
-        if shared.busy.load(Relaxed) >= shared.most_busy {
-            return Some(AppendError::Busy);
-        }
-        let limit = match shared.line.client().max_payload() {
-            0 => usize::MAX, // not connected yet
-            payload => payload.saturating_sub(HEADERS),
-        };
-        (append.body.len() > limit).then_some(AppendError::TooLarge { limit })
-    }
 }
 
 impl Drop for NatsLog {
@@ -257,8 +242,8 @@ impl Backbone for NatsLog {
         self.shared.shard_of(tenant).settled_end()
     }
 
-    fn append(&self, append: Append, reply: Reply) {
-        if let Some(refused) = self.refuse(&append) {
+    fn append(&self, mut append: Append, reply: Reply) {
+        if let Some(refused) = self.shared.refuse(&append) {
             return reply.send(Err(refused));
         }
         let shard = self.shared.shard_of(&append.tenant).clone();
@@ -270,8 +255,9 @@ impl Backbone for NatsLog {
         let is_first = append.expect == Expect::Version(Position::START);
         let is_repeat = append.first_tried.is_some();
         let counted = publisher::Counted::new(&self.shared.busy);
-        let began = Instant::now();
-        let job = Job { append, reply, shard, subject, expected, began, uncertain: false, tries: 0, _counted: counted };
+        let (given, life) = (append.dedupe, self.shared.tenancies.of(&append.tenant).since);
+        append.dedupe = given.in_life(life);
+        let job = Job::new(append, (given, life), reply, shard, (subject, expected), counted);
         if is_first {
             // LOG would take it for an entity that it has only forgotten.
             return conditions::settle(self.shared.clone(), job);

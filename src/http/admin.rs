@@ -111,6 +111,7 @@ async fn try_create(shared: &Shared, request: &HttpRequest, payload: Payload) ->
     let holder: Holder = serde_json::from_value(holder.into()).map_err(|error| malformed(&error))?;
     let identity = holder.clone().check(&admin.identity.rights).map_err(|error| wrong(&error))?;
     governs(&admin, &identity.tenant)?;
+    is_open(shared, &identity.tenant)?;
     if holder.grant.is_some() && identity.rights.admin > admin.identity.rights.admin {
         Need::Admin(identity.rights.admin).check(&admin.identity.rights)?;
     }
@@ -190,6 +191,7 @@ async fn try_revoke(shared: &Shared, request: &HttpRequest, payload: Payload) ->
     let wanted: WantedRevocation = json(&read_body(shared, payload).await?)?;
     let tenant: TenantId = parameters::tenant(&wanted.tenant)?;
     governs(&admin, &tenant)?;
+    is_open(shared, &tenant)?;
     let what = match (wanted.token_id, wanted.user, wanted.instance) {
         (Some(id), None, None) => Revoked::Token(id),
         (None, Some(user), None) => Revoked::User(user),
@@ -226,6 +228,12 @@ async fn try_ticket(shared: &Shared, request: &HttpRequest) -> Result<HttpRespon
 fn kept_and_most(shared: &Shared, tenant: &TenantId) -> (Kept, usize) {
     let kept = shared.context.authority.registry().kept(tenant, shared.context.now());
     (kept, shared.context.tenants.limits(tenant).0.keys_per_tenant as usize)
+}
+
+/// Nothing is written down of a tenant that is being erased.
+pub(super) fn is_open(shared: &Shared, tenant: &TenantId) -> Result<(), Refusal> {
+    let is_closed = shared.context.backbone.tenancy(tenant).is_closed;
+    if is_closed { Err(Refusal::new(Code::TenantErasing, "the tenant is being erased")) } else { Ok(()) }
 }
 
 /// Refuses whoever does not administer a tenant.

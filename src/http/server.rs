@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
 
 use super::{
-    admin, browsers, conflicts, entities, events, history, operations, probes,
+    admin, browsers, conflicts, entities, erasures, events, history, operations, probes,
     probes::ProcessFigures,
     problem, reports, snapshot,
     socket::{Socket, set_options},
@@ -153,6 +153,8 @@ fn app(
         .service(resource("/readyz", "GET").route(web::get().to(probes::readiness)))
         .service(resource("/metrics", "GET").route(web::get().to(probes::metrics)))
         .service(resource("/v1/stats", "GET").route(web::get().to(reports::node_stats)))
+        .service(resource("/v1/tenants/{tenant}", "DELETE").route(web::delete().to(erasures::delete)))
+        .service(resource("/v1/erasures/{receipt}", "GET").route(web::get().to(erasures::look)))
         .service(resource("/v1/tenants/{tenant}/stats", "GET").route(web::get().to(reports::tenant_stats)))
         .service(resource("/v1/tenants/{tenant}/instances", "GET").route(web::get().to(reports::instances)))
         .service(

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    admin::{answer, governs, json as read_json, keep},
+    admin::{answer, governs, is_open, json as read_json, keep},
     asker::{self, part},
     events::read_body,
     parameters,
@@ -46,6 +46,7 @@ async fn try_set_limits(shared: &Shared, request: &HttpRequest, payload: Payload
 
     asker::administrator(shared, request, Admin::System).await?;
     let tenant = tenant_of(request)?;
+    is_open(shared, &tenant)?;
     let Wanted { changes } = read_json(&read_body(shared, payload).await?)?;
     changes.check().map_err(|message| Refusal::new(Code::InvalidMessage, message))?;
     let (_, _, version) = shared.context.tenants.limits(&tenant);

@@ -70,8 +70,10 @@ pub struct Desk {
     hurry: Notify,
     emptied: Notify,
     drained: AtomicU64,
-    dead: AtomicU64,
+    pub(super) dead: AtomicU64,
     refused: AtomicU64,
+    /// Entries of erased tenants that went nowhere, until that is told.
+    pub(super) dropped: Mutex<HashMap<TenantId, u64>>,
     /// The size of the last append that found no room, 0 once one did.
     no_room_for: AtomicU64,
     store_refused: Mutex<Option<Instant>>,
@@ -112,6 +114,7 @@ impl Desk {
             drained: AtomicU64::new(0),
             dead: AtomicU64::new(dead),
             refused: AtomicU64::new(0),
+            dropped: Mutex::default(),
             no_room_for: AtomicU64::new(0),
             store_refused: Mutex::new(None),
         })
@@ -172,6 +175,8 @@ impl Desk {
         let mut state = self.state();
         let refusal = if state.closing {
             AppendError::Closed
+        } else if self.backbone.tenancy(&tenant).is_closed {
+            AppendError::Erasing
         } else if state.writes.len() >= self.answers.max_capacity() {
             AppendError::Busy
         } else if state.index.admit(&tenant, size).is_err() {
@@ -200,6 +205,7 @@ impl Desk {
             None => self.backbone.known_end(&append.tenant),
         };
         Entry {
+            life: self.backbone.tenancy(&append.tenant).since,
             tenant: append.tenant,
             subject: append.subject,
             dedupe: append.dedupe,
@@ -283,7 +289,7 @@ impl Desk {
         Ok(())
     }
 
-    async fn end(&self, tenant: &TenantId, position: Position, dedupe: Option<DedupeId>, end: End) {
+    pub(super) async fn end(&self, tenant: &TenantId, position: Position, dedupe: Option<DedupeId>, end: End) {
         self.decide(|index| index.ended(tenant, position, end.clone()));
         self.work.notify_one();
         let listener = self.state().listeners.get(tenant).cloned();

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     desk::{Desk, Written},
     entry::Entry,
+    forget,
     pace::Pace,
 };
 use crate::{
@@ -231,6 +232,10 @@ async fn drain_room(desk: Arc<Desk>, tenant: TenantId) -> (TenantId, Stopped) {
         if places.is_empty() || desk.is_closing() {
             return (tenant, Stopped::Empty);
         }
+        // Asked from the log's leader before anything is sent: this node may have been away when the tenant was erased.
+        if let Err(error) = forget::learn(&desk, &tenant).await {
+            return (tenant, Stopped::Failed(error.to_string()));
+        }
         let records = match desk.store.read(&places).await {
             Ok(records) => records,
             Err(error) => return (tenant, Stopped::Failed(error.to_string())),
@@ -262,6 +267,10 @@ async fn send(desk: &Desk, tenant: &TenantId, records: Vec<Stored>) -> Result<()
             }
         };
         let dedupe = entry.dedupe;
+        if entry.life < desk.backbone.tenancy(tenant).since {
+            desk.drop_entry(tenant, record.position, dedupe).await;
+            continue;
+        }
         let append = match append_of(desk, tenant, entry).await {
             Ok(append) => append,
             Err(error) => {

@@ -12,7 +12,11 @@ use crate::{
 };
 
 /// The form that is written; older ones are read as long as there are any.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The form before tenants could be erased.
+const WITHOUT_LIFE: u8 = 1;
+/// The form of a dead letter.
+const LETTER_VERSION: u8 = 1;
 const EVENT: u8 = 0;
 const ENTITY: u8 = 1;
 /// A reason is cut to this many bytes.
@@ -38,6 +42,8 @@ pub struct Entry {
     pub first_tried: Position,
     /// When the journal took it.
     pub queued_at: Timestamp,
+    /// In which life of its tenant: it is for no later one.
+    pub life: Timestamp,
     /// The record.
     pub body: Bytes,
 }
@@ -50,6 +56,7 @@ impl Entry {
         out.extend_from_slice(&self.epoch.0.to_be_bytes());
         out.extend_from_slice(&self.first_tried.0.to_be_bytes());
         out.extend_from_slice(&self.queued_at.0.to_be_bytes());
+        out.extend_from_slice(&self.life.0.to_be_bytes());
         out.extend_from_slice(self.dedupe.0.as_bytes());
         put_text(&mut out, self.tenant.as_str());
         match &self.subject {
@@ -71,12 +78,13 @@ impl Entry {
     pub fn decode(bytes: &Bytes) -> Result<Self, Damaged> {
         let mut rest = &bytes[..];
         let [version] = take::<1>(&mut rest)?;
-        if version != VERSION {
+        if version != VERSION && version != WITHOUT_LIFE {
             return Err(Damaged);
         }
         let epoch = Epoch(u64::from_be_bytes(take(&mut rest)?));
         let first_tried = Position(u64::from_be_bytes(take(&mut rest)?));
         let queued_at = Timestamp(i64::from_be_bytes(take(&mut rest)?));
+        let life = if version == WITHOUT_LIFE { 0 } else { i64::from_be_bytes(take(&mut rest)?) };
         let dedupe = DedupeId(Uuid::from_bytes(take(&mut rest)?));
         let tenant = text(&mut rest)?.parse().map_err(|_| Damaged)?;
         let subject = match take::<1>(&mut rest)? {
@@ -88,7 +96,7 @@ impl Entry {
             _ => return Err(Damaged),
         };
         let body = bytes.slice(bytes.len() - rest.len()..);
-        Ok(Self { tenant, subject, dedupe, epoch, first_tried, queued_at, body })
+        Ok(Self { tenant, subject, dedupe, epoch, first_tried, queued_at, life: Timestamp(life), body })
     }
 
     /// The append for the log as it is now. Of a log that was made anew or restored since, the whole is searched: the
@@ -120,7 +128,7 @@ impl DeadLetter {
     pub fn encode(&self) -> Bytes {
         let reason = &self.reason[..self.reason.floor_char_boundary(LONGEST_REASON)];
         let mut out = Vec::with_capacity(3 + reason.len() + self.entry.len());
-        out.push(VERSION);
+        out.push(LETTER_VERSION);
         put_text(&mut out, reason);
         out.extend_from_slice(&self.entry);
         out.into()
@@ -129,7 +137,7 @@ impl DeadLetter {
     /// From bytes.
     pub fn decode(bytes: &Bytes) -> Result<Self, Damaged> {
         let mut rest = &bytes[..];
-        if take::<1>(&mut rest)? != [VERSION] {
+        if take::<1>(&mut rest)? != [LETTER_VERSION] {
             return Err(Damaged);
         }
         let reason = text(&mut rest)?.to_owned();
@@ -168,10 +176,10 @@ mod tests {
         let entity = ("[a-z]{1,64}", "[^\\p{Cc}]{1,60}")
             .prop_map(|(kind, id)| Subject::Entity(EntityKey::new(&kind, &id).expect("a key")));
         let body = proptest::collection::vec(any::<u8>(), 0..300);
-        let numbers = (any::<u128>(), any::<u64>(), any::<u64>(), any::<i64>());
+        let numbers = (any::<u128>(), any::<u64>(), any::<u64>(), any::<i64>(), any::<i64>());
         ("[A-Za-z0-9_-]{1,64}", prop_oneof![event, entity], numbers, body).prop_map(
             |(tenant, subject, numbers, body)| {
-                let (dedupe, epoch, first_tried, queued_at) = numbers;
+                let (dedupe, epoch, first_tried, queued_at, life) = numbers;
                 Entry {
                     tenant: tenant.parse().expect("a tenant"),
                     subject,
@@ -179,6 +187,7 @@ mod tests {
                     epoch: Epoch(epoch),
                     first_tried: Position(first_tried),
                     queued_at: Timestamp(queued_at),
+                    life: Timestamp(life),
                     body: body.into(),
                 }
             },
@@ -189,6 +198,13 @@ mod tests {
         #[test]
         fn an_entry_is_read_back_as_it_was_written(entry in entries()) {
             prop_assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
+        }
+
+        #[test]
+        fn an_entry_from_before_tenants_could_be_erased_is_of_the_first_life(entry in entries()) {
+            let bytes = entry.encode();
+            let old = [&[WITHOUT_LIFE], &bytes[1..25], &bytes[33..]].concat();
+            prop_assert_eq!(Entry::decode(&old.into()), Ok(Entry { life: Timestamp(0), ..entry }));
         }
 
         #[test]

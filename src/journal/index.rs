@@ -113,6 +113,32 @@ impl Index {
         self.rooms.get(tenant).is_some_and(|room| room.writing > 0 || !room.queue.is_empty())
     }
 
+    /// The last of a room's entries that the store has.
+    pub fn last_of(&self, tenant: &TenantId) -> Option<Position> {
+        Some(self.rooms.get(tenant)?.queue.back()?.position)
+    }
+
+    /// How many entries of a room lie in the store up to a place, and how many are on their way there.
+    pub fn count_to(&self, tenant: &TenantId, last: Position) -> (usize, usize) {
+        let Some(room) = self.rooms.get(tenant) else { return (0, 0) };
+        (room.queue.iter().take_while(|place| place.position <= last).count(), room.writing)
+    }
+
+    /// The last entry that has ended and may still be in the store.
+    pub fn last_done(&self) -> Position {
+        self.done.keys().copied().max().unwrap_or_default()
+    }
+
+    /// Whether whatever ended is gone from the store, up to a place.
+    pub fn is_swept(&self, to: Position) -> bool {
+        self.done.keys().all(|position| *position > to)
+    }
+
+    /// Dead letters are gone.
+    pub fn unburied(&mut self, size: u64) {
+        self.bytes = self.bytes.saturating_sub(size);
+    }
+
     /// Whether a room's entries go to the log now, at most so many of them.
     pub fn is_moving(&self, tenant: &TenantId, most: usize) -> bool {
         let moves = |room: &Room| room.phase != Phase::Resting && room.queue.len() + room.writing <= most;

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     backbone::{
-        Append, AppendError, Backbone, BackboneError, Expect, Outcome, Page, ReadBudget, Reply, Stored, Subject,
-        append_one,
+        Append, AppendError, Backbone, BackboneError, Erasing as _, Expect, Outcome, Page, ReadBudget, Reply, Stored,
+        Subject, append_one,
         embedded::{EmbeddedConfig, EmbeddedLog, RECORD_OVERHEAD},
     },
-    model::{DedupeId, Position, TenantId},
+    model::{DedupeId, Position, TenantId, Timestamp},
 };
 
 /// One read while recovering.
@@ -112,6 +112,28 @@ impl Store {
     pub async fn letters(&self, most: usize) -> Result<Vec<DeadLetter>, BackboneError> {
         let page = self.log.read(&self.dead, Position::START, ReadBudget { records: most, ..PAGE }).await?;
         Ok(page.records.iter().filter_map(|letter| DeadLetter::decode(&letter.body).ok()).collect())
+    }
+
+    /// The dead letters of a tenant's life before a moment, some of them: where they stand and what they cost.
+    pub async fn letters_of(
+        &self,
+        tenant: &TenantId,
+        before: Timestamp,
+        after: Position,
+    ) -> Result<(Vec<(Position, u64)>, Option<Position>), BackboneError> {
+        let page = self.log.read(&self.dead, after, PAGE).await?;
+        let is_of = |letter: &&Stored| {
+            let entry = DeadLetter::decode(&letter.body).and_then(|letter| Entry::decode(&letter.entry));
+            entry.is_ok_and(|entry| entry.tenant == *tenant && entry.life < before)
+        };
+        let found = page.records.iter().filter(is_of).map(|letter| (letter.position, size_of(&letter.body)));
+        let next = page.records.last().filter(|_| page.more).map(|last| last.position);
+        Ok((found.collect(), next))
+    }
+
+    /// Makes what was taken out leave the files.
+    pub async fn scrub(&self) -> Result<(), BackboneError> {
+        self.log.scrub().await
     }
 
     /// Takes entries out; on failure they are still there.

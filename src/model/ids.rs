@@ -8,6 +8,8 @@ use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use super::Timestamp;
+
 /// Why a name was refused; the text is for the person who sent it and repeats none of what they sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -220,6 +222,11 @@ impl DedupeId {
         const NAMESPACE: Uuid = Uuid::from_u128(0x8d0f_60b1_6e5b_4f5e_9d0b_7b0c_6a1f_2e34);
         let text = format!("{}:{tenant}:{}:{instance}:{id}", tenant.as_str().len(), instance.as_str().len());
         Self(Uuid::new_v5(&NAMESPACE, text.as_bytes()))
+    }
+
+    /// The same in a tenant's later life, where whatever still remembers the id of an earlier one must not meet it.
+    pub fn in_life(self, since: Timestamp) -> Self {
+        if since == Timestamp::default() { self } else { Self(Uuid::new_v5(&self.0, &since.0.to_be_bytes())) }
     }
 }
 

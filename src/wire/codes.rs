@@ -43,6 +43,10 @@ pub enum Code {
     TokenExpired,
     /// The token was called back.
     TokenRevoked,
+    /// The tenant is being erased.
+    TenantErasing,
+    /// The tenant that the token was issued for was erased.
+    TenantErased,
     /// The token is good, and not for this.
     Forbidden,
     /// The owner's own rule does not allow it.
@@ -114,6 +118,8 @@ impl Code {
         Self::Unauthenticated,
         Self::TokenExpired,
         Self::TokenRevoked,
+        Self::TenantErasing,
+        Self::TenantErased,
         Self::Forbidden,
         Self::RuleRefused,
         Self::IdentityMismatch,
@@ -170,6 +176,8 @@ impl Code {
             Self::Unauthenticated => ("unauthenticated", 401),
             Self::TokenExpired => ("token_expired", 401),
             Self::TokenRevoked => ("token_revoked", 401),
+            Self::TenantErasing => ("tenant_erasing", 409),
+            Self::TenantErased => ("tenant_erased", 401),
             Self::Forbidden => ("forbidden", 403),
             Self::RuleRefused => ("rule_refused", 403),
             Self::IdentityMismatch => ("identity_mismatch", 403),
@@ -294,6 +302,8 @@ pub enum Close {
     LimitReached,
     /// The owner's own rule does not let it in.
     RuleRefused,
+    /// The tenant is being erased.
+    TenantErased,
 }
 
 impl Close {
@@ -313,6 +323,7 @@ impl Close {
         Self::TooSlow,
         Self::LimitReached,
         Self::RuleRefused,
+        Self::TenantErased,
     ];
 
     /// The close code.
@@ -332,6 +343,7 @@ impl Close {
             Self::TooSlow => 4010,
             Self::LimitReached => 4011,
             Self::RuleRefused => 4012,
+            Self::TenantErased => 4013,
         }
     }
 
@@ -352,6 +364,7 @@ impl Close {
             Self::TooSlow => "too slow; nothing is lost, come back with your cursor".into(),
             Self::LimitReached => "too many connections".into(),
             Self::RuleRefused => "the owner's rule refuses it; the error before says why".into(),
+            Self::TenantErased => "the tenant is erased; what was known of it is gone".into(),
         }
     }
 }

@@ -15,9 +15,13 @@ use bytes::Bytes;
 use continuum::{
     backbone::{
         Answer, Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage,
-        Extent, Feed, Figure, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals, Stored,
+        Erased, Erasing, Extent, Feed, Figure, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals,
+        Stored, Subject,
     },
-    model::{Cursor, DedupeId, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp},
+    model::{
+        Cursor, DedupeId, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp,
+        erasure::{Counts, Tenancy},
+    },
 };
 use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, sync::mpsc};
@@ -61,7 +65,7 @@ pub struct Switch {
     /// Called when the log has an append and nobody was told yet.
     hook: Arc<Mutex<Option<Hook>>>,
     held: Mutex<Vec<(Append, Reply)>>,
-    /// Appends that did not reach the log.
+    /// Appends and questions that did not reach the log.
     pub cut: AtomicUsize,
     refusing: AtomicBool,
 }
@@ -127,6 +131,7 @@ impl Switch {
         answer: BoxFuture<'static, Result<T, BackboneError>>,
     ) -> BoxFuture<'static, Result<T, BackboneError>> {
         if self.way.lock().expect("sound").0 == Way::CutBefore {
+            self.cut.fetch_add(1, SeqCst);
             return Box::pin(async { Err(BackboneError::Unavailable("cut off".into())) });
         }
         answer
@@ -137,6 +142,36 @@ impl Switch {
         let after = append.first_tried?;
         let known = self.known.lock().expect("sound");
         known.get(&append.dedupe)?.iter().copied().find(|position| *position > after)
+    }
+}
+
+impl Erasing for Switch {
+    fn tenancy(&self, tenant: &TenantId) -> Tenancy {
+        self.log.tenancy(tenant)
+    }
+
+    fn set_tenancy(&self, tenant: &TenantId, tenancy: Tenancy) {
+        self.log.set_tenancy(tenant, tenancy);
+    }
+
+    fn erase(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Erased, BackboneError>> {
+        self.ask(self.log.erase(tenant))
+    }
+
+    fn holdings(&self, tenant: &TenantId) -> BoxFuture<'static, Result<Counts, BackboneError>> {
+        self.ask(self.log.holdings(tenant))
+    }
+
+    fn strike(
+        &self,
+        tenant: &TenantId,
+        records: Vec<(Position, Subject)>,
+    ) -> BoxFuture<'static, Result<u64, BackboneError>> {
+        self.ask(self.log.strike(tenant, records))
+    }
+
+    fn scrub(&self) -> BoxFuture<'static, Result<(), BackboneError>> {
+        self.ask(self.log.scrub())
     }
 }
 

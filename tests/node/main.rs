@@ -13,6 +13,7 @@ mod document;
 mod drain;
 mod entities;
 mod entities_over_http;
+mod erasure;
 mod flush;
 mod forged;
 mod gonzai;

@@ -180,6 +180,7 @@ pub fn refusal(error: AppendError) -> Refusal {
         AppendError::Busy => {
             Refusal::new(Code::Busy, "too much is waiting to be stored; repeat with the same id").after(wait)
         }
+        AppendError::Erasing => Refusal::new(Code::TenantErasing, "the tenant is being erased; nothing was stored"),
         AppendError::Closed => {
             Refusal::new(Code::Draining, "the node is going away; repeat with the same id").after(wait)
         }

@@ -2,10 +2,10 @@
 
 use std::{mem, time::Duration};
 
-use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
 use super::{Room, TALLY_EVERY};
-use crate::actors::messages::Retire;
+use crate::actors::messages::{Retire, Vacate};
 
 /// A tick that is later than this was not merely held up: the node was away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -39,8 +39,7 @@ impl Room {
             self.keep_tally();
         }
         self.flush(ctx);
-        let is_writing = !(self.appends.is_idle() && self.lanes.is_idle() && self.batches.is_idle());
-        let idle = self.roster.has_nobody_here() && !is_writing && !self.has_early() && !self.readers.any();
+        let idle = self.is_idle();
         if !idle {
             self.used_at = self.context.uptime();
         }
@@ -53,12 +52,21 @@ impl Room {
         }
     }
 
+    fn is_idle(&self) -> bool {
+        let is_writing = !(self.appends.is_idle() && self.lanes.is_idle() && self.batches.is_idle());
+        self.roster.has_nobody_here() && !is_writing && !self.has_early() && !self.readers.any()
+    }
+
     pub(super) fn retire_when_due(&mut self, ctx: &mut Context<Self>) {
         let idle_for = self.context.uptime().saturating_sub(self.used_at);
         let timeout = self.context.config.rooms.idle_timeout;
         if idle_for < timeout {
             return self.tick_after(timeout - idle_for, ctx);
         }
+        self.retire(ctx);
+    }
+
+    fn retire(&mut self, ctx: &mut Context<Self>) {
         self.retiring = true;
         // Nobody is here any more, in case the others missed it.
         self.list();
@@ -83,5 +91,15 @@ impl Room {
                 tracing::warn!(%tenant, %error, "the tally was not kept");
             }
         });
+    }
+}
+
+impl Handler<Vacate> for Room {
+    type Result = ();
+
+    fn handle(&mut self, _: Vacate, ctx: &mut Self::Context) -> Self::Result {
+        if self.is_idle() && !self.retiring {
+            self.retire(ctx);
+        }
     }
 }

@@ -98,8 +98,10 @@ impl Room {
         let beginning = async move {
             let backbone = &context.backbone;
             let feed = backbone.follow(&tenant).await?;
-            let head = backbone.last_at(&tenant, feed.after).await?;
+            let last = backbone.last_at(&tenant, feed.after).await?;
             let trimmed_to = backbone.extent(&tenant).await?.trimmed_to;
+            // Of a log of which nothing is left the end is where trimming ended: a cursor before that would not be honoured later.
+            let head = last.max(trimmed_to.min(feed.after));
             let mut tally = backbone.tally(&tenant).await?.and_then(Tally::from_bytes).unwrap_or_default();
             // What a crash kept from being counted.
             while tally.through < head {

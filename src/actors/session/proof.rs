@@ -71,7 +71,7 @@ impl Session {
             Err(error) if error.passes() => {}
             Err(error) => {
                 self.refuse(&refusal(&error));
-                self.end(Close::Unauthenticated, ctx);
+                self.end(if error.is_erasure() { Close::TenantErased } else { Close::Unauthenticated }, ctx);
             }
         }
     }

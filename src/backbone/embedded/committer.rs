@@ -3,6 +3,8 @@
 //! Owns: group commit, who is answered what when the store fails, and when trimming runs. While one flush runs the next
 //! group gathers in the queue; nobody lingers for it.
 
+mod opening;
+
 use std::{
     collections::VecDeque,
     panic::{self, AssertUnwindSafe},
@@ -11,13 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
     EmbeddedConfig, Shared,
     group::{self, Committed, Group},
     health::Health,
-    queue::{Done, GroupBounds, Trim, Work},
+    queue::{self, Done, GroupBounds, Trim, Work},
     retention::{self, Progress, Target},
     rooms::Rooms,
     rows::Tail,
@@ -78,17 +80,20 @@ impl Committer {
             let until = if self.trims.is_empty() { self.next_sweep } else { Instant::now() };
             let mut work = self.shared.queue.take(bounds, until);
             let closing = work.closing;
-            let removals = std::mem::take(&mut work.removals);
+            let (changes, renewals) = (std::mem::take(&mut work.changes), std::mem::take(&mut work.renewals));
             for (trim, done) in work.trims.drain(..) {
                 let target = self.target(trim);
                 self.trims.push_back((target, Some(done)));
             }
             self.recover();
             self.commit(work);
-            for (positions, done) in removals {
-                let removed = self.change(|store, rooms, tail| retention::remove(store, rooms, tail, &positions));
+            for (queue::Change(change), done) in changes {
                 // The asker may have gone.
-                let _ = done.send(removed.map_err(BackboneError::Store));
+                let _ = done.send(self.change(change).map_err(BackboneError::Store));
+            }
+            for done in renewals {
+                // As above.
+                let _ = done.send(self.renew().map_err(BackboneError::Store));
             }
             if closing {
                 return;
@@ -240,50 +245,6 @@ impl Committer {
             .collect()
     }
 
-    /// Ends a pause whose time has come.
-    fn recover(&mut self) {
-        let Health::Paused { until, .. } = &self.health else { return };
-        if Instant::now() < *until {
-            return;
-        }
-        if self.shared.store().is_none() {
-            self.reopen();
-        }
-        if self.shared.store().is_some() {
-            self.health = Health::Well;
-        } else if let Health::Paused { until, .. } = &mut self.health {
-            *until = Instant::now() + RETRY_AFTER;
-        }
-    }
-
-    /// Opens the store anew, which settles what is in it. Waits for the reads under way.
-    fn reopen(&mut self) {
-        let shared = self.shared.clone();
-        let mut slot = shared.store_mut();
-        // The old one first: two cannot have the files.
-        drop(slot.take());
-        let opened =
-            Store::open(&self.config.data_dir).map_err(|error| error.to_string()).and_then(|(store, epoch)| {
-                let (rooms, tail) = load(&store).map_err(|fault| fault.to_string())?;
-                if epoch != shared.epoch {
-                    return Err("the directory now holds another log".into());
-                }
-                Ok((store, rooms, tail))
-            });
-        match opened {
-            Ok((store, rooms, tail)) => {
-                info!(end = tail.end, "the log's store was opened again");
-                if tail.end != self.tail.end {
-                    // What the failed commit had written after all was given to no feed.
-                    shared.live.restart(Position(tail.end));
-                }
-                (self.rooms, self.tail) = (rooms, tail);
-                *slot = Some(store);
-            }
-            Err(cause) => error!(cause, "the log's store could not be opened again"),
-        }
-    }
-
     fn target(&self, trim: Trim) -> Target {
         match trim {
             Trim::To(position) => Target { to: Some(position), ..Target::default() },
@@ -332,6 +293,9 @@ impl Committer {
         };
         match changed {
             Ok(tail) => {
+                if tail.end > self.tail.end {
+                    self.shared.live.skip_to(Position(tail.end));
+                }
                 self.tail = tail;
                 self.shared.counters.trimmed(tail);
                 Ok(())

@@ -63,6 +63,26 @@ pub fn check(tables: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// Empties the journals of a store that is closed and had everything written out. The newest stays, with nothing in it: without any
+/// journal the store takes itself for new and counts its changes from 0, behind those that are in the tables.
+///
+/// # Errors
+///
+/// One could not be removed or emptied; it is read when the store is opened.
+pub fn leave(tables: &Path) -> io::Result<()> {
+    let mut journals = journals(tables)?;
+    journals.sort();
+    if let Some((_, newest)) = journals.pop() {
+        for (_, path) in journals {
+            fs::remove_file(path)?;
+        }
+        let file = File::options().write(true).open(newest)?;
+        file.set_len(0)?;
+        file.sync_all()?;
+    }
+    File::open(tables)?.sync_all()
+}
+
 fn journals(tables: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let entries = match fs::read_dir(tables) {
         Ok(entries) => entries,

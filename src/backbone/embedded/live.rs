@@ -92,6 +92,11 @@ impl Live {
         self.state().end
     }
 
+    /// The log moved to `end` without a record.
+    pub fn skip_to(&self, end: Position) {
+        self.state().end = end;
+    }
+
     /// Ends every feed: the log moved to `end` in a way that was not published.
     pub fn restart(&self, end: Position) {
         let mut state = self.state();

@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     ops::Range,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -12,10 +13,27 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::{
+    rooms::Rooms,
+    rows::Tail,
+    store::{Failure, Store},
+};
 use crate::{
-    backbone::{Answer, Append, AppendError, Appended, BackboneError, CursorUpdate, Reply, check_together},
+    backbone::{Answer, Append, AppendError, Appended, BackboneError, CursorUpdate, Reply, Tenancies, check_together},
     model::{Position, TenantId},
 };
+
+/// Gives the log's state behind it.
+type Changes = dyn FnOnce(&Store, &mut Rooms, Tail) -> Result<Tail, Failure> + Send;
+
+/// A change of the store that the committer makes for somebody.
+pub struct Change(pub Box<Changes>);
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change")
+    }
+}
 
 /// Where the answer of anything but an append goes.
 pub type Done = oneshot::Sender<Result<(), BackboneError>>;
@@ -33,8 +51,10 @@ pub enum Task {
     Tally(TenantId, Bytes, Done),
     /// Trim now.
     Trim(Trim, Done),
-    /// Take out these records, wherever they stand.
-    Remove(Vec<Position>, Done),
+    /// Take something out.
+    Change(Change, Done),
+    /// Begin new files for what is not in the tables yet, and leave the old ones.
+    Renew(Done),
 }
 
 /// What a trim on demand takes away.
@@ -59,8 +79,10 @@ pub struct Work {
     pub tallies: Vec<(TenantId, Bytes, Done)>,
     /// Trims.
     pub trims: Vec<(Trim, Done)>,
-    /// Removals.
-    pub removals: Vec<(Vec<Position>, Done)>,
+    /// Changes of other kinds.
+    pub changes: Vec<(Change, Done)>,
+    /// Who wants new files.
+    pub renewals: Vec<Done>,
     /// Whether the log is to close once this is done and nothing waits.
     pub closing: bool,
 }
@@ -86,12 +108,14 @@ pub struct Queue {
     state: Mutex<State>,
     wake: Condvar,
     capacity: usize,
+    /// Whose appends are taken in. Asked while the queue is held: whatever is behind an erasure's step was asked after it.
+    pub tenancies: Tenancies,
 }
 
 impl Queue {
     /// An empty queue for at most `capacity` tasks.
     pub fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), wake: Condvar::new(), capacity }
+        Self { state: Mutex::default(), wake: Condvar::new(), capacity, tenancies: Tenancies::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,6 +156,8 @@ impl Queue {
             let mut state = self.state();
             if state.closing {
                 AppendError::Closed
+            } else if !self.takes(&task) {
+                AppendError::Erasing
             } else if state.waiting.len() >= self.capacity {
                 AppendError::Busy
             } else {
@@ -148,9 +174,29 @@ impl Queue {
         refuse(task, &refusal);
     }
 
+    fn takes(&self, task: &Task) -> bool {
+        match task {
+            Task::Append(append, _) => self.tenancies.takes(&append.tenant),
+            Task::Together(appends) => appends.iter().all(|(append, _)| self.tenancies.takes(&append.tenant)),
+            _ => true,
+        }
+    }
+
     /// Puts anything else at the end; a task that was not taken in is dropped, and its asker told so by the result.
-    pub fn push(&self, task: Task) -> Result<(), BackboneError> {
+    pub fn push(&self, mut task: Task) -> Result<(), BackboneError> {
         let mut state = self.state();
+        match &mut task {
+            // Nobody misses what is kept of a tenant that is being erased.
+            Task::Cursors(updates, _) => updates.retain(|update| self.tenancies.takes(&update.tenant)),
+            Task::Tally(tenant, ..) if !self.tenancies.takes(tenant) => {
+                if let Task::Tally(_, _, done) = task {
+                    // The asker may have gone.
+                    let _ = done.send(Ok(()));
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
         if state.closing {
             return Err(BackboneError::Unavailable("the log is closed".into()));
         }
@@ -195,7 +241,8 @@ impl Queue {
                 Some(Task::Cursors(updates, done)) => work.cursors.push((updates, done)),
                 Some(Task::Tally(tenant, tally, done)) => work.tallies.push((tenant, tally, done)),
                 Some(Task::Trim(trim, done)) => work.trims.push((trim, done)),
-                Some(Task::Remove(positions, done)) => work.removals.push((positions, done)),
+                Some(Task::Change(change, done)) => work.changes.push((change, done)),
+                Some(Task::Renew(done)) => work.renewals.push(done),
                 None => break,
             }
         }
@@ -221,7 +268,7 @@ fn refuse(task: Task, error: &AppendError) {
     match task {
         Task::Append(_, reply) => reply.send(Err(error.clone())),
         Task::Together(appends) => appends.into_iter().for_each(|(_, reply)| reply.send(Err(error.clone()))),
-        Task::Cursors(..) | Task::Tally(..) | Task::Trim(..) | Task::Remove(..) => {}
+        Task::Cursors(..) | Task::Tally(..) | Task::Trim(..) | Task::Change(..) | Task::Renew(..) => {}
     }
 }
 
@@ -230,6 +277,6 @@ fn body_bytes(task: &Task) -> usize {
         Task::Append(append, _) => append.body.len(),
         Task::Together(appends) => appends.iter().map(|(append, _)| append.body.len()).sum(),
         Task::Tally(_, tally, _) => tally.len(),
-        Task::Cursors(..) | Task::Trim(..) | Task::Remove(..) => 0,
+        Task::Cursors(..) | Task::Trim(..) | Task::Change(..) | Task::Renew(..) => 0,
     }
 }

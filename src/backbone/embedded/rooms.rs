@@ -59,6 +59,11 @@ impl Rooms {
         self.fresh.clear();
     }
 
+    /// A tenant's row, if it ever wrote anything.
+    pub fn row(&self, tenant: &TenantId) -> Option<RoomRow> {
+        self.by_tenant.get(tenant).copied()
+    }
+
     /// Whose number it is.
     pub fn tenant(&self, room: u32) -> Option<&TenantId> {
         self.tenants.get(usize::try_from(room).ok()?)

@@ -188,10 +188,16 @@ pub fn tally_key(room: u32) -> [u8; 5] {
     key
 }
 
-/// The key of a cursor.
-pub fn cursor_key(room: u32, instance: &InstanceId) -> Vec<u8> {
+/// What the keys of a room's cursors begin with.
+pub fn cursors_of(room: u32) -> Vec<u8> {
     let mut key = vec![CURSOR_PREFIX];
     key.extend_from_slice(&room.to_be_bytes());
+    key
+}
+
+/// The key of a cursor.
+pub fn cursor_key(room: u32, instance: &InstanceId) -> Vec<u8> {
+    let mut key = cursors_of(room);
     key.extend_from_slice(instance.as_str().as_bytes());
     key
 }

@@ -278,10 +278,41 @@ impl Store {
         }
     }
 
+    fn tables(&self) -> [&Keyspace; 5] {
+        [&self.meta, &self.log, &self.order, &self.dedupe, &self.entities]
+    }
+
+    /// Writes everything that is in memory to the tables' files, and waits for that.
+    pub fn write_out(&self) -> Result<(), Fault> {
+        for table in self.tables() {
+            table.rotate_memtable()?;
+        }
+        let begin = Instant::now();
+        while self.tables().iter().any(|table| table.sealed_memtable_count() > 0) {
+            if begin.elapsed() > BACKLOG_PATIENCE {
+                return Err(Fault::Stopped);
+            }
+            thread::park_timeout(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Writes the tables' files anew, without what was removed. May take long; reads and writes go on.
+    pub fn compact(&self) -> Result<(), Fault> {
+        self.write_out()?;
+        Ok(self.tables().iter().try_for_each(|table| table.major_compact())?)
+    }
+
+    /// The same tables, for somebody who does not hold the store while using them.
+    pub fn share(&self) -> Self {
+        let [meta, log, order, dedupe, entities] = self.tables().map(Keyspace::clone);
+        Self { db: self.db.clone(), meta, log, order, dedupe, entities }
+    }
+
     /// How far the store's own background work is behind: the greatest number of a table's memories that wait to be
     /// written and of files that wait to be merged.
     fn backlog(&self) -> Backlog {
-        let tables = [&self.meta, &self.log, &self.order, &self.dedupe, &self.entities];
+        let tables = self.tables();
         Backlog {
             memories: tables.iter().map(|table| table.sealed_memtable_count()).max().unwrap_or_default(),
             files: tables.iter().map(|table| table.l0_table_count()).max().unwrap_or_default(),

@@ -19,6 +19,9 @@ const NO_STREAM: u64 = 10_059;
 /// Its code for "no message found".
 const NO_MESSAGE: u64 = 10_037;
 
+/// Its code for a message that could not be deleted, as when it is gone.
+const NOT_DELETED: u64 = 10_057;
+
 /// Its codes for a lost condition: with one replica, and with several.
 pub const LOST: [u64; 2] = [10_071, 10_164];
 
@@ -229,6 +232,27 @@ impl Message {
             subject: raw.subject,
             seq: raw.seq,
         }))
+    }
+
+    /// Deletes a message from a stream, on every replica, its bytes in the file overwritten. Whether it was there.
+    pub async fn delete(line: &Line, stream: &str, seq: u64) -> Result<bool, AskError> {
+        #[derive(Deserialize)]
+        struct Deleted {
+            success: bool,
+        }
+        let request = json!({ "seq": seq, "no_erase": false }).to_string().into_bytes();
+        let refused = match line.ask::<Deleted>(format!("STREAM.MSG.DELETE.{stream}"), request).await {
+            Ok(Deleted { success: true }) => return Ok(true),
+            Ok(Deleted { success: false }) => AskError::Away("a message was not deleted".into()),
+            Err(AskError::Refused { code: NO_MESSAGE, .. }) => return Ok(false),
+            Err(error @ AskError::Refused { code: NOT_DELETED, .. }) => error,
+            Err(error) => return Err(error),
+        };
+        // A question that is asked again finds that the first one was heard.
+        match Self::get(line, stream, Which::At(seq)).await? {
+            None => Ok(false),
+            Some(_) => Err(refused),
+        }
     }
 
     /// The headers, in order.

@@ -48,6 +48,11 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(subject).copied()
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn put(&self, subject: &str, known: Option<Known>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= REMEMBERED {
@@ -80,12 +85,18 @@ impl Shared {
     /// See [`crate::backbone::Backbone::keep_cursors`].
     pub(super) async fn keep_cursors(&self, updates: Vec<CursorUpdate>) -> Result<(), BackboneError> {
         let mut furthest: HashMap<(TenantId, InstanceId), CursorUpdate> = HashMap::new();
-        for update in updates.into_iter().filter(|update| update.epoch == self.shard_of(&update.tenant).epoch()) {
+        for update in updates.into_iter().filter(|update| self.keeps(update)) {
             let kept = furthest.entry((update.tenant.clone(), update.instance.clone())).or_insert(update.clone());
             kept.position = kept.position.max(update.position);
         }
         let writes = furthest.into_values().map(|update| self.keep_cursor(update));
         stream::iter(writes).buffer_unordered(WRITES).try_collect().await
+    }
+
+    /// Whether a cursor is of the log, and of the tenant's life, that there is now.
+    fn keeps(&self, update: &CursorUpdate) -> bool {
+        let (epoch, tenancy) = (self.shard_of(&update.tenant).epoch(), self.tenancies.of(&update.tenant));
+        update.epoch == epoch && !tenancy.is_closed && update.position >= tenancy.floor_in(epoch)
     }
 
     async fn keep_cursor(&self, update: CursorUpdate) -> Result<(), BackboneError> {
@@ -111,6 +122,12 @@ impl Shared {
             }
         }
         Err(BackboneError::Unavailable("a cursor is written by too many nodes at once".into()))
+    }
+
+    /// Puts a message under a subject of a stream, and says where it stands.
+    pub(super) async fn put_any(&self, subject: &str, body: Bytes) -> Result<u64, BackboneError> {
+        let seq = self.put(subject, body, None).await?;
+        seq.ok_or_else(|| BackboneError::Store("a write without a condition was refused for one".into()))
     }
 
     /// Writes under a subject; `None` if the expected sequence does not stand there.
@@ -156,6 +173,9 @@ impl Shared {
 
     /// See [`crate::backbone::Backbone::keep_tally`]. It begins with the epoch of the log that it was derived from.
     pub(super) async fn keep_tally(&self, tenant: &TenantId, tally: Bytes) -> Result<(), BackboneError> {
+        if !self.tenancies.takes(tenant) {
+            return Ok(());
+        }
         let epoch = self.shard_of(tenant).epoch().0.to_be_bytes();
         let body = [&epoch[..], &tally].concat().into();
         self.put(&self.shape.names.tally(tenant), body, None).await.map(drop)

@@ -140,6 +140,11 @@ impl Names {
         }
     }
 
+    /// Where the cursors of a tenant's instances are kept.
+    pub fn cursors_of(&self, tenant: &TenantId) -> String {
+        format!("{}.cursor.{}.*", self.prefix, Token(tenant.as_str()))
+    }
+
     /// Where an instance's cursor is kept.
     pub fn cursor(&self, tenant: &TenantId, instance: &InstanceId) -> String {
         format!("{}.cursor.{}.{}", self.prefix, Token(tenant.as_str()), Token(instance.as_str()))

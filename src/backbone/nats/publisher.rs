@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     backbone::{Append, AppendError, Appended, Expect, Outcome, Reply},
-    model::Position,
+    model::{DedupeId, Position, Timestamp},
 };
 
 /// How long an append is tried before it is given up as unknown.
@@ -64,6 +64,10 @@ pub(super) struct Job {
     pub(super) uncertain: bool,
     /// Tries so far.
     pub(super) tries: u32,
+    /// The dedupe id that it was given with; `append` has the one of its tenant's life.
+    given: DedupeId,
+    /// The life of its tenant in which it was taken: what is tried in a later one would bring the old tenant back.
+    life: Timestamp,
     pub(super) _counted: Counted,
 }
 
@@ -85,8 +89,22 @@ impl Drop for Counted {
 }
 
 impl Job {
+    /// One that begins now.
+    pub(super) fn new(
+        append: Append,
+        (given, life): (DedupeId, Timestamp),
+        reply: Reply,
+        shard: Arc<Shard>,
+        (subject, expected): (String, Option<u64>),
+        counted: Counted,
+    ) -> Self {
+        let (began, uncertain, tries) = (Instant::now(), false, 0);
+        Self { append, reply, shard, subject, expected, began, uncertain, tries, given, life, _counted: counted }
+    }
+
     /// Ends it out of reach.
     pub(super) fn give_up(mut self, why: String) {
+        self.append.dedupe = self.given;
         self.append.first_tried.get_or_insert(self.shard.settled_end());
         let error = if self.uncertain { AppendError::Unknown(why) } else { AppendError::Unavailable(why) };
         self.reply.give_up(self.append, error);
@@ -94,6 +112,7 @@ impl Job {
 
     /// Ends it with an error after which nothing is in the log.
     fn refuse(mut self, error: AppendError) {
+        self.append.dedupe = self.given;
         self.append.first_tried.get_or_insert(self.shard.settled_end());
         self.reply.give_up(self.append, error);
     }
@@ -196,6 +215,11 @@ impl Publisher {
 
     async fn send(&mut self, key: usize) {
         let Some(pending) = self.pending.get_mut(key) else { return };
+        let tenancy = self.shared.tenancies.of(&pending.job.append.tenant);
+        if tenancy.is_closed || tenancy.since != pending.job.life {
+            // Whatever an earlier try may have stored is removed with the rest.
+            return self.pending.remove(key).job.reply.send(Err(AppendError::Erasing));
+        }
         pending.sent = Instant::now();
         pending.again = None;
         pending.job.tries += 1;

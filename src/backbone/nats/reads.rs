@@ -38,7 +38,7 @@ impl Shared {
     }
 
     /// One batch of a stream, and what the leader adds where the batch seems to end. `None` behind the last message.
-    async fn batch(
+    pub(super) async fn batch(
         &self,
         stream: &str,
         from: u64,
@@ -91,8 +91,13 @@ impl Shared {
             page.more = self.batch(&shard.log, from, &subjects, (1, 1)).await?.is_some();
         }
         // After the records: whatever was trimmed while they were read shows here.
-        page.trimmed_to = self.info(&shard.log).await?.trimmed_to();
+        page.trimmed_to = self.info(&shard.log).await?.trimmed_to().max(self.floor(tenant));
         Ok(page)
+    }
+
+    /// Up to where positions are of an earlier life of the tenant.
+    fn floor(&self, tenant: &TenantId) -> Position {
+        self.tenancies.of(tenant).floor_in(self.shard_of(tenant).epoch())
     }
 
     /// A record under a subject that is none is left out, and counted.
@@ -109,7 +114,7 @@ impl Shared {
         let subjects = self.shape.names.of_tenant(tenant);
         let last = Message::get(&self.line, &shard.log, Which::Last(&subjects)).await?;
         let info = self.info(&shard.log).await?;
-        let trimmed_to = info.trimmed_to();
+        let trimmed_to = info.trimmed_to().max(self.floor(tenant));
         let last = last.map_or(Position::START, |last| Position(last.seq)).max(trimmed_to);
         let end = Position(info.state.last_seq);
         shard.know(end);

@@ -28,7 +28,7 @@ use super::{
     shard::{Found, Shard, Trouble},
 };
 use crate::{
-    backbone::{Health, Hub},
+    backbone::{Append, AppendError, Health, Hub, Tenancies},
     model::TenantId,
 };
 
@@ -42,6 +42,8 @@ const STOOD_LONG: Duration = Duration::from_secs(20);
 const PROBE: Duration = Duration::from_millis(100);
 /// How long the answer may take.
 const PROBE_TIME: Duration = Duration::from_millis(400);
+/// What headers add to a message, at most.
+const HEADERS: usize = 256;
 /// What the envelope adds to a client's message, and room to spare.
 pub(super) const OVERHEAD: usize = 4_096;
 
@@ -82,6 +84,8 @@ pub(super) struct Shared {
     pub(super) largest_body: usize,
     /// Whether opening is over: until then a wrong NATS is its caller's to tell.
     pub(super) opened: AtomicBool,
+    /// What is known of tenants that were erased.
+    pub(super) tenancies: Tenancies,
 }
 
 impl fmt::Debug for Shared {
@@ -93,6 +97,22 @@ impl fmt::Debug for Shared {
 impl Shared {
     pub(super) fn shard_of(&self, tenant: &TenantId) -> &Arc<Shard> {
         &self.shards[usize::from(self.shape.names.shard_of(tenant))]
+    }
+
+    /// Why an append is not taken in at all.
+    pub(super) fn refuse(&self, append: &Append) -> Option<AppendError> {
+        if *self.closing.borrow() {
+            return Some(AppendError::Closed);
+        }
+        if self.busy.load(Relaxed) >= self.most_busy {
+            return Some(AppendError::Busy);
+        }
+        let limit = match self.line.client().max_payload() {
+            0 => usize::MAX, // not connected yet
+            payload => payload.saturating_sub(HEADERS),
+        };
+        let is_too_large = append.body.len() > limit;
+        self.tenancies.refuse(append).or(is_too_large.then_some(AppendError::TooLarge { limit }))
     }
 
     pub(super) fn count_foreign(&self) {

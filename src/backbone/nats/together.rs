@@ -98,6 +98,9 @@ impl Batch {
         let deadline = Instant::now() + PATIENCE;
         let mut uncertain = false;
         loop {
+            if !self.shared.tenancies.takes(&self.appends[0].0.tenant) {
+                return Err(AppendError::Erasing);
+            }
             let why = match self.ask().await {
                 Ok(Stands::Stored(first)) => return Ok(self.appended(first)),
                 Ok(Stands::Lost(current)) => return Err(AppendError::Conflict { current }),

@@ -22,7 +22,9 @@ pub(in crate::actors::room) fn refused(error: &AppendError) -> Refused {
         AppendError::Busy => Refused::Failed(Failure::Busy),
         AppendError::TooLarge { .. } | AppendError::Refused(_) => Refused::Failed(Failure::TooLarge),
         AppendError::Full(_) | AppendError::JournalFull(_) => Refused::Failed(Failure::Full),
-        AppendError::Unavailable(_) | AppendError::Closed => Refused::Failed(Failure::Unavailable),
+        AppendError::Unavailable(_) | AppendError::Closed | AppendError::Erasing => {
+            Refused::Failed(Failure::Unavailable)
+        }
     }
 }
 

@@ -62,6 +62,8 @@ impl Examiner {
         }
         self.ask(format!("DIRECT.GET.{stream}"), json!({"seq": 1}), tried).await;
         self.ask(format!("STREAM.MSG.GET.{stream}"), json!({"seq": 1}), tried).await;
+        // There is no message 0.
+        self.ask(format!("STREAM.MSG.DELETE.{stream}"), json!({"seq": 0}), tried).await;
     }
 
     /// A consumer, made and deleted.
