@@ -23,6 +23,7 @@ pub mod messages;
 pub mod metrics;
 pub mod nodes;
 pub mod outlet;
+pub mod retention;
 pub mod room;
 pub mod rules;
 pub mod session;

@@ -29,6 +29,7 @@ use crate::{
         heartbeat::{HeartbeatSupervisor, SayFarewell},
         messages::{AllRooms, Drain},
         metrics::Metrics,
+        retention,
         session::Addresses,
     },
     auth::Authority,
@@ -158,6 +159,7 @@ impl Node {
         if context.authority.asks() {
             actix_rt::spawn(authority::follow(context.clone()));
             actix_rt::spawn(erasure::keep(context.clone(), addresses.directory.clone()));
+            actix_rt::spawn(retention::keep(context.clone()));
             actix_rt::spawn(keep_issuers(context.clone()));
         }
         tracing::info!(%address, "ready");

@@ -10,7 +10,7 @@ use actix_rt::time::sleep;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{context::NodeContext, tenants};
+use super::{context::NodeContext, retention, tenants};
 use crate::{
     auth::{
         Bearer, TokenError,
@@ -140,7 +140,11 @@ fn learn(context: &NodeContext, key: &EntityKey, stored: &Stored) {
 
 fn learn_entity(context: &NodeContext, key: &EntityKey, version: Position, body: &[u8]) -> Result<(), String> {
     match &*key.kind {
-        tenants::KIND => return context.tenants.learn(key, version, body),
+        tenants::KIND => {
+            context.tenants.learn(key, version, body)?;
+            retention::tell(context, key);
+            return Ok(());
+        }
         erasure::KIND => {
             let (tenant, erasure) = Erasure::read(body)?;
             // The log first: whoever hears of it from here on can store nothing more.

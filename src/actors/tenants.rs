@@ -19,6 +19,7 @@ use crate::{
     config::Limits,
     model::{
         EntityKey, IdError, Position, TenantId,
+        erasure::Floor,
         limits::{LimitChanges, TenantLimits},
         rate::{RateBudget, Verdict},
     },
@@ -38,6 +39,12 @@ pub struct TenantRecord {
     /// Of its limits.
     #[serde(default)]
     pub limits: LimitChanges,
+    /// How long its records are kept.
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub retention_age: Option<Duration>,
+    /// Up to where its records are trimmed for that, or will be in a moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trimmed: Option<Floor>,
 }
 
 /// Where the record of a tenant is kept.
@@ -55,7 +62,7 @@ pub struct Tenants {
 #[derive(Debug)]
 struct Known {
     tenants: HashMap<TenantId, Arc<Tenant>>,
-    changed: HashMap<TenantId, (Position, LimitChanges)>,
+    changed: HashMap<TenantId, (Position, TenantRecord)>,
     sweep_at: usize,
 }
 
@@ -136,17 +143,27 @@ impl Tenants {
             known.tenants.retain(|_, tenant| Arc::strong_count(tenant) > 1 || !tenant.is_idle(now));
             known.sweep_at = SWEEP.max(known.tenants.len() * 2);
         }
-        let changes = known.changed.get(tenant).map(|(_, changes)| *changes).unwrap_or_default();
+        let changes = known.changed.get(tenant).map(|(_, record)| record.limits).unwrap_or_default();
         let made = Arc::new(Tenant::new(self.usual.with(&changes), now));
         known.tenants.insert(tenant.clone(), made.clone());
         made
     }
 
-    /// The limits of a tenant, and what of them differs, with the position of the record that says so.
-    pub fn limits(&self, tenant: &TenantId) -> (TenantLimits, LimitChanges, Position) {
+    /// The limits of a tenant.
+    pub fn limits(&self, tenant: &TenantId) -> TenantLimits {
+        self.usual.with(&self.record(tenant).1.limits)
+    }
+
+    /// What differs for a tenant, and where that is written.
+    pub fn record(&self, tenant: &TenantId) -> (Position, TenantRecord) {
+        lock(&self.known).changed.get(tenant).cloned().unwrap_or_default()
+    }
+
+    /// The tenants whose records are kept for a time of their own.
+    pub fn with_retention(&self) -> Vec<TenantId> {
         let known = lock(&self.known);
-        let (position, changes) = known.changed.get(tenant).copied().unwrap_or_default();
-        (self.usual.with(&changes), changes, position)
+        let own = known.changed.iter().filter(|(_, (_, record))| record.retention_age.is_some());
+        own.map(|(tenant, _)| tenant.clone()).collect()
     }
 
     /// Takes a record in that says what differs for a tenant; one that is older than what is known changes nothing.
@@ -156,15 +173,15 @@ impl Tenants {
     /// In words: it cannot be read. What was known before holds.
     pub fn learn(&self, key: &EntityKey, position: Position, body: &[u8]) -> Result<(), String> {
         let tenant: TenantId = key.id.parse().map_err(|error: IdError| error.to_string())?;
-        let TenantRecord { limits: changes } = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let record: TenantRecord = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let mut known = lock(&self.known);
         if known.changed.get(&tenant).is_some_and(|(before, _)| *before >= position) {
             return Ok(());
         }
         if let Some(tenant) = known.tenants.get(&tenant) {
-            tenant.set(self.usual.with(&changes));
+            tenant.set(self.usual.with(&record.limits));
         }
-        known.changed.insert(tenant, (position, changes));
+        known.changed.insert(tenant, (position, record));
         Ok(())
     }
 

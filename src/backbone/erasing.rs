@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 
 use super::{Append, AppendError, BackboneError, Subject};
 use crate::model::{
-    Position, TenantId,
+    Epoch, Position, TenantId,
     erasure::{Counts, Tenancy},
 };
 
@@ -36,7 +36,8 @@ pub struct Erased {
 /// **Closed.** While a tenant's [`Tenancy`] says so, appends of it end with [`AppendError::Erasing`], and cursors and tallies of it
 /// are not kept. An append that was taken before is finished before [`Erasing::erase`] says that there is nothing more.
 ///
-/// **Floor.** Positions up to the floor of a [`Tenancy`] count as trimmed for the tenant.
+/// **Floor.** Positions up to the floor of a [`Tenancy`], or up to what [`Erasing::set_trimmed`] says, count as trimmed for the
+/// tenant.
 ///
 /// **Others.** Nothing of any other tenant changes: neither records nor positions nor repeats.
 pub trait Erasing {
@@ -60,6 +61,13 @@ pub trait Erasing {
         records: Vec<(Position, Subject)>,
     ) -> BoxFuture<'static, Result<u64, BackboneError>>;
 
+    /// From here on a tenant's positions up to this one, in this log, count as trimmed. Whoever trims says so on every node first.
+    fn set_trimmed(&self, tenant: &TenantId, to: (Epoch, Position));
+
+    /// Trims some of a tenant's records up to a position, in bounded time; what stands of entities stays. Whether there may be more
+    /// to trim.
+    fn trim_tenant(&self, tenant: &TenantId, to: Position) -> BoxFuture<'static, Result<bool, BackboneError>>;
+
     /// Makes what was removed leave the store's files, as far as the log can do that. May take long; the log serves meanwhile,
     /// but for moments.
     fn scrub(&self) -> BoxFuture<'static, Result<(), BackboneError>>;
@@ -71,6 +79,8 @@ pub struct Tenancies {
     /// Whether there is any; nobody else pays for the question.
     any: AtomicBool,
     known: RwLock<HashMap<TenantId, Tenancy>>,
+    /// Of those that keep their records for a shorter time than all.
+    trimmed: RwLock<HashMap<TenantId, (Epoch, Position)>>,
 }
 
 impl Tenancies {
@@ -88,6 +98,24 @@ impl Tenancies {
         let entry = known.entry(tenant.clone()).or_default();
         *entry = entry.or_later(tenancy);
         self.any.store(true, Ordering::Release);
+    }
+
+    /// See [`Erasing::set_trimmed`]; what is known already does not go back.
+    pub fn set_trimmed(&self, tenant: &TenantId, (epoch, to): (Epoch, Position)) {
+        let mut trimmed = self.trimmed.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = trimmed.entry(tenant.clone()).or_insert((epoch, to));
+        *entry = if entry.0 == epoch { (epoch, to.max(entry.1)) } else { (epoch, to) };
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Up to where a tenant's positions in a log are of an earlier life, or trimmed for it alone.
+    pub fn floor(&self, tenant: &TenantId, epoch: Epoch) -> Position {
+        if !self.any.load(Ordering::Acquire) {
+            return Position::START;
+        }
+        let trimmed = self.trimmed.read().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
+        let trimmed = trimmed.filter(|(of, _)| *of == epoch).map_or(Position::START, |(_, to)| to);
+        self.of(tenant).floor_in(epoch).max(trimmed)
     }
 
     /// Whether anything of a tenant is taken now.

@@ -227,7 +227,7 @@ async fn try_ticket(shared: &Shared, request: &HttpRequest) -> Result<HttpRespon
 /// What is kept for a tenant, and how many API keys of it may hold.
 fn kept_and_most(shared: &Shared, tenant: &TenantId) -> (Kept, usize) {
     let kept = shared.context.authority.registry().kept(tenant, shared.context.now());
-    (kept, shared.context.tenants.limits(tenant).0.keys_per_tenant as usize)
+    (kept, shared.context.tenants.limits(tenant).keys_per_tenant as usize)
 }
 
 /// Nothing is written down of a tenant that is being erased.

@@ -1,5 +1,7 @@
 //! What differs for one tenant: read by those who administer it, changed by those who administer all.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
@@ -19,6 +21,9 @@ use crate::{
     model::{TenantId, limits::LimitChanges, rights::Admin},
     wire::{Code, Refusal},
 };
+
+/// The shortest time that records may be kept for.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// `GET /v1/admin/tenants/{tenant}/limits`
 pub(super) async fn limits(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
@@ -41,16 +46,27 @@ async fn try_set_limits(shared: &Shared, request: &HttpRequest, payload: Payload
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Wanted {
+        #[serde(default)]
         changes: LimitChanges,
+        #[serde(default, with = "humantime_serde")]
+        retention_age: Option<Duration>,
     }
 
     asker::administrator(shared, request, Admin::System).await?;
     let tenant = tenant_of(request)?;
     is_open(shared, &tenant)?;
-    let Wanted { changes } = read_json(&read_body(shared, payload).await?)?;
+    let Wanted { changes, retention_age } = read_json(&read_body(shared, payload).await?)?;
     changes.check().map_err(|message| Refusal::new(Code::InvalidMessage, message))?;
-    let (_, _, version) = shared.context.tenants.limits(&tenant);
-    keep(shared, place_of(&tenant), version, &TenantRecord { limits: changes }).await?;
+    let longest = Some(shared.context.config.log.retention_age).filter(|age| !age.is_zero());
+    if let Some(age) = retention_age
+        && (age < SHORTEST || longest.is_some_and(|longest| age >= longest))
+    {
+        let message = "'retention_age' must be at least a second, and less than log.retention_age if that is set";
+        return Err(Refusal::new(Code::InvalidMessage, message));
+    }
+    let (version, TenantRecord { trimmed, .. }) = shared.context.tenants.record(&tenant);
+    let record = TenantRecord { limits: changes, retention_age, trimmed };
+    keep(shared, place_of(&tenant), version, &record).await?;
     tracing::info!(%tenant, "a tenant has other limits now");
     Ok(shown(shared, &tenant))
 }
@@ -60,14 +76,20 @@ fn tenant_of(request: &HttpRequest) -> Result<TenantId, Refusal> {
 }
 
 fn shown(shared: &Shared, tenant: &TenantId) -> HttpResponse {
-    let (limits, changes, _) = shared.context.tenants.limits(tenant);
-    HttpResponse::Ok().json(json!({"tenant": tenant, "limits": limits, "changes": changes}))
+    let (_, record) = shared.context.tenants.record(tenant);
+    let age = record.retention_age.map(|age| humantime::format_duration(age).to_string());
+    HttpResponse::Ok().json(json!({
+        "tenant": tenant,
+        "limits": shared.context.tenants.limits(tenant),
+        "changes": record.limits,
+        "retention_age": age,
+    }))
 }
 
 /// How much of its limits a tenant takes now.
 pub(super) fn in_use(shared: &Shared, tenant: &TenantId, (connections, subscriptions): (usize, usize)) -> Value {
     let context = &shared.context;
-    let (limits, ..) = context.tenants.limits(tenant);
+    let limits = context.tenants.limits(tenant);
     let Taken { messages, requests } = context.tenants.of(tenant, context.uptime()).taken(context.uptime());
     let keys = context.authority.registry().kept(tenant, context.now()).keys_that_hold;
     json!({

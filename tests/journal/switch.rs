@@ -170,6 +170,14 @@ impl Erasing for Switch {
         self.ask(self.log.strike(tenant, records))
     }
 
+    fn set_trimmed(&self, tenant: &TenantId, to: (Epoch, Position)) {
+        self.log.set_trimmed(tenant, to);
+    }
+
+    fn trim_tenant(&self, tenant: &TenantId, to: Position) -> BoxFuture<'static, Result<bool, BackboneError>> {
+        self.ask(self.log.trim_tenant(tenant, to))
+    }
+
     fn scrub(&self) -> BoxFuture<'static, Result<(), BackboneError>> {
         self.ask(self.log.scrub())
     }

@@ -174,7 +174,9 @@ async fn an_administrator_changes_a_tenants_limits_while_it_is_connected() {
     a.ask(&admin, "PUT", limits, &wanted).await.problem(403, "forbidden");
     a.get_as(&admin, "/v1/admin/tenants/team-1/limits").await.problem(403, "forbidden");
     a.get_as(&issuer.token(json!({})), limits).await.problem(403, "forbidden");
-    for wrong in [json!({"changes": {"connections_per_tenant": 0}}), json!({"changes": {"nonsense": 1}}), json!({})] {
+    for wrong in
+        [json!({"changes": {"connections_per_tenant": 0}}), json!({"changes": {"nonsense": 1}}), json!({"nonsense": 1})]
+    {
         a.ask(ADMIN, "PUT", limits, &wrong).await.problem(400, "invalid_message");
     }
     let mut member = b.join_with("acme", "m", &format!("token={}", issuer.token(json!({})))).await;
@@ -201,6 +203,81 @@ async fn an_administrator_changes_a_tenants_limits_while_it_is_connected() {
     })
     .await;
     assert_eq!(a.ask(ADMIN, "PUT", limits, &json!({"changes": {}})).await.json()["limits"], usual["limits"]);
+}
+
+/// What is too old of one tenant goes, on every node, and nothing else: no other tenant's record, and no entity.
+async fn a_tenants_own_retention(issuer: &Issuer, (a, b): (&Node, &Node)) {
+    let limits = "/v1/admin/tenants/acme/limits";
+    let (acme, other) = (issuer.token(json!({})), issuer.token(json!({"tenant": "team-1"})));
+    let mut writer = a.join_with("acme", "w", &format!("token={acme}")).await;
+    let mut elsewhere = a.join_with("team-1", "w", &format!("token={other}")).await;
+    let memory = "/v1/tenants/acme/entities/memory/m1";
+    let made = a.ask(&acme, "PUT", memory, &json!({"text": "old"})).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    for n in 0..20 {
+        writer.publish("note", json!({"n": n})).await;
+        elsewhere.publish("note", json!({"n": n})).await;
+    }
+    for wrong in ["0s", "1ms", "eight days", "8d"] {
+        a.ask(ADMIN, "PUT", limits, &json!({"retention_age": wrong})).await.problem(400, "invalid_message");
+    }
+    let told = a.ask(ADMIN, "PUT", limits, &json!({"retention_age": "1s"})).await.json();
+    assert_eq!((&told["retention_age"], &told["changes"]), (&json!("1s"), &json!({})));
+    for node in [a, b] {
+        until("what is too old is gone", async || {
+            let page = node.get_as(&acme, "/v1/tenants/acme/events?after=earliest&limit=1000").await.json();
+            let left = page["events"].as_array().expect("events").len();
+            (left == 0).then_some(())
+        })
+        .await;
+        let all = node.get_as(&other, "/v1/tenants/team-1/events?after=earliest&limit=1000").await.json();
+        assert_eq!(all["events"].as_array().map(Vec::len), Some(20), "{all}");
+        assert_eq!(node.get_as(&acme, memory).await.json()["data"], json!({"text": "old"}));
+    }
+    // A cursor from before is told so; what is new is there, for as long as it is new.
+    let mut late = b.join_with("acme", "late", &format!("token={acme}&since=earliest")).await;
+    writer.publish("note", json!({"n": "new"})).await;
+    assert_eq!(late.record().await["data"], json!({"n": "new"}));
+    // An entity that the log has forgotten is changed and not made anew, by whichever node.
+    let changed = b.ask(&acme, "PATCH", memory, &json!({"more": 1})).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_eq!(a.get_as(&acme, memory).await.json()["data"], json!({"text": "old", "more": 1}));
+    let taken = a
+        .ask(
+            &acme,
+            "POST",
+            "/v1/tenants/acme/operations",
+            &json!({"instance_id": "w", "entity_type": "memory",
+        "entity_id": "m1", "action": "create", "op_id": "again", "data": {}}),
+        )
+        .await;
+    assert_ne!(taken.status, 201, "{}", taken.text());
+}
+
+const RETENTION: [(&str, &str); 2] = [("log.sweep_interval", "300ms"), ("log.retention_age", "7d")];
+
+#[tokio::test]
+async fn a_tenants_records_are_kept_as_long_as_an_administrator_says() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&RETENTION).await;
+    a_tenants_own_retention(&issuer, (&node, &node)).await;
+}
+
+#[tokio::test]
+async fn a_tenants_records_on_nats_are_kept_as_long_as_an_administrator_says() {
+    let (issuer, server) = (Issuer::new(), NatsServer::start().await);
+    let url = server.url();
+    let nats = [("backbone.kind", "nats"), ("nats.urls", url.as_str()), ("log.retention_bytes", "0")];
+    let settings = [&nats[..], &RETENTION].concat();
+    let (a, b) = (issuer.node(&settings).await, issuer.node(&settings).await);
+    a_tenants_own_retention(&issuer, (&a, &b)).await;
+    // A node that comes later knows it before it serves.
+    let c = issuer.node(&settings).await;
+    let acme = issuer.token(json!({}));
+    let memory = "/v1/tenants/acme/entities/memory/m1";
+    let changed = c.ask(&acme, "PATCH", memory, &json!({"late": true})).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_eq!(a.get_as(&acme, memory).await.json()["data"], json!({"text": "old", "more": 1, "late": true}));
 }
 
 #[tokio::test]

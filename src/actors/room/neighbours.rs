@@ -105,8 +105,7 @@ pub async fn roster_elsewhere(
 /// Most instances of one room that others can make this node hold: what may be connected, the missed ones, and some that
 /// came in at the same moment on several nodes.
 pub(super) fn most_instances(context: &NodeContext, tenant: &TenantId) -> usize {
-    let (limits, ..) = context.tenants.limits(tenant);
-    (limits.connections_per_tenant as usize).saturating_mul(2).saturating_add(1024)
+    (context.tenants.limits(tenant).connections_per_tenant as usize).saturating_mul(2).saturating_add(1024)
 }
 
 impl Room {

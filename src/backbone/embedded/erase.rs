@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     EmbeddedLog, group,
     queue::{Change, Task},
+    retention::{self, Progress},
     rooms::Rooms,
     rows::{self, EntityRow, META_TAIL, OrderRow, RoomRow, Tail},
     store::{Failure, Fault, Store},
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     backbone::{BackboneError, Erased, Erasing, Subject},
     model::{
-        Position, TenantId,
+        Epoch, Position, TenantId,
         erasure::{Counts, Tenancy},
     },
 };
@@ -82,6 +83,20 @@ impl Erasing for EmbeddedLog {
     ) -> BoxFuture<'static, Result<u64, BackboneError>> {
         let tenant = tenant.clone();
         self.change_and_tell(move |store, rooms, tail| strike(store, rooms, tail, &tenant, &records))
+    }
+
+    fn set_trimmed(&self, tenant: &TenantId, to: (Epoch, Position)) {
+        // Its own rows say so as well, as soon as they are trimmed.
+        self.shared.queue.tenancies.set_trimmed(tenant, to);
+    }
+
+    fn trim_tenant(&self, tenant: &TenantId, to: Position) -> BoxFuture<'static, Result<bool, BackboneError>> {
+        let tenant = tenant.clone();
+        self.change_and_tell(move |store, rooms, tail| {
+            let Some(row) = rooms.row(&tenant) else { return Ok((tail, false)) };
+            let (tail, progress) = retention::step_of_room(store, rooms, tail, (row, to))?;
+            Ok((tail, progress == Progress::More))
+        })
     }
 
     fn scrub(&self) -> BoxFuture<'static, Result<(), BackboneError>> {

@@ -73,6 +73,30 @@ pub fn step(store: &Store, rooms: &mut Rooms, tail: Tail, target: Target) -> Res
     Ok((tail, progress))
 }
 
+/// Trims some of one room's records up to a position; returns the log's state behind it.
+pub fn step_of_room(
+    store: &Store,
+    rooms: &mut Rooms,
+    tail: Tail,
+    (room, to): (RoomRow, Position),
+) -> Result<(Tail, Progress), Failure> {
+    let mut trim = Step::new(store, tail);
+    let range = (
+        Bound::Excluded(rows::room_position(room.room, room.trimmed_to)),
+        Bound::Included(rows::room_position(room.room, to.max(room.trimmed_to))),
+    );
+    let mut count = 0;
+    for key in store.log.range(range).take(STEP_RECORDS) {
+        let position = rows::position_in(&key.key()?)?;
+        let row = store.order.get(position.0.to_be_bytes())?.ok_or(Damaged("order"))?;
+        trim.erase(position, &OrderRow::decode(&row)?)?;
+        trim.trimmed.insert(room.room, position);
+        count += 1;
+    }
+    let tail = trim.commit(rooms)?;
+    Ok((tail, if count < STEP_RECORDS { Progress::Done } else { Progress::More }))
+}
+
 /// Takes out single records; those that are gone already are left out. What was trimmed ends before the first record that
 /// is left.
 pub fn remove(store: &Store, rooms: &mut Rooms, tail: Tail, positions: &[Position]) -> Result<Tail, Failure> {

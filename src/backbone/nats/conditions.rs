@@ -17,8 +17,8 @@ use super::{
     shard::{Shard, Trimmed},
 };
 use crate::{
-    backbone::{AppendError, Expect},
-    model::{DedupeId, Position},
+    backbone::{Append, AppendError, Expect},
+    model::{DedupeId, Position, TenantId},
 };
 
 /// Pause between two looks at a log that cannot be asked now.
@@ -30,6 +30,7 @@ const TRIES: u32 = 16;
 /// A conditional append, as far as it takes to find out what became of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Condition<'a> {
+    pub(super) tenant: &'a TenantId,
     pub(super) shard: &'a Shard,
     pub(super) subject: &'a str,
     /// The version that it expects.
@@ -60,7 +61,8 @@ pub(super) fn settle(shared: Arc<Shared>, mut job: Job) {
             let Expect::Version(version) = job.append.expect else {
                 return job.give_up("only what has a condition can be settled".into());
             };
-            let condition = Condition { shard: &job.shard, subject: &job.subject, version, dedupe: job.append.dedupe };
+            let Append { tenant, dedupe, .. } = &job.append;
+            let condition = Condition { tenant, shard: &job.shard, subject: &job.subject, version, dedupe: *dedupe };
             let verdict = match (job.tries, job.append.first_tried) {
                 (0, None) if version == Position::START => first(&shared, condition).await,
                 _ => judge(&shared, condition).await,
@@ -121,6 +123,7 @@ pub(super) async fn judge(shared: &Shared, wanted: Condition<'_>) -> Result<Verd
 async fn forgotten(shared: &Shared, wanted: Condition<'_>) -> Result<Verdict, AskError> {
     let (line, Condition { shard, version, .. }) = (&shared.line, wanted);
     let Some(trimmed_to) = trimmed_to(shared, shard).await? else { return Ok(Verdict::NotYet) };
+    let trimmed_to = trimmed_to.max(shared.tenancies.floor(wanted.tenant, shard.epoch()));
     let mut current = Position::START;
     if trimmed_to > Position::START {
         // In this order: what STATE says before it is known to have everything might be old.

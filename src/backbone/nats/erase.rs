@@ -20,7 +20,7 @@ use super::{
 use crate::{
     backbone::{BackboneError, Erased, Erasing, Subject},
     model::{
-        Position, TenantId,
+        Epoch, Position, TenantId,
         erasure::{Counts, Tenancy},
     },
 };
@@ -62,6 +62,15 @@ impl Erasing for NatsLog {
     ) -> BoxFuture<'static, Result<u64, BackboneError>> {
         let tenant = tenant.clone();
         self.ask(|shared| async move { shared.strike(&tenant, records).await })
+    }
+
+    fn set_trimmed(&self, tenant: &TenantId, to: (Epoch, Position)) {
+        self.shared.tenancies.set_trimmed(tenant, to);
+    }
+
+    fn trim_tenant(&self, tenant: &TenantId, to: Position) -> BoxFuture<'static, Result<bool, BackboneError>> {
+        let tenant = tenant.clone();
+        self.ask(|shared| async move { shared.trim_tenant(&tenant, to).await })
     }
 
     fn scrub(&self) -> BoxFuture<'static, Result<(), BackboneError>> {
@@ -119,6 +128,19 @@ impl Shared {
         let deletions = found.into_iter().map(|seq| Message::delete(&self.line, stream, seq));
         let deleted = stream::iter(deletions).buffer_unordered(AT_A_TIME);
         Ok(deleted.try_fold(0, |count, was_there| async move { Ok(count + u64::from(was_there)) }).await?)
+    }
+
+    async fn trim_tenant(self: &Arc<Self>, tenant: &TenantId, to: Position) -> Result<bool, BackboneError> {
+        let (log, subjects) = (self.shard_of(tenant).log.clone(), self.shape.names.of_tenant(tenant));
+        self.has_sourced(tenant).await?;
+        let batch = self.batch(&log, 1, &subjects, (STEP.min(direct::MOST), STEP_BYTES)).await?;
+        let found: Vec<_> = batch.iter().flat_map(|batch| &batch.messages).map(|message| message.seq).collect();
+        let old: Vec<_> = found.iter().copied().take_while(|seq| *seq <= to.0).collect();
+        let count = old.len();
+        let deletions = old.into_iter().map(|seq| Message::delete(&self.line, &log, seq));
+        let deleted = stream::iter(deletions).buffer_unordered(AT_A_TIME);
+        deleted.try_fold((), |(), _| async { Ok(()) }).await?;
+        Ok(count > 0 && count == found.len())
     }
 
     /// The sequences of the first messages on some subjects, one by one from the stream's leader.

@@ -95,9 +95,9 @@ impl Shared {
         Ok(page)
     }
 
-    /// Up to where positions are of an earlier life of the tenant.
-    fn floor(&self, tenant: &TenantId) -> Position {
-        self.tenancies.of(tenant).floor_in(self.shard_of(tenant).epoch())
+    /// Up to where positions are of an earlier life of the tenant, or trimmed for it alone.
+    pub(super) fn floor(&self, tenant: &TenantId) -> Position {
+        self.tenancies.floor(tenant, self.shard_of(tenant).epoch())
     }
 
     /// A record under a subject that is none is left out, and counted.

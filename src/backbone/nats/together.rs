@@ -152,7 +152,8 @@ impl Batch {
 
     async fn ask_one(&self, append: &Append, subject: &str) -> Result<Verdict, AskError> {
         let Expect::Version(version) = append.expect else { return Ok(Verdict::NotYet) }; // never: checked
-        judge(&self.shared, Condition { shard: &self.shard, subject, version, dedupe: append.dedupe }).await
+        let Append { tenant, dedupe, .. } = append;
+        judge(&self.shared, Condition { tenant, shard: &self.shard, subject, version, dedupe: *dedupe }).await
     }
 
     async fn publish(&self, expected: &[u64]) -> Tried {
