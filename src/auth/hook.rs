@@ -44,7 +44,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub enum Verdict {
     /// Yes.
     Admitted,
-    /// No, and perhaps why: at most [`call::REASON`] characters, none of them a control character.
+    /// No, and perhaps why: at most 200 characters, none of them a control character.
     Refused(Option<Arc<str>>),
     /// It could not be asked, and that refuses.
     Away,
