@@ -18,6 +18,7 @@ pub mod driver;
 pub mod erasure;
 pub mod gate;
 pub mod heartbeat;
+pub mod import;
 pub mod link;
 pub mod messages;
 pub mod metrics;

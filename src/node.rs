@@ -15,6 +15,7 @@ use actix_server::ServerHandle;
 use anyhow::Context as _;
 use futures_util::future::join_all;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep, timeout, timeout_at},
@@ -147,7 +148,8 @@ impl Node {
         }
         let context = NodeContext::new(config, authority, backbone, journal, metrics);
         let addresses = start_actors(&context);
-        let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process };
+        let imports = Semaphore::new(1);
+        let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process, imports };
         let running = server::serve(listener, tls, shared).context("cannot serve")?;
         let server = running.handle();
         actix_rt::spawn(async move {

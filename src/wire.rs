@@ -9,6 +9,7 @@ pub mod changes;
 pub mod codes;
 pub mod encoding;
 pub mod entity;
+pub mod export;
 pub mod frame;
 pub mod guard;
 pub mod incoming;

@@ -10,7 +10,7 @@ mod history;
 mod housekeeping;
 pub mod interests;
 pub mod joining;
-mod lanes;
+pub(super) mod lanes;
 pub mod neighbours;
 mod opening;
 mod ports;

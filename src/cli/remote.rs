@@ -1,6 +1,7 @@
 //! A node's HTTP side, for commands that administer it.
 
 use std::{
+    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +13,8 @@ use crate::auth::agent;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same of what is large.
+const LONG: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the node is, and what proves who asks.
 #[derive(Debug, clap::Args)]
@@ -52,6 +55,32 @@ impl Remote {
     /// As [`Remote::get`].
     pub fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.read(agent(PATIENCE).delete(format!("{}{path}", self.url)).header("Authorization", self.token()?).call())
+    }
+
+    /// Asks for what may be large and take long, as it comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::get`].
+    pub fn download(&self, path: &str) -> anyhow::Result<impl Read + use<>> {
+        let request = agent(LONG).get(format!("{}{path}", self.url)).header("Authorization", self.token()?);
+        let answer = request.call().with_context(|| format!("cannot reach {}", self.url))?;
+        if !answer.status().is_success() {
+            self.read(Ok(answer))?;
+            bail!("the node did not answer with what was asked for");
+        }
+        Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
+    /// Sends what may be large and take long.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::get`].
+    pub fn upload(&self, path: &str, from: &mut impl Read) -> anyhow::Result<Value> {
+        let request = agent(LONG).post(format!("{}{path}", self.url)).header("Authorization", self.token()?);
+        let request = request.header("Content-Type", "application/x-ndjson");
+        self.read(request.send(ureq::SendBody::from_reader(from)))
     }
 
     fn token(&self) -> anyhow::Result<String> {

@@ -1,12 +1,14 @@
 //! `continuum tenant`: what happens to a tenant as a whole, over a running node's HTTP side.
 
-use std::{process::ExitCode, thread, time::Duration};
+use std::{path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::Value;
 
 use super::remote::Remote;
+
+mod file;
 
 /// How often it is looked how far the node is.
 const LOOK: Duration = Duration::from_millis(500);
@@ -31,6 +33,28 @@ enum Command {
         /// Print where to look and do not wait until it is done
         #[arg(long)]
         no_wait: bool,
+    },
+    /// Write a tenant to a file: its events, its entities as they stand, everybody's private ones too
+    Export {
+        #[command(flatten)]
+        remote: Remote,
+        /// Which tenant
+        #[arg(long)]
+        tenant: String,
+        /// The file, which must not be there yet
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Make a tenant that is empty from such a file; repeated with the same file, it goes on where it stopped
+    Import {
+        #[command(flatten)]
+        remote: Remote,
+        /// Which tenant; it has the name that it had
+        #[arg(long)]
+        tenant: String,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        input: PathBuf,
     },
 }
 
@@ -64,6 +88,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             println!("{report}");
         }
+        Command::Export { remote, tenant, output } => println!("{}", file::export(&remote, &tenant, &output)?),
+        Command::Import { remote, tenant, input } => println!("{}", file::import(&remote, &tenant, &input)?),
     }
     Ok(ExitCode::SUCCESS)
 }

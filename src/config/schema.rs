@@ -297,6 +297,8 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// Largest HTTP body in bytes; at least 1.
     pub http_body_bytes: usize,
+    /// Largest file of an import in bytes; at least 1.
+    pub import_bytes: u64,
     /// Events in one HTTP request; at least 1.
     pub events_per_request: usize,
     /// Subscriptions to parts of the state, of one connection; at least 1.

@@ -20,9 +20,10 @@ use actix_web::{
 };
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
+use tokio::sync::Semaphore;
 
 use super::{
-    admin, browsers, conflicts, entities, erasures, events, history, operations, probes,
+    admin, browsers, conflicts, entities, erasures, events, exports, history, imports, operations, probes,
     probes::ProcessFigures,
     problem, reports, snapshot,
     socket::{Socket, set_options},
@@ -51,6 +52,8 @@ pub struct Shared {
     pub registry: Registry,
     /// What it costs.
     pub process: ProcessFigures,
+    /// Held while a tenant is imported: one at a time, as its file is kept in the meantime.
+    pub imports: Semaphore,
 }
 
 /// Binds the configured address.
@@ -154,6 +157,8 @@ fn app(
         .service(resource("/metrics", "GET").route(web::get().to(probes::metrics)))
         .service(resource("/v1/stats", "GET").route(web::get().to(reports::node_stats)))
         .service(resource("/v1/tenants/{tenant}", "DELETE").route(web::delete().to(erasures::delete)))
+        .service(resource("/v1/tenants/{tenant}/export", "GET").route(web::get().to(exports::get)))
+        .service(resource("/v1/tenants/{tenant}/import", "POST").route(web::post().to(imports::post)))
         .service(resource("/v1/erasures/{receipt}", "GET").route(web::get().to(erasures::look)))
         .service(resource("/v1/tenants/{tenant}/stats", "GET").route(web::get().to(reports::tenant_stats)))
         .service(resource("/v1/tenants/{tenant}/instances", "GET").route(web::get().to(reports::instances)))

@@ -12,6 +12,7 @@ mod clocks;
 mod content;
 mod decide;
 mod delta;
+mod moved;
 mod operation;
 mod outcome;
 mod plan;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use self::change::DEPTH;
 pub use self::{
     audience::{Audience, Owner},
     clocks::{Clock, Clocks},

@@ -37,6 +37,10 @@ pub enum Code {
     InvalidQuery,
     /// A query could take too long, or finds too much.
     QueryTooCostly,
+    /// The file is no exported tenant, or not whole.
+    InvalidExport,
+    /// The tenant that is imported into holds something else.
+    TenantNotEmpty,
     /// There is no token, or one that proves nothing.
     Unauthenticated,
     /// The token was good.
@@ -115,6 +119,8 @@ impl Code {
         Self::InvalidSignature,
         Self::InvalidQuery,
         Self::QueryTooCostly,
+        Self::InvalidExport,
+        Self::TenantNotEmpty,
         Self::Unauthenticated,
         Self::TokenExpired,
         Self::TokenRevoked,
@@ -173,6 +179,8 @@ impl Code {
             Self::InvalidSignature => ("invalid_signature", 400),
             Self::InvalidQuery => ("invalid_query", 400),
             Self::QueryTooCostly => ("query_too_costly", 422),
+            Self::InvalidExport => ("invalid_export", 422),
+            Self::TenantNotEmpty => ("tenant_not_empty", 409),
             Self::Unauthenticated => ("unauthenticated", 401),
             Self::TokenExpired => ("token_expired", 401),
             Self::TokenRevoked => ("token_revoked", 401),

@@ -14,6 +14,7 @@ mod drain;
 mod entities;
 mod entities_over_http;
 mod erasure;
+mod export;
 mod flush;
 mod forged;
 mod gonzai;

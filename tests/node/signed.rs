@@ -31,7 +31,14 @@ fn proven(record: &Value, tenant: &str, keys: &KeySet) -> Result<(), Unproven> {
     verify(subject, &Signature::of(&record["sig"])?, &record["data"], keys)
 }
 
-fn signed(key: &SigningKey, tenant: &str, instance: &str, by: &str, event_type: &str, data: &Value) -> Value {
+pub(super) fn signed(
+    key: &SigningKey,
+    tenant: &str,
+    instance: &str,
+    by: &str,
+    event_type: &str,
+    data: &Value,
+) -> Value {
     let id = new_id();
     let tenant = tenant.parse().expect("a tenant");
     let instance = instance.parse().expect("an instance");
@@ -42,7 +49,7 @@ fn signed(key: &SigningKey, tenant: &str, instance: &str, by: &str, event_type: 
     json!({"event_type": event_type, "type": event_type, "event_id": id, "id": id, "sig": sig, "data": data})
 }
 
-fn key() -> SigningKey {
+pub(super) fn key() -> SigningKey {
     SigningKey::generate().expect("random numbers")
 }
 

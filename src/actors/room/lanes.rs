@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Conflicts and variants that may be open with one entity.
-const OPEN: usize = 16;
+pub(in crate::actors) const OPEN: usize = 16;
 /// The first pause after an entity moved on under a record.
 const FIRST_REST: Duration = Duration::from_millis(1);
 /// How many times it is doubled.

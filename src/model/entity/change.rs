@@ -113,7 +113,7 @@ fn too_deep() -> Rollback {
 }
 
 /// Whether objects and arrays stand in each other more than `levels` times.
-fn is_deeper(value: &Value, levels: usize) -> bool {
+pub(super) fn is_deeper(value: &Value, levels: usize) -> bool {
     match value {
         Value::Object(members) => levels == 0 || members.values().any(|inner| is_deeper(inner, levels - 1)),
         Value::Array(elements) => levels == 0 || elements.iter().any(|inner| is_deeper(inner, levels - 1)),

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Position, ReplicaId, settle, stored_version, touch::is_within};
+use super::{Position, ReplicaId, THIS, settle, stored_version, touch::is_within};
 
 /// How many fields have clocks of their own, beside that of the whole.
 pub const FIELDS: usize = 128;
@@ -134,6 +134,16 @@ impl Clocks {
 
     pub(super) fn settle(&mut self, position: Position) {
         self.0.iter_mut().for_each(|clock| settle(&mut clock.version, position));
+    }
+
+    /// Every write becomes that of the record that is being made.
+    pub(super) fn restamp(&mut self) {
+        self.0.iter_mut().for_each(|clock| clock.version = THIS);
+    }
+
+    /// Whether there are no more than are kept.
+    pub(super) fn are_bounded(&self) -> bool {
+        self.0.len() <= FIELDS + 1
     }
 
     fn whole(&self) -> Option<&Clock> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fate, OpId, Operation, Position, Remembered, ReplicaId, settle};
+use super::{Fate, OpId, Operation, Position, Remembered, ReplicaId, THIS, settle};
 
 /// How many operations without numbers are remembered.
 pub const IDS: usize = 64;
@@ -92,6 +92,17 @@ impl Recent {
             let oldest = oldest.map_or(0, |(index, _)| index);
             self.replicas.remove(oldest);
         }
+    }
+
+    /// Every operation becomes one of the record that is being made.
+    pub(super) fn restamp(&mut self) {
+        self.replicas.iter_mut().for_each(|known| known.outcome.version = THIS);
+        self.ids.iter_mut().for_each(|(_, outcome)| outcome.version = THIS);
+    }
+
+    /// How many entries are kept.
+    pub(super) fn len(&self) -> usize {
+        self.replicas.len() + self.ids.len()
     }
 
     pub(super) fn settle(&mut self, position: Position) {

@@ -115,7 +115,15 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Response {
         let mut socket = TcpStream::connect(address).await.expect("the node accepts connections");
         // Refused halfway, a node may answer before it has read everything.
         let _ = socket.write_all(request).await;
-        read_response(&mut socket, &mut Vec::new()).await.unwrap_or_else(|| panic!("no {what}"))
+        let mut buffer = Vec::new();
+        let mut answer = read_response(&mut socket, &mut buffer).await.unwrap_or_else(|| panic!("no {what}"));
+        // An event stream has no end.
+        let is_stream = answer.header("content-type") == Some("text/event-stream");
+        if answer.header("transfer-encoding") == Some("chunked") && !is_stream {
+            answer.body = read_chunks(&mut socket, &mut buffer).await.expect("the answer comes to its end");
+            written::note(&answer);
+        }
+        answer
     })
     .await
 }
@@ -145,6 +153,28 @@ pub async fn read_response(socket: &mut (impl AsyncRead + Unpin), buffer: &mut V
     let answer = Response { status, headers, body };
     written::note(&answer);
     Some(answer)
+}
+
+/// A body in chunks, up to the last one.
+async fn read_chunks(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = loop {
+            match buffer.windows(2).position(|window| window == b"\r\n") {
+                Some(at) => break at,
+                None => read_some(socket, buffer).await?,
+            }
+        };
+        let length = String::from_utf8(buffer.drain(..end + 2).collect()).expect("a length is ASCII");
+        let length = usize::from_str_radix(length.trim_end(), 16).expect("a length");
+        while buffer.len() < length + 2 {
+            read_some(socket, buffer).await?;
+        }
+        body.extend(buffer.drain(..length + 2).take(length));
+        if length == 0 {
+            return Some(body);
+        }
+    }
 }
 
 async fn read_some(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<()> {

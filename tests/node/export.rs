@@ -1,0 +1,409 @@
+//! A tenant that moves: what was exported from one log stands in another, and a file that is not whole leaves nothing.
+
+use continuum::model::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    nats_support::NatsServer,
+    signed,
+    support::{Client, Issuer, Node, http, issuer::ADMIN, new_id},
+};
+
+const EXPORT: &str = "/v1/tenants/acme/export";
+const IMPORT: &str = "/v1/tenants/acme/import";
+
+fn on(url: &str) -> Vec<(&str, &str)> {
+    vec![("backbone.kind", "nats"), ("nats.urls", url), ("log.retention_bytes", "0")]
+}
+
+async fn send(
+    node: &Node,
+    token: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> http::Response {
+    let bearer = format!("Bearer {token}");
+    let headers = [&[("Authorization", bearer.as_str())], headers].concat();
+    http::send(node.address(), method, target, &headers, body.as_bytes()).await
+}
+
+async fn import(node: &Node, token: &str, file: &str) -> http::Response {
+    send(node, token, "POST", IMPORT, &[("Content-Type", "application/x-ndjson")], file).await
+}
+
+async fn export(node: &Node) -> String {
+    let answer = node.get_as(ADMIN, EXPORT).await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/x-ndjson")),
+        "{}",
+        answer.text()
+    );
+    answer.text()
+}
+
+async fn imported(node: &Node, file: &str) -> Value {
+    let answer = import(node, ADMIN, file).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+/// The same file with another word, and with its digest made anew if the change is to be believed.
+fn resealed(file: &str) -> String {
+    let lines: Vec<_> = file.lines().collect();
+    let (end, before) = lines.split_last().expect("lines");
+    let before: String = before.iter().map(|line| format!("{line}\n")).collect();
+    let mut end: Value = serde_json::from_str(end).expect("JSON");
+    end["sha256"] = format!("{:x}", Sha256::digest(&before)).into();
+    format!("{before}{end}\n")
+}
+
+/// Whoever acts in the room.
+struct Cast {
+    ada: String,
+    bob: String,
+}
+
+impl Cast {
+    fn of(issuer: &Issuer) -> Self {
+        Self { ada: issuer.token(json!({"sub": "ada"})), bob: issuer.token(json!({"sub": "bob"})) }
+    }
+}
+
+fn entity(path: &str) -> String {
+    format!("/v1/tenants/acme/entities/{path}")
+}
+
+async fn write(node: &Node, token: &str, method: &str, path: &str, id: &str, content: Value) -> Value {
+    let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let headers = [("Content-Type", kind), ("Idempotency-Key", id)];
+    let body = if method == "DELETE" { String::new() } else { content.to_string() };
+    let answer = send(node, token, method, &entity(path), &headers, &body).await;
+    let waits = answer.status == 409 && answer.json()["code"] == "conflict_pending";
+    assert!(waits || [200, 201].contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text());
+    answer.json()
+}
+
+async fn join(node: &Node, token: &str, query: &str) -> Client {
+    Client::connect_to(node.address(), &format!("token={token}&tenant_id=acme&{query}")).await
+}
+
+/// A room with a bit of everything; the cursor of its last record.
+async fn plant(node: &Node, cast: &Cast) -> String {
+    let mut ada = join(node, &cast.ada, "instance_id=ada-1").await;
+    ada.publish("memory_added", json!({"text": "one"})).await;
+    // As it came: blanks, line breaks, escapes, numbers and the order of names.
+    let odd = r#"{ "z" : 1e2,"a":"\u00e9\ud83c\udf17 \n",   "n":12345678901234567890 }"#;
+    let id = new_id();
+    ada.send_text(format!(r#"{{"event_type":"note","event_id":"{id}","data":{odd}}}"#)).await;
+    ada.find(|message| message["event_type"] == "ack").await;
+    let mut event = signed::signed(&signed::key(), "acme", "ada-1", "user:ada", "note", &json!({"n": 1}));
+    event["instance_id"] = "ada-1".into();
+    let posted = node.ask(&cast.ada, "POST", "/v1/tenants/acme/events", &event).await;
+    assert_eq!(posted.status, 201, "{}", posted.text());
+
+    write(node, &cast.ada, "PUT", "note/n1?instance_id=ada-1", "put-n1", json!({"title": "one", "body": "Once"})).await;
+    write(node, &cast.bob, "PATCH", "note/n1?instance_id=bob-1", "patch-n1", json!({"title": "two"})).await;
+    write(node, &cast.ada, "PUT", "node/k?instance_id=ada-1", "put-k", json!({"x": 1.5, "y": -2, "label": "k"})).await;
+    let private = |text: &str| json!({"visibility": "private", "text": text});
+    write(node, &cast.ada, "PUT", "memory/of-ada?instance_id=ada-1", "put-a", private("ada's")).await;
+    write(node, &cast.bob, "PUT", "memory/of-bob?instance_id=bob-1", "put-b", private("bob's")).await;
+    for (name, strategy, outcome) in [("c", "manual", "conflict_pending"), ("v", "version", "variant")] {
+        let put = write(
+            node,
+            &cast.ada,
+            "PUT",
+            &format!("note/{name}?instance_id=ada-1"),
+            &format!("put-{name}"),
+            json!({"t": 0}),
+        )
+        .await;
+        let base = put["version"].as_u64().expect("a version");
+        for (token, instance, n) in [(&cast.ada, "ada-1", 1), (&cast.bob, "bob-1", 2)] {
+            let path = format!("note/{name}?instance_id={instance}&base_version={base}&strategy={strategy}");
+            let done = write(node, token, "PATCH", &path, &format!("patch-{name}-{n}"), json!({"t": n})).await;
+            assert!(n == 1 || done.to_string().contains(outcome), "{done}");
+        }
+    }
+    write(node, &cast.ada, "PUT", "note/gone?instance_id=ada-1", "put-gone", json!({"a": 1})).await;
+    write(node, &cast.ada, "DELETE", "note/gone?instance_id=ada-1", "delete-gone", Value::Null).await;
+    let ack = ada.publish_as(LAST, "memory_added", json!({"text": "last"})).await;
+    ada.close().await;
+    ack["cursor"].as_str().expect("a cursor").to_owned()
+}
+
+/// The id of the last event.
+const LAST: &str = "77777777-7777-4777-8777-777777777777";
+
+/// A file without what belongs to its log and its time: positions, epoch, digest, text edits.
+fn without_positions(file: &str) -> Vec<Value> {
+    let strip = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for name in ["epoch", "exported_at", "seq", "stored_at", "sha256", "position", "version"] {
+            line.as_object_mut().expect("an object").remove(name);
+        }
+        if let Some(state) = line.get_mut("state") {
+            strip_state(state);
+        }
+        line
+    };
+    let mut lines: Vec<_> = file.lines().map(strip).collect();
+    // Each log has an order of its own for its entities.
+    lines.sort_by_key(|line| line.get("state").map(|_| format!("{}/{}", line["entity_type"], line["entity_id"])));
+    lines
+}
+
+fn strip_state(state: &mut Value) {
+    for clock in state["clocks"]["at"].as_array_mut().expect("clocks") {
+        clock[1] = Value::Null;
+    }
+    for list in ["ids", "replicas", "open", "texts"] {
+        let place = if ["ids", "replicas"].contains(&list) { &mut state["recent"] } else { &mut *state };
+        for item in place.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let item = if list == "ids" { &mut item[1] } else { item };
+            let item = if list == "replicas" { &mut item["outcome"] } else { item };
+            for name in ["version", "base", "since", "edits"] {
+                item.as_object_mut().expect("an object").remove(name);
+            }
+        }
+    }
+}
+
+/// The events of a file as they stand in it, byte for byte.
+fn events(file: &str) -> Vec<&str> {
+    file.lines().filter_map(|line| line.split_once(r#","event":"#)).map(|(_, event)| event).collect()
+}
+
+/// A tenant goes from one node to the other, and is there what it was.
+async fn moves(from: &Node, to: &Node, cast: &Cast) {
+    let cursor = plant(from, cast).await;
+    let file = export(from).await;
+    let done = imported(to, &file).await;
+    assert_eq!(
+        (&done["events"], &done["entities"], &done["already_there"]),
+        (&json!(4), &json!(7), &json!(0)),
+        "{done}"
+    );
+    let again = export(to).await;
+    assert_eq!(without_positions(&again), without_positions(&file));
+    assert_eq!(events(&again), events(&file));
+    assert!(events(&again)[1].contains(r#"{ "z" : 1e2,"a":"\u00e9\ud83c\udf17 \n",   "n":12345678901234567890 }"#));
+
+    // Nothing is made twice of the same file.
+    let repeated = imported(to, &file).await;
+    assert_eq!((&repeated["already_there"], &repeated["events"]), (&json!(11), &json!(4)), "{repeated}");
+    assert_eq!(without_positions(&export(to).await), without_positions(&file));
+
+    // Whoever comes with a cursor of the old log is told, and gets everything.
+    let mut ada = join(to, &cast.ada, &format!("instance_id=ada-2&since={cursor}")).await;
+    assert_eq!(ada.resume()["outcome"], "resync", "{}", ada.resume());
+    let texts: Vec<_> = ada.catch_up().await.iter().map(|record| record["data"]["text"].clone()).collect();
+    assert!(texts.contains(&json!("one")) && texts.contains(&json!("last")), "{texts:?}");
+
+    // Privacy holds.
+    for (token, own, other) in [(&cast.ada, "of-ada", "of-bob"), (&cast.bob, "of-bob", "of-ada")] {
+        assert_eq!(to.get_as(token, &entity(&format!("memory/{own}"))).await.status, 200);
+        to.get_as(token, &entity(&format!("memory/{other}"))).await.problem(404, "not_found");
+        let state = to.get_as(token, "/v1/tenants/acme/snapshot").await.text();
+        assert!(state.contains(own) && !state.contains(other), "{state}");
+        let log = to.get_as(token, "/v1/tenants/acme/events?limit=1000&after=earliest").await.text();
+        assert!(log.contains(own) && !log.contains(other), "{log}");
+    }
+    to.get_as(&cast.ada, &entity("note/gone")).await.problem(410, "deleted");
+
+    // What was applied is known by its id, and what was published too.
+    let repeat = write(to, &cast.bob, "PATCH", "note/n1?instance_id=bob-1", "patch-n1", json!({"title": "two"})).await;
+    let head = to.get_as(&cast.ada, &entity("note/n1")).await.json();
+    assert_eq!((&repeat["version"], &head["data"]["title"]), (&head["version"], &json!("two")), "{repeat}");
+    let mut first = join(to, &cast.ada, "instance_id=ada-1").await;
+    assert_eq!(first.publish_as(LAST, "memory_added", json!({"text": "last"})).await["duplicate"], true);
+
+    // What waits for somebody waits here, and can be settled.
+    let open = to.get_as(&cast.bob, "/v1/tenants/acme/conflicts").await.json();
+    let note = to.get_as(&cast.bob, &entity("note/c")).await.json();
+    assert_eq!(note["conflicts"].as_array().map(Vec::len), Some(1), "{note} {open}");
+    assert_eq!(to.get_as(&cast.bob, &entity("note/v")).await.json()["variants"].as_array().map(Vec::len), Some(1));
+    let conflict = note["conflicts"][0]["conflict_id"].as_str().expect("an id");
+    let settle = entity(&format!("note/c/conflicts/{conflict}?instance_id=bob-1"));
+    let settled = to.ask(&cast.bob, "POST", &settle, &json!({"choice": "proposed"})).await;
+    assert_eq!(settled.status, 200, "{}", settled.text());
+    assert_eq!(to.get_as(&cast.bob, &entity("note/c")).await.json()["data"]["t"], 2);
+
+    // An edit on what stands is no clash, one of a version before it is told as such.
+    let on = format!("note/n1?instance_id=ada-9&base_version={}", head["version"]);
+    let edit = write(to, &cast.ada, "PATCH", &on, &new_id(), json!({"title": "three"})).await;
+    assert_eq!(edit["outcome"], "confirmed", "{edit}");
+    // And now that it has gone on, it is not the file's any more.
+    import(to, ADMIN, &file).await.problem(409, "tenant_not_empty");
+}
+
+#[tokio::test]
+async fn a_tenant_moves_from_an_embedded_log_to_nats() {
+    let (issuer, server) = (Issuer::new(), NatsServer::start().await);
+    let (from, to) = (issuer.node(&[]).await, issuer.node(&on(&server.url())).await);
+    moves(&from, &to, &Cast::of(&issuer)).await;
+}
+
+#[tokio::test]
+async fn a_tenant_moves_from_nats_to_an_embedded_log() {
+    let (issuer, server) = (Issuer::new(), NatsServer::start().await);
+    let (from, to) = (issuer.node(&on(&server.url())).await, issuer.node(&[]).await);
+    moves(&from, &to, &Cast::of(&issuer)).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_whole_leaves_nothing() {
+    let issuer = Issuer::new();
+    let (from, to) = (issuer.node(&[]).await, issuer.node(&[("limits.max_message_bytes", "2000")]).await);
+    plant(&from, &Cast::of(&issuer)).await;
+    let file = export(&from).await;
+    let lines: Vec<_> = file.lines().collect();
+    let swap = |from: &str, to: &str| {
+        assert!(file.contains(from), "{from} in {file}");
+        resealed(&file.replacen(from, to, 1))
+    };
+    let deep = "[".repeat(70) + &"]".repeat(70);
+    let long = "x".repeat(9_000);
+    let cases = [
+        (String::new(), "no header"),
+        ("hello\n".to_owned(), "line 1"),
+        (lines[1..].join("\n"), "no header"),
+        (lines[..lines.len() - 1].join("\n"), "cut off"),
+        (file[..file.len() / 2].to_owned(), "line"),
+        (file.replacen("Once", "Ance", 1), "SHA-256"),
+        (file.replacen(&format!("{}\n", lines[3]), "", 1), "SHA-256"),
+        (swap(&format!("{}\n", lines[3]), ""), "as many lines"),
+        (format!("{file}{{}}\n"), "behind the last line"),
+        (swap(r#""version":1"#, r#""version":2"#), "of version 2"),
+        (swap(r#""tenant":"acme""#, r#""tenant":"team-1""#), "team-1"),
+        (swap(r#""tenant_id":"acme""#, r#""tenant_id":"team-1""#), "tenant_id"),
+        (swap(r#""event_type":"note""#, r#""event_type":"session_ready""#), "reserved_type"),
+        (swap(r#""event_type":"note""#, r#""event_type":"node.update""#), "reserved_type"),
+        (swap(r#"{"text":"one"}"#, &deep), "too_deep"),
+        (swap(r#""data":{"x":1.5"#, r#""data":{"id":"other","x":1.5"#), "invalid_operation"),
+        (swap(r#""data":{"title":"two","body":"Once"}"#, "\"data\":[1]"), "invalid"),
+        (swap("Once", &"x".repeat(3_000)), "invalid_export"),
+        (swap(r#""state":{"created""#, r#""state":{"made""#), "nobody has made"),
+        (swap(r#""entity_type":"note""#, r#""entity_type":"""#), "invalid_entity"),
+    ];
+    for (number, (file, why)) in cases.iter().enumerate() {
+        let answer = import(&to, ADMIN, file).await;
+        assert_eq!(answer.status, 422, "{number}: {why:?} and {}", answer.text());
+        let told = answer.problem(422, "invalid_export");
+        assert!(told["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{number}: {why:?} in {told}");
+    }
+    import(&to, ADMIN, &swap(r#"{"text":"one"}"#, &format!("\"{long}\""))).await.problem(413, "too_large");
+    let endless = format!("{}\n{}", lines[0], "x".repeat(2_000_000));
+    import(&to, ADMIN, &endless).await.problem(413, "too_large");
+    let empty = export(&to).await;
+    assert_eq!(empty.lines().count(), 2, "{empty}");
+    // Whole, it is taken after all that.
+    imported(&to, &file).await;
+}
+
+#[tokio::test]
+async fn a_file_larger_than_is_kept_is_refused() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[("limits.import_bytes", "2000")]).await;
+    import(&node, ADMIN, &"x".repeat(2_001)).await.problem(413, "too_large");
+    import(&node, ADMIN, &"x".repeat(2_000)).await.problem(422, "invalid_export");
+}
+
+#[tokio::test]
+async fn only_an_empty_tenant_is_imported_into() {
+    let issuer = Issuer::new();
+    let (from, to) = (issuer.node(&[]).await, issuer.node(&[]).await);
+    let cast = Cast::of(&issuer);
+    plant(&from, &cast).await;
+    let file = export(&from).await;
+    let mut writer = join(&to, &cast.ada, "instance_id=a").await;
+    writer.publish("note", json!({"mine": true})).await;
+    let before = export(&to).await;
+    import(&to, ADMIN, &file).await.problem(409, "tenant_not_empty");
+    assert_eq!(events(&export(&to).await), events(&before));
+    let other = issuer.node(&[]).await;
+    write(&other, &cast.ada, "PUT", "note/other?instance_id=a", "x", json!({})).await;
+    import(&other, ADMIN, &file).await.problem(409, "tenant_not_empty");
+}
+
+#[tokio::test]
+async fn an_import_that_stopped_halfway_goes_on_with_the_same_file() {
+    let issuer = Issuer::new();
+    let (server, from) = (NatsServer::start().await, issuer.node(&[]).await);
+    let cast = Cast::of(&issuer);
+    plant(&from, &cast).await;
+    let file = export(&from).await;
+    for to in [issuer.node(&[]).await, issuer.node(&on(&server.url())).await] {
+        // What an import that stopped leaves: records as it makes them, here by the same clients.
+        let event: Value = serde_json::from_str(events(&file)[3].strip_suffix('}').expect("a line")).expect("JSON");
+        let posted = to.ask(&cast.ada, "POST", "/v1/tenants/acme/events", &event).await;
+        assert_eq!(posted.status, 201, "{}", posted.text());
+        let done = imported(&to, &file).await;
+        assert_eq!((&done["events"], &done["already_there"]), (&json!(4), &json!(1)), "{done}");
+        let mut there = events_of(&export(&to).await);
+        let mut wanted = events_of(&file);
+        there.sort();
+        wanted.sort();
+        assert_eq!(there, wanted);
+    }
+}
+
+fn events_of(file: &str) -> Vec<String> {
+    events(file).into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn only_who_administers_the_tenant_may() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    let cast = Cast::of(&issuer);
+    plant(&node, &cast).await;
+    let file = export(&node).await;
+    let (_, own) = node.api_key(json!({"tenant": "acme", "grant": {"admin": "tenant"}})).await;
+    let (_, other) = node.api_key(json!({"tenant": "team-1", "grant": {"admin": "tenant"}})).await;
+    for token in [&cast.ada, &other] {
+        node.get_as(token, EXPORT).await.problem(403, "forbidden");
+        import(&node, token, &file).await.problem(403, "forbidden");
+    }
+    http::get(node.address(), EXPORT).await.problem(401, "unauthenticated");
+    assert_eq!(without_positions(&node.get_as(&own, EXPORT).await.text()), without_positions(&file));
+    assert_eq!(import(&node, &own, &file).await.status, 409, "its own, which is not empty");
+}
+
+#[tokio::test]
+async fn the_commands_move_a_tenant_and_keep_no_half_file() {
+    let issuer = Issuer::new();
+    let (from, to) = (issuer.node(&[]).await, issuer.node(&[]).await);
+    let cast = Cast::of(&issuer);
+    let mut writer = join(&from, &cast.ada, "instance_id=a").await;
+    let events: Vec<_> =
+        (0..1_000).map(|n| json!({"event_type": "note", "instance_id": "a", "data": {"n": n}})).collect();
+    for _ in 0..20 {
+        let posted = from.ask(&cast.ada, "POST", "/v1/tenants/acme/events", &json!(events)).await;
+        assert_eq!(posted.status, 201, "{}", posted.text());
+    }
+    writer.publish("note", json!({"n": "last"})).await;
+    let file = issuer.path("acme.jsonl");
+    let run = |node: &Node, verb: &str, option: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_continuum"));
+        command.args(["tenant", verb, "--tenant", "acme", "--url", &node.http(), option]).arg(&file);
+        command.arg("--token-file").arg(issuer.path("admin.key")).output().expect("the command runs")
+    };
+    let answer = |output: std::process::Output| -> Value {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("a report")
+    };
+    let written = answer(run(&from, "export", "--output"));
+    assert_eq!((&written["events"], &written["entities"]), (&json!(20_001), &json!(0)), "{written}");
+    assert!(!run(&from, "export", "--output").status.success(), "it is there already");
+    let read = answer(run(&to, "import", "--input"));
+    assert_eq!((&read["events"], &read["sha256"]), (&json!(20_001), &written["sha256"]), "{read}");
+    let (here, there) = (export(&from).await, export(&to).await);
+    assert_eq!(events_of(&here), events_of(&there));
+    // Times are kept.
+    let first: Value = serde_json::from_str(events_of(&here)[0].strip_suffix('}').expect("a line")).expect("JSON");
+    assert!(Timestamp::parse(first["timestamp"].as_str().expect("a time")).is_some());
+}
