@@ -155,8 +155,8 @@ pub async fn read_response(socket: &mut (impl AsyncRead + Unpin), buffer: &mut V
     Some(answer)
 }
 
-/// A body in chunks, up to the last one.
-async fn read_chunks(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+/// A body in chunks, up to the last one; `None` if it broke off.
+pub async fn read_chunks(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = loop {
