@@ -1,5 +1,7 @@
 //! A room with a bit of everything, and what an exported file says of it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{entity, join, write};
@@ -79,10 +81,19 @@ pub(super) fn without_positions(file: &str) -> Vec<Value> {
         }
         line
     };
-    let mut lines: Vec<_> = file.lines().map(strip).collect();
-    // Each log has an order of its own for its entities.
-    lines.sort_by_key(|line| line.get("state").map(|_| format!("{}/{}", line["entity_type"], line["entity_id"])));
-    lines
+    // Each log has an order of its own for its entities, and says as late as it likes up to where it has looked: the last line
+    // of an entity holds.
+    let (mut others, mut entities) = (Vec::new(), BTreeMap::new());
+    for mut line in file.lines().map(strip) {
+        if line.get("state").is_some() {
+            line["line"] = "entity".into();
+            entities.insert(format!("{}/{}", line["entity_type"], line["entity_id"]), line);
+        } else {
+            line.as_object_mut().expect("an object").remove("entities");
+            others.push(line);
+        }
+    }
+    others.into_iter().chain(entities.into_values()).collect()
 }
 
 fn strip_state(state: &mut Value) {
