@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{entity, join, write};
+use super::{join, write};
 use crate::{
     signed,
     support::{Issuer, Node, new_id},
