@@ -19,6 +19,7 @@ use super::{
     context::NodeContext,
     directory::Directory,
     messages::{Find, Vacate},
+    tenants,
 };
 use crate::{
     auth::erasures::ClearedRecord,
@@ -325,7 +326,8 @@ fn names(stored: &Stored, tenant: &TenantId) -> bool {
         if &*key.kind == erasure::KIND {
             return false;
         }
-        if *key.id == *tenant.as_str() {
+        // Ids of keys and revocations may look like a tenant's name and are none.
+        if &*key.kind == tenants::KIND && *key.id == *tenant.as_str() {
             return true;
         }
     }

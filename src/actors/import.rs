@@ -57,13 +57,18 @@ pub struct Imported {
     pub already_there: u64,
 }
 
-/// Imports a tenant from a file.
+/// Imports a tenant from a file. `may_go_on` is asked before each part that is written.
 ///
 /// # Errors
 ///
 /// The file is not whole or not this tenant's, or the tenant holds something else: nothing was written. Or the log took no more: then
 /// a part was, and the same import goes on from there.
-pub async fn run(context: &Arc<NodeContext>, tenant: &TenantId, file: File) -> Result<Imported, Refusal> {
+pub async fn run(
+    context: &Arc<NodeContext>,
+    tenant: &TenantId,
+    file: File,
+    may_go_on: impl Fn() -> Result<(), Refusal>,
+) -> Result<Imported, Refusal> {
     let limits = &context.config.limits;
     let bounds = Bounds {
         depth: limits.json_depth,
@@ -95,6 +100,7 @@ pub async fn run(context: &Arc<NodeContext>, tenant: &TenantId, file: File) -> R
         if part.is_last && part.appends.is_empty() {
             return Ok(imported);
         }
+        may_go_on()?;
         append_all(context, &checked, part.appends, &mut imported).await?;
     }
 }

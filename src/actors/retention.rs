@@ -13,7 +13,7 @@ use super::{
     tenants::{TenantRecord, place_of},
 };
 use crate::{
-    backbone::AppendError,
+    backbone::{AppendError, record_at},
     model::{EntityKey, Epoch, Position, TenantId, erasure::Floor},
 };
 
@@ -57,8 +57,12 @@ async fn sweep(
     let known =
         record.trimmed.filter(|floor| floor.epoch == epoch).map_or(Position::START, |floor| Position(floor.position));
     let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    let to =
-        backbone.position_at(tenant, context.now().earlier_by(age)).await.map_err(|error| words(&error))?.max(known);
+    let limit = context.now().earlier_by(age);
+    // Where to look; what is found there has to be the tenant's own and so old, whoever answered.
+    let about = backbone.position_at(tenant, limit).await.map_err(|error| words(&error))?;
+    let last = backbone.last_at(tenant, about).await.map_err(|error| words(&error))?;
+    let record_there = record_at(backbone.as_ref(), tenant, last).await.map_err(|error| words(&error))?;
+    let to = if record_there.is_some_and(|stored| stored.stored_at < limit) { last } else { known };
     if to > known {
         let record = TenantRecord { trimmed: Some(Floor { epoch, position: to.0 }), ..record };
         let body = serde_json::to_vec(&record).map_err(|error| words(&error))?;

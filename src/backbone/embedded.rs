@@ -138,6 +138,8 @@ struct Shared {
     counters: Counters,
     /// Readers read it, the committer writes through it; it is replaced only to be opened again after a failure.
     store: RwLock<Option<Store>>,
+    /// Held while the tables are written anew, which has to be over before files are given up.
+    scrubbing: tokio::sync::Mutex<()>,
     closed: watch::Sender<bool>,
 }
 
@@ -183,6 +185,7 @@ impl EmbeddedLog {
             readers: Readers::default(),
             counters: Counters::default(),
             store: RwLock::new(Some(store)),
+            scrubbing: tokio::sync::Mutex::default(),
             closed: watch::Sender::new(false),
         });
         shared.counters.trimmed(tail);

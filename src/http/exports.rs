@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     admin::{governs, is_open},
     asker, parameters, problem,
+    proof::Proof,
     server::Shared,
 };
 use crate::{
@@ -61,6 +62,7 @@ async fn begin(shared: &Data<Shared>, request: &HttpRequest, tenant: &str) -> Re
     tracing::info!(%tenant, "a tenant is exported");
     Ok(Walk {
         shared: shared.clone(),
+        proof: Proof::of(shared.context.clone(), Some(admin), (tenant.clone(), None)),
         epoch: shared.context.backbone.epoch(&tenant),
         tenant,
         at: Place::Header,
@@ -75,6 +77,7 @@ async fn begin(shared: &Data<Shared>, request: &HttpRequest, tenant: &str) -> Re
 struct Walk {
     shared: Data<Shared>,
     tenant: TenantId,
+    proof: Proof,
     epoch: Epoch,
     at: Place,
     /// Every record up to here is reflected in the entities; `None` before the first page.
@@ -108,6 +111,8 @@ impl Walk {
     }
 
     async fn step(&mut self, out: &mut BytesMut) -> Result<(), BackboneError> {
+        // What its key or token opened ends with that.
+        self.proof.check().map_err(|refusal| BackboneError::Unavailable(refusal.message.into_owned()))?;
         let backbone = &self.shared.context.backbone;
         if backbone.epoch(&self.tenant) != self.epoch || backbone.tenancy(&self.tenant).is_closed {
             return Err(BackboneError::Unavailable("the log was made anew, or the tenant is being erased".into()));

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::{
     admin::{governs, is_open},
     asker, parameters, problem,
+    proof::Proof,
     server::Shared,
 };
 use crate::{
@@ -55,8 +56,19 @@ async fn import(
         return Err(Refusal::new(Code::Busy, message).after(std::time::Duration::from_secs(5)));
     };
     let _counted = shared.context.requests.hold();
+    let proof = Proof::of(shared.context.clone(), Some(admin), (tenant.clone(), None));
+    let life = shared.context.backbone.tenancy(&tenant).since;
+    // It takes long: its token may end meanwhile, and so may the tenant.
+    let may_go_on = || {
+        proof.check()?;
+        is_open(shared, &tenant)?;
+        match shared.context.backbone.tenancy(&tenant).since == life {
+            true => Ok(()),
+            false => Err(Refusal::new(Code::TenantErased, "the tenant was erased while the file came")),
+        }
+    };
     let file = receive(shared, request, payload).await?;
-    import::run(&shared.context, &tenant, file).await
+    import::run(&shared.context, &tenant, file, may_go_on).await
 }
 
 /// The whole body, in a file that nobody else can open.

@@ -158,7 +158,12 @@ impl Admin {
     /// Makes a stream: `{"name": "…", "subjects": ["…"]}`.
     pub async fn create_stream(&self, config: Value) -> Value {
         let name = config["name"].as_str().expect("a stream has a name").to_owned();
-        let made = self.api(&format!("STREAM.CREATE.{name}"), config).await;
+        let make = async || self.api(&format!("STREAM.CREATE.{name}"), config.clone()).await;
+        let made = match make().await {
+            // Servers that have just met replace their routes, and an answer may go down with one. The same stream is made once.
+            Err(Refused::Silent) => make().await,
+            made => made,
+        };
         made.unwrap_or_else(|refused| panic!("{name}: {refused:?}"))
     }
 

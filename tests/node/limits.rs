@@ -62,6 +62,23 @@ async fn a_tenants_members_share_its_messages_and_keep_their_connections() {
 }
 
 #[tokio::test]
+async fn each_operation_of_a_batch_counts_as_it_would_alone() {
+    let node = Node::start(&[("limits.messages_per_minute", "10")]).await;
+    let mut ann = Client::typed(node.address(), "tenant_id=t&instance_id=a&user_id=ann").await;
+    let batch = |name: &str| {
+        let create = |n: u32| json!({"action": "create", "entity_type": "node", "entity_id": format!("{name}-{n}"), "data": {"n": n}});
+        json!({"type": "batch.update", "id": name, "data": {"operations": (0..8).map(create).collect::<Vec<_>>()}})
+    };
+    ann.send(batch("first")).await;
+    for _ in 0..8 {
+        ann.expect("update.confirmed").await;
+    }
+    ann.send(batch("second")).await;
+    let refused = ann.find(|message| message["data"]["code"] == "rate_limited").await;
+    assert!(refused["data"]["retry_after_ms"].as_u64().is_some_and(|wait| wait > 20_000), "{refused}");
+}
+
+#[tokio::test]
 async fn what_a_tenant_takes_on_one_node_counts_on_the_others() {
     let server = NatsServer::start().await;
     let [a, b] = nodes(&server, &[("limits.tenant_messages_per_minute", "30")]).await;

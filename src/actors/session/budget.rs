@@ -23,12 +23,13 @@ impl Session {
         ctx: &mut WebsocketContext<Self>,
     ) -> bool {
         let (verdict, limit) = match message {
-            ClientMessage::Publish(_) | ClientMessage::Change(_) => match self.take_message(paid) {
-                Verdict::Pass => self.take_of_tenant(),
-                refuse => (refuse, MESSAGES),
-            },
+            ClientMessage::Publish(_) => self.take_publishes(paid, 1),
+            // Each of several operations counts, as it would alone.
+            ClientMessage::Change(changes) => {
+                self.take_publishes(paid, u32::try_from(changes.wanted.len()).unwrap_or(u32::MAX).max(1))
+            }
             ClientMessage::SyncRequest | ClientMessage::State(_) | ClientMessage::Reconnect { .. } => {
-                (self.take_message(paid), MESSAGES)
+                (self.take_messages(paid, 1), MESSAGES)
             }
             ClientMessage::Signal(_) => {
                 let limit = self.tenant.limits().signals_per_minute;
@@ -59,20 +60,25 @@ impl Session {
         false
     }
 
-    /// Takes a message from the budget of publishes, if that has not been done.
-    pub(super) fn take_message(&mut self, paid: Paid) -> Verdict {
-        match paid {
-            Paid::No => self.messages.take(1, self.tenant.limits().messages_per_minute, self.context.uptime()),
-            Paid::Yes => Verdict::Pass,
+    /// Takes messages from the connection's budget of publishes; one of them may have been taken before.
+    pub(super) fn take_messages(&mut self, paid: Paid, count: u32) -> Verdict {
+        let count = count - u32::from(paid == Paid::Yes);
+        if count == 0 {
+            return Verdict::Pass;
         }
+        self.messages.take(count, self.tenant.limits().messages_per_minute, self.context.uptime())
     }
 
-    fn take_of_tenant(&mut self) -> (Verdict, &'static str) {
-        match self.tenant.take_messages(1, self.context.uptime()) {
+    /// The same, and from the tenant's.
+    fn take_publishes(&mut self, paid: Paid, count: u32) -> (Verdict, &'static str) {
+        if let refuse @ Verdict::Refuse { .. } = self.take_messages(paid, count) {
+            return (refuse, MESSAGES);
+        }
+        match self.tenant.take_messages(count, self.context.uptime()) {
             Ok(()) => (Verdict::Pass, MESSAGES),
             Err((over, retry_after)) => {
                 // What is not done does not count.
-                self.messages.give_back(1);
+                self.messages.give_back(count);
                 (Verdict::Refuse { retry_after }, over.key())
             }
         }

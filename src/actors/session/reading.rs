@@ -35,7 +35,7 @@ impl Session {
         if self.variant.encoding == Encoding::Text {
             return self.read_bytes(bytes, Paid::No, ctx);
         }
-        if let Verdict::Refuse { retry_after } = self.take_message(Paid::No) {
+        if let Verdict::Refuse { retry_after } = self.take_messages(Paid::No, 1) {
             self.context.metrics.received.inc();
             self.refused_in_a_row += 1;
             return self.refuse_for_rate(None, (MESSAGES, retry_after), self.refused_in_a_row, ctx);

@@ -22,8 +22,9 @@ impl Session {
         }
         let asked = hook.clone().ask(questions);
         ctx.wait(asked.into_actor(self).map(|ruling, session, ctx| {
-            // The connection may have ended meanwhile.
-            if !session.link.is_over() {
+            // The connection may have ended meanwhile, and so may the token.
+            let ended = session.context.authority.still_holds(&session.grant, session.context.now());
+            if !session.link.is_over() && !ended.is_err_and(|error| !error.passes()) {
                 session.ruling = ruling;
                 session.perform(message, ctx);
             }

@@ -100,20 +100,23 @@ impl Erasing for EmbeddedLog {
     }
 
     fn scrub(&self) -> BoxFuture<'static, Result<(), BackboneError>> {
-        let store = self.shared.store().as_ref().map(Store::share);
-        let (done, compacted) = oneshot::channel();
-        // On a thread of its own: neither the committer nor a reader waits for it.
-        let spawned = thread::Builder::new().name("log-scrub".into()).spawn(move || {
-            let result = match &store {
-                Some(store) => store.compact().map_err(|fault| BackboneError::Store(fault.to_string())),
-                None => Err(BackboneError::Unavailable("the log's store is closed".into())),
-            };
-            drop(store);
-            // The asker may have gone.
-            let _ = done.send(result);
-        });
-        let renewed = Renewal(self.shared.clone());
+        let shared = self.shared.clone();
+        let renewed = Renewal(shared.clone());
         async move {
+            // One after the other: the files are renewed only while nobody else has them.
+            let _alone = shared.scrubbing.lock().await;
+            let store = shared.store().as_ref().map(Store::share);
+            let (done, compacted) = oneshot::channel();
+            // On a thread of its own: neither the committer nor a reader waits for it.
+            let spawned = thread::Builder::new().name("log-scrub".into()).spawn(move || {
+                let result = match &store {
+                    Some(store) => store.compact().map_err(|fault| BackboneError::Store(fault.to_string())),
+                    None => Err(BackboneError::Unavailable("the log's store is closed".into())),
+                };
+                drop(store);
+                // The asker may have gone.
+                let _ = done.send(result);
+            });
             spawned.map_err(|error| BackboneError::Unavailable(error.to_string()))?;
             compacted.await.map_err(|_| BackboneError::Store("the tables could not be written anew".into()))??;
             renewed.renew().await
