@@ -138,7 +138,6 @@ struct Shared {
     counters: Counters,
     /// Readers read it, the committer writes through it; it is replaced only to be opened again after a failure.
     store: RwLock<Option<Store>>,
-    /// Held while the tables are written anew, which has to be over before files are given up.
     scrubbing: tokio::sync::Mutex<()>,
     closed: watch::Sender<bool>,
 }
