@@ -86,7 +86,7 @@ pub async fn run(
         let known = there.clone();
         off_thread(move || lines.holds_all(&known)).await?
     };
-    tracing::info!(%tenant, sha256 = checked.end.sha256, "a tenant is imported");
+    tracing::info!(%tenant, "a tenant is imported");
     let mut imported =
         Imported { tenant: tenant.to_string(), sha256: checked.end.sha256.clone(), ..Imported::default() };
     let checked = Arc::new(checked);
