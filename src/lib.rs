@@ -12,7 +12,8 @@
 //! | [`node`] | the composition root: config in, running node out, drain |
 //! | [`cli`] | the command line |
 //!
-//! [`client`] is the other side of the socket and sees only [`model`] and [`wire`]. [`config`],
+//! [`client`] is the other side of the socket and sees only [`model`] and [`wire`]; [`replica`] is what an agent keeps of a room by
+//! means of it. [`config`],
 //! [`telemetry`] and [`memory`] are leaves that any layer above `model` may read.
 
 pub mod actors;
@@ -26,5 +27,6 @@ pub mod journal;
 pub mod memory;
 pub mod model;
 pub mod node;
+pub mod replica;
 pub mod telemetry;
 pub mod wire;

@@ -76,6 +76,8 @@ pub enum Incoming {
     Queued(Queued),
     /// The log has a publish that was queued.
     Stored(Ack),
+    /// What became of an operation.
+    Fate(Fate),
     /// A message was refused.
     Error(Error),
     /// Anything else: presence, answers, types of a later version.
@@ -196,6 +198,19 @@ pub struct Ack {
     pub duplicate: bool,
 }
 
+/// `update.confirmed`, `update.conflict_resolved`, `update.conflict_pending`, `update.rollback` and `update.retry`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Fate {
+    /// The operation, as its sender named it.
+    #[serde(rename = "updateId")]
+    pub update_id: String,
+    /// The version of the entity that the answer speaks of.
+    #[serde(default)]
+    pub version: u64,
+    /// `update.retry` only: milliseconds after which a repeat makes sense.
+    pub retry_after_ms: Option<u64>,
+}
+
 /// `error`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Error {
@@ -205,6 +220,8 @@ pub struct Error {
     pub message: String,
     /// Which publish, when it had a readable id.
     pub event_id: Option<String>,
+    /// Which operation or question, as its sender named it.
+    pub id: Option<String>,
     /// Milliseconds after which a repeat makes sense.
     pub retry_after_ms: Option<u64>,
 }
@@ -245,6 +262,11 @@ impl Incoming {
             "ack" => Self::Ack(read(data)?),
             "queued" => Self::Queued(read(data)?),
             "stored" => Self::Stored(read(data)?),
+            "update.confirmed"
+            | "update.conflict_resolved"
+            | "update.conflict_pending"
+            | "update.rollback"
+            | "update.retry" => Self::Fate(read(data)?),
             "error" => Self::Error(read(data)?),
             _ => Self::Other,
         })

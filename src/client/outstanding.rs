@@ -56,10 +56,18 @@ pub struct Publish {
 enum Answer {
     /// The ack of this publish.
     Ack(EventId),
+    /// What the node says of the operation with this id.
+    Fate(EventId),
     /// The next message of this type.
     Message(&'static str),
     /// Nothing: it is sent once.
     None,
+}
+
+impl Answer {
+    fn is_of(self, id: EventId) -> bool {
+        matches!(self, Self::Ack(of) | Self::Fate(of) if of == id)
+    }
 }
 
 #[derive(Deserialize)]
@@ -99,6 +107,23 @@ impl Publish {
         let id = EventId(Uuid::new_v4());
         let rest = text.trim_start().strip_prefix('{').expect("a JSON object starts with '{'");
         Ok(Self { answer: Answer::Ack(id), text: format!(r#"{{"event_id":"{id}",{rest}"#) })
+    }
+}
+
+impl Publish {
+    /// An operation's message as it stands; `id` is the operation's.
+    pub fn operation(id: EventId, text: String) -> Self {
+        Self { answer: Answer::Fate(id), text }
+    }
+
+    /// A message as it stands that is sent once, on the connection that there is, and not waited for.
+    pub fn once(text: String) -> Self {
+        Self { answer: Answer::None, text }
+    }
+
+    /// An event's message as it stands; `id` is the event's.
+    pub fn event(id: EventId, text: String) -> Self {
+        Self { answer: Answer::Ack(id), text }
     }
 }
 
@@ -217,6 +242,8 @@ impl Outstanding {
     pub fn connected(&mut self, limit: u64) {
         self.most_in_flight = usize::try_from(limit).unwrap_or(MOST).clamp(1, MOST);
         self.window = FIRST_WINDOW.min(self.most_in_flight);
+        // What is sent once belonged to the connection before.
+        self.entries.retain(|entry| entry.publish.answer != Answer::None);
         self.entries.iter_mut().for_each(|entry| entry.sent = false);
     }
 
@@ -238,15 +265,15 @@ impl Outstanding {
     pub fn sent(&mut self) {
         if let Some(at) = self.entries.iter().position(|entry| !entry.sent) {
             match self.entries[at].publish.answer {
-                Answer::Ack(_) | Answer::Message(_) => self.entries[at].sent = true,
+                Answer::Ack(_) | Answer::Fate(_) | Answer::Message(_) => self.entries[at].sent = true,
                 Answer::None => drop(self.entries.remove(at)),
             }
         }
     }
 
-    /// The log has it, or the node's journal.
+    /// The log has it, or the node's journal; an operation's fate is known.
     pub fn acknowledged(&mut self, id: EventId) {
-        self.entries.retain(|entry| entry.publish.answer != Answer::Ack(id));
+        self.entries.retain(|entry| !entry.publish.answer.is_of(id));
         self.window = (self.window + 1).min(self.most_in_flight);
     }
 
@@ -260,23 +287,34 @@ impl Outstanding {
 
     /// The node refused something.
     pub fn refused(&mut self, error: &incoming::Error, now: Instant) -> Verdict {
-        let named: Option<EventId> = error.event_id.as_deref().and_then(|id| id.parse().ok());
+        let named: Option<EventId> = error.event_id.as_deref().or(error.id.as_deref()).and_then(|id| id.parse().ok());
         // Without an id it is ours only if nothing else can be meant.
-        let only = if self.entries.len() == 1 { self.entries.front().map(|entry| entry.publish.answer) } else { None };
-        let meant = named.map(Answer::Ack).or(only);
-        let Some(at) = self.entries.iter().position(|entry| entry.sent && Some(entry.publish.answer) == meant) else {
+        let is_only = self.entries.len() == 1;
+        let is_meant = |entry: &Entry| named.map_or(is_only, |id| entry.publish.answer.is_of(id));
+        let Some(at) = self.entries.iter().position(|entry| entry.sent && is_meant(entry)) else {
             return Verdict::Foreign;
         };
         if !PASSING.contains(&error.code.as_str()) {
             self.entries.remove(at);
             return Verdict::Refused;
         }
+        self.repeat(at, error.retry_after_ms, now);
+        Verdict::Repeats
+    }
+
+    /// An operation was tried and could not be done now.
+    pub fn try_again(&mut self, id: EventId, retry_after_ms: Option<u64>, now: Instant) {
+        if let Some(at) = self.entries.iter().position(|entry| entry.sent && entry.publish.answer.is_of(id)) {
+            self.repeat(at, retry_after_ms, now);
+        }
+    }
+
+    fn repeat(&mut self, at: usize, retry_after_ms: Option<u64>, now: Instant) {
         self.entries[at].sent = false;
         // One at a time from here on: what is refused in the middle of a window comes back behind its followers.
         self.window = 1;
-        let pause = error.retry_after_ms.map_or(PAUSE, Duration::from_millis);
+        let pause = retry_after_ms.map_or(PAUSE, Duration::from_millis);
         self.paused_until = Some(self.paused_until.map_or(now + pause, |until| until.max(now + pause)));
-        Verdict::Repeats
     }
 }
 
@@ -292,7 +330,7 @@ mod tests {
 
     fn error(code: &str, id: Option<EventId>) -> incoming::Error {
         let event_id = id.map(|id| id.to_string());
-        incoming::Error { code: code.to_owned(), message: String::new(), event_id, retry_after_ms: Some(500) }
+        incoming::Error { code: code.to_owned(), message: String::new(), event_id, id: None, retry_after_ms: Some(500) }
     }
 
     #[test]

@@ -163,6 +163,7 @@ impl Reconnecting {
             Incoming::Ack(ack) | Incoming::Stored(ack) => self.outstanding.acknowledged(ack.event_id),
             // The node brings it to the log by itself: there is nothing to repeat.
             Incoming::Queued(queued) => self.outstanding.acknowledged(queued.event_id),
+            Incoming::Fate(fate) => self.decided(&frame.envelope.event_type, fate),
             Incoming::Draining(draining) => self.announced = Some(Duration::from_millis(draining.retry_after_ms)),
             Incoming::Error(error) if self.outstanding.refused(error, Instant::now()) == Verdict::Refused => {
                 let error = error.clone();
@@ -172,6 +173,14 @@ impl Reconnecting {
             _ => {}
         }
         Happening::Frame(Box::new(frame))
+    }
+
+    fn decided(&mut self, event_type: &str, fate: &incoming::Fate) {
+        let Ok(id) = fate.update_id.parse() else { return };
+        match event_type {
+            "update.retry" => self.outstanding.try_again(id, fate.retry_after_ms, Instant::now()),
+            _ => self.outstanding.acknowledged(id),
+        }
     }
 
     fn ended(&mut self, ended: Ended) -> Result<Happening, Fatal> {

@@ -85,6 +85,7 @@ impl Tracker {
             | Incoming::Draining(_)
             | Incoming::Error(_)
             | Incoming::Queued(_)
+            | Incoming::Fate(_)
             | Incoming::Other => {}
         }
         Ok(Novelty::New)

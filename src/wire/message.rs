@@ -243,7 +243,12 @@ fn of_entity<'a>(
             let content = if is_whole { data } else { "{}" };
             fields.raw(kind, &with_id(&about.id, content));
         }
-        "context" => context(&mut fields, stored, about, happened),
+        "context" => {
+            context(&mut fields, stored, about, happened);
+            if is_whole && happened != Happened::Deleted {
+                fields.raw("context", data);
+            }
+        }
         _ => event = Some(sync_event(stored, about, happened, is_whole.then_some(data))),
     }
     if happened == Happened::Updated {

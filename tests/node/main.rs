@@ -38,6 +38,7 @@ mod random_state;
 mod random_writers;
 mod rebuild;
 mod regions;
+mod replica;
 mod reserved;
 mod resume;
 mod sealed;

@@ -6,7 +6,7 @@ use actix_web_actors::ws::WebsocketContext;
 
 use super::{Session, reading::Paid};
 use crate::{
-    model::{EventId, rate::Verdict},
+    model::rate::Verdict,
     wire::{Close, Code, Refusal, incoming::ClientMessage},
 };
 
@@ -55,8 +55,19 @@ impl Session {
         };
         *in_a_row += 1;
         let in_a_row = *in_a_row;
-        let publish = if let ClientMessage::Publish(publish) = message { Some(publish.id) } else { None };
-        self.refuse_for_rate(publish, (limit, retry_after), in_a_row, ctx);
+        let mut refusal = too_fast(limit, retry_after);
+        match message {
+            ClientMessage::Publish(publish) => refusal.event_id = Some(publish.id),
+            ClientMessage::Change(changes) => {
+                refusal.reference = match changes.wanted.first() {
+                    Some(Ok(wanted)) => Some(wanted.reference.clone()),
+                    Some(Err(refused)) => refused.reference.clone(),
+                    None => None,
+                }
+            }
+            _ => {}
+        }
+        self.refuse_for_rate(&refusal, limit, in_a_row, ctx);
         false
     }
 
@@ -90,18 +101,21 @@ impl Session {
 
     pub(super) fn refuse_for_rate(
         &mut self,
-        publish: Option<EventId>,
-        (limit, retry_after): (&'static str, Duration),
+        refusal: &Refusal,
+        limit: &'static str,
         in_a_row: u32,
         ctx: &mut WebsocketContext<Self>,
     ) {
         self.context.metrics.count_over(limit);
-        let message = format!("too many messages (limits.{limit}); nothing was done with this one");
-        let mut refusal = Refusal::new(Code::RateLimited, message);
-        refusal.event_id = publish;
-        self.refuse(&refusal.after(retry_after));
+        self.refuse(refusal);
         if in_a_row >= self.context.config.limits.refusals_before_close {
             self.end(Close::RateLimited, ctx);
         }
     }
+}
+
+/// What is said to whoever is over a limit.
+pub(super) fn too_fast(limit: &str, retry_after: Duration) -> Refusal {
+    let message = format!("too many messages (limits.{limit}); nothing was done with this one");
+    Refusal::new(Code::RateLimited, message).after(retry_after)
 }

@@ -6,7 +6,10 @@
 
 use actix_web_actors::ws::WebsocketContext;
 
-use super::{Session, budget::MESSAGES};
+use super::{
+    Session,
+    budget::{MESSAGES, too_fast},
+};
 use crate::{
     model::rate::Verdict,
     wire::{
@@ -38,7 +41,7 @@ impl Session {
         if let Verdict::Refuse { retry_after } = self.take_messages(Paid::No, 1) {
             self.context.metrics.received.inc();
             self.refused_in_a_row += 1;
-            return self.refuse_for_rate(None, (MESSAGES, retry_after), self.refused_in_a_row, ctx);
+            return self.refuse_for_rate(&too_fast(MESSAGES, retry_after), MESSAGES, self.refused_in_a_row, ctx);
         }
         match inflate(bytes, self.context.config.limits.max_message_bytes) {
             Ok(json) => self.read_bytes(&json, Paid::Yes, ctx),

@@ -128,7 +128,9 @@ fn notice(frame: &Frame) -> Option<String> {
             }
             _ => return None,
         },
-        Incoming::Record(_) | Incoming::Advance(_) | Incoming::Heartbeat | Incoming::Ack(_) => return None,
+        Incoming::Record(_) | Incoming::Advance(_) | Incoming::Heartbeat | Incoming::Ack(_) | Incoming::Fate(_) => {
+            return None;
+        }
     })
 }
 

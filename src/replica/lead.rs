@@ -1,0 +1,342 @@
+//! Leads a replica: holds the connection, sends the journal in its order, keeps the mirror.
+//!
+//! Owns: that one process at a time does so, that writes to one entity go out one after the other, and that what a message says
+//! and the cursor behind it are written down together. Never gives up: what a person has to mend is said and tried again.
+
+mod asking;
+mod taking;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::{File, TryLockError},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+use uuid::Uuid;
+
+use self::taking::Step;
+use super::{
+    figures,
+    handle::{Live, Shared, token},
+    journal::{self, Pending},
+    status::Link,
+    store::{Care, StoreError, fact, set_fact},
+};
+use crate::{
+    client::{
+        Backoff, ClientOptions, Echo, Happening, Publish, Reconnecting, Since, connection::Ended, reconnecting::Fatal,
+    },
+    model::{EntityKey, EventId},
+    wire::token::Token,
+};
+
+/// How often it is looked whether nobody leads, and whether others have written.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often what is known of the connection is told to the other processes, if it is anew.
+const TELL: Duration = Duration::from_secs(1);
+/// Writes that are on their way at a time.
+const WINDOW: usize = 64;
+/// Writes that are read ahead.
+const AHEAD: usize = 512;
+/// Messages that are taken in one transaction.
+const BATCH: usize = 256;
+/// Pause when another connection of our instance took our place: it may be a program with the same name.
+const DISPLACED: Duration = Duration::from_secs(30);
+
+/// Leads whenever nobody else does, until the replica is closed.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let watching = tokio::spawn(watch(shared.clone()));
+    while !shared.closing.is_cancelled() {
+        match lock(&shared.options.dir) {
+            Ok(Some(lock)) => {
+                lead(&shared).await;
+                drop(lock);
+            }
+            Ok(None) => {}
+            Err(error) => shared.live().0.link = Link::Offline { why: error.to_string() },
+        }
+        tokio::select! {
+            () = shared.closing.cancelled() => {}
+            () = sleep(LOOK) => {}
+        }
+    }
+    watching.abort();
+    if let Err(error) = write_figures(&shared).await {
+        tracing::debug!(%error, "the figures of the last second are lost");
+    }
+}
+
+/// The right to lead, for as long as the file is open.
+fn lock(dir: &Path) -> std::io::Result<Option<File>> {
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("leader.lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Notices what other processes have done.
+async fn watch(shared: Arc<Shared>) {
+    let mut known = None;
+    loop {
+        sleep(LOOK).await;
+        let Ok(stamp) = shared.store.stamp().await else { continue };
+        if known == Some(stamp) {
+            continue;
+        }
+        known = Some(stamp);
+        let told = shared.store.read(|transaction| fact(transaction, "live")).await;
+        if let Ok(Some(text)) = told
+            && let Ok(told) = serde_json::from_str::<Live>(&text)
+        {
+            let mut live = shared.live();
+            // What this process told itself is older than what it knows.
+            if told.beat > live.0.beat {
+                live.1 = told.age_ms.and_then(|age| Instant::now().checked_sub(Duration::from_millis(age)));
+                live.0 = told;
+            }
+        }
+        shared.wake.notify_one();
+        shared.has_moved();
+    }
+}
+
+/// Writes down what this process counted.
+pub(super) async fn write_figures(shared: &Shared) -> Result<(), StoreError> {
+    let Some(more) = shared.counter.take() else { return Ok(()) };
+    let kept = more.clone();
+    let written = shared.store.write(Care::Quick, move |transaction| figures::add(transaction, &more)).await;
+    if written.is_err() {
+        shared.counter.give_back(&kept);
+    }
+    written
+}
+
+/// Connects, again and again.
+async fn lead(shared: &Arc<Shared>) {
+    let mut backoff = Backoff::new();
+    while !shared.closing.is_cancelled() {
+        let wait = match options(shared).await {
+            Err(why) => {
+                tell(shared, Link::Refused { why }).await;
+                backoff.failed()
+            }
+            Ok(options) => match Leading::new(shared.clone(), options).follow().await {
+                Ok(()) => return,
+                Err(Stop::Store(error)) => {
+                    tell(shared, Link::Offline { why: error.to_string() }).await;
+                    backoff.failed()
+                }
+                Err(Stop::Fatal(fatal, lived)) => {
+                    backoff.lived(lived);
+                    let is_displaced = matches!(&fatal, Fatal::Closed(Ended::Closed { code: 4009, .. }));
+                    tell(shared, Link::Refused { why: fatal.to_string() }).await;
+                    backoff.failed().max(if is_displaced { DISPLACED } else { Duration::ZERO })
+                }
+            },
+        };
+        tokio::select! {
+            () = shared.closing.cancelled() => {}
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+/// What to connect with, as it is now.
+async fn options(shared: &Shared) -> Result<ClientOptions, String> {
+    let mut options = shared.options.client.clone();
+    if let Some(token) = token(&shared.options.token)? {
+        options.token = Some(Token(token));
+    }
+    let cursor =
+        shared.store.read(|transaction| fact(transaction, "cursor")).await.map_err(|error| error.to_string())?;
+    options.since = Some(cursor.and_then(|text| text.parse().ok()).map_or(Since::Latest, Since::Cursor));
+    // One's own records come like anybody's: the mirror needs to know nothing of who wrote what.
+    options.echo = Echo::Records;
+    Ok(options)
+}
+
+/// How the connection stands, told to all processes.
+async fn tell(shared: &Shared, link: Link) {
+    let live = {
+        let mut live = shared.live();
+        if matches!(link, Link::Offline { .. } | Link::Refused { .. }) {
+            live.0.here.clear();
+        }
+        live.0.link = link;
+        live.0.beat += 1;
+        live.0.age_ms = live.1.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
+        serde_json::to_string(&live.0)
+    };
+    shared.has_moved();
+    let Ok(text) = live else { return };
+    let told = shared.store.write(Care::Quick, move |transaction| set_fact(transaction, "live", &text)).await;
+    if let Err(error) = told {
+        tracing::debug!(%error, "the other processes are not told how the connection stands");
+    }
+}
+
+/// Why it does not go on.
+#[derive(Debug)]
+enum Stop {
+    /// A person has to do something; the connection had lived so long.
+    Fatal(Fatal, Duration),
+    /// The store does not take what came.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Where the reading of the whole state stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is here, or will be asked for when it is known that it is not.
+    Settled,
+    /// It was asked for.
+    Coming,
+    /// It has to be asked for, at this time.
+    Wanted(Instant),
+}
+
+/// One who leads.
+struct Leading {
+    shared: Arc<Shared>,
+    room: Reconnecting,
+    /// Writes in their order that are not on their way; those behind `loaded` are not read yet.
+    queue: VecDeque<Pending>,
+    loaded: u64,
+    /// Writes on their way, with what they are about.
+    flying: HashMap<Uuid, Option<EntityKey>>,
+    state: State,
+    /// Pulls up to this one are under way, done once we stand at the position.
+    pulling: Option<(u64, Option<u64>)>,
+    /// When to ask what lies open.
+    conflicts_due: Option<Instant>,
+    /// What lies open, as it was asked; `None`: it could not be.
+    conflicts: (mpsc::Sender<Option<asking::Conflicts>>, mpsc::Receiver<Option<asking::Conflicts>>),
+    told: Instant,
+    since: Instant,
+}
+
+impl Leading {
+    fn new(shared: Arc<Shared>, options: ClientOptions) -> Self {
+        Self {
+            room: Reconnecting::new(options, Backoff::new()),
+            shared,
+            queue: VecDeque::new(),
+            loaded: 0,
+            flying: HashMap::new(),
+            state: State::Settled,
+            pulling: None,
+            conflicts_due: None,
+            conflicts: mpsc::channel(1),
+            told: Instant::now(),
+            since: Instant::now(),
+        }
+    }
+
+    /// Goes on until the replica is closed.
+    async fn follow(mut self) -> Result<(), Stop> {
+        loop {
+            self.send().await?;
+            self.ask().await?;
+            let due = [self.conflicts_due, self.state_due(), Some(self.told + TELL)].into_iter().flatten().min();
+            tokio::select! {
+                () = self.shared.closing.cancelled() => break,
+                happening = self.room.next() => self.take_all(happening).await?,
+                () = self.shared.wake.notified() => self.reload().await?,
+                Some(conflicts) = self.conflicts.1.recv() => self.take_conflicts(conflicts).await?,
+                () = sleep_until(due.unwrap_or(self.told + TELL)) => {}
+            }
+            if self.told.elapsed() >= TELL {
+                self.told = Instant::now();
+                let link = self.shared.live().0.link.clone();
+                tell(&self.shared, link).await;
+                write_figures(&self.shared).await?;
+            }
+        }
+        self.room.close().await;
+        Ok(())
+    }
+
+    fn state_due(&self) -> Option<Instant> {
+        if let State::Wanted(at) = self.state { Some(at) } else { None }
+    }
+
+    /// Others may have dropped what waits, or written more.
+    async fn reload(&mut self) -> Result<(), Stop> {
+        if let (Some(first), Some(last)) = (self.queue.front(), self.queue.back()) {
+            let (after, most) = (first.number - 1, self.queue.len());
+            let last = last.number;
+            let there = self.shared.store.read(move |transaction| journal::page(transaction, after, most)).await?;
+            self.queue = there.into_iter().filter(|write| write.number <= last).collect();
+            self.queue.retain(|write| !self.flying.contains_key(&write.id));
+        }
+        Ok(())
+    }
+
+    /// Puts on its way what may be.
+    async fn send(&mut self) -> Result<(), Stop> {
+        if self.queue.len() < AHEAD / 2 {
+            let after = self.loaded;
+            let more = self.shared.store.read(move |transaction| journal::page(transaction, after, AHEAD)).await?;
+            self.loaded = more.last().map_or(self.loaded, |write| write.number);
+            self.queue.extend(more);
+        }
+        let replica = self.shared.writer.replica.clone();
+        let mut waiting: Vec<EntityKey> = Vec::new();
+        let mut at = 0;
+        while at < self.queue.len() && self.flying.len() < WINDOW && !self.room.outstanding().is_full() {
+            let key = self.queue[at].key();
+            // One at a time of each entity: refused for a moment, it must not come behind its followers.
+            let is_blocked = key
+                .as_ref()
+                .is_some_and(|key| waiting.contains(key) || self.flying.values().flatten().any(|flying| flying == key));
+            if is_blocked {
+                waiting.extend(key);
+                at += 1;
+                continue;
+            }
+            let Some(write) = self.queue.remove(at) else { break };
+            let (id, text) = (EventId(write.id), write.message(&replica));
+            let publish = if key.is_some() { Publish::operation(id, text) } else { Publish::event(id, text) };
+            // There is room: it was looked for.
+            let _ = self.room.publish(publish);
+            self.flying.insert(write.id, key);
+        }
+        Ok(())
+    }
+
+    /// Takes what came, and what came with it.
+    async fn take_all(&mut self, first: Result<Happening, Fatal>) -> Result<(), Stop> {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut next = Some(first);
+        let mut fatal = None;
+        while let Some(happening) = next.take() {
+            match happening {
+                Ok(happening) => self.read(happening, &mut steps).await?,
+                Err(error) => fatal = Some(error),
+            }
+            if fatal.is_none() && steps.len() < BATCH {
+                next = self.room.next().now_or_never();
+            }
+        }
+        self.write(steps).await?;
+        match fatal {
+            Some(fatal) => Err(Stop::Fatal(fatal, self.since.elapsed())),
+            None => Ok(()),
+        }
+    }
+}

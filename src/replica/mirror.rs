@@ -1,0 +1,368 @@
+//! The room's entities as the log has them, and as they look with what is pending.
+//!
+//! Owns: that an entity only goes forward in the log's order, and that what is shown and what is searched is what the log has
+//! with what is pending laid over it, in the same transaction. Must not know: connections.
+
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    journal,
+    overlay::{self, Writer},
+    search,
+    store::{StoreError, fact, set_fact},
+    told::{Page, Told, What},
+};
+use crate::model::EntityKey;
+
+/// How many changes are kept to be told.
+const CHANGES: i64 = 10_000;
+
+/// An entity as it is seen here.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Seen {
+    /// Its type.
+    pub entity_type: String,
+    /// Its id.
+    pub entity_id: String,
+    /// The log's version of it; 0: the log has none yet.
+    pub version: u64,
+    /// Its content with what is pending.
+    pub data: Value,
+    /// How many writes to it are pending.
+    pub pending: u64,
+    /// The instance that changed it last; `None`: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<String>,
+    /// The user for whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// When, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<String>,
+}
+
+/// Something that came from the room.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// Its place in this replica's list of them, rising.
+    pub number: u64,
+    /// Its place in the room's order.
+    pub seq: u64,
+    /// The record's type.
+    pub event_type: String,
+    /// What happened: `changed`, `deleted`, `open` (a conflict or variant was opened or settled) or `event`.
+    pub action: String,
+    /// The entity's type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_type: Option<String>,
+    /// The entity's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_id: Option<String>,
+    /// The instance that it comes from.
+    pub by: String,
+    /// The user for whom that acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// When, RFC 3339.
+    pub at: String,
+    /// An event's content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<JsonText>>,
+}
+
+/// JSON as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonText(pub String);
+
+impl Serialize for JsonText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(&self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// An open conflict, or a kept variant.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Conflict {
+    /// The entity's type.
+    pub entity_type: String,
+    /// The entity's id.
+    pub entity_id: String,
+    /// As the node shows it.
+    #[serde(flatten)]
+    pub shown: Value,
+}
+
+/// Takes one record. Gives whether it was news.
+pub(super) fn apply(transaction: &Transaction<'_>, writer: &Writer, told: &Told) -> Result<(), StoreError> {
+    let (action, data) = match &told.what {
+        What::Entity(key, data) => {
+            if put(transaction, key, told.seq, data.as_deref(), Some(told))? {
+                relay(transaction, writer, key)?;
+            }
+            (if data.is_some() { "changed" } else { "deleted" }, None)
+        }
+        What::Open(key) => {
+            raise(transaction, key, told.seq)?;
+            ("open", None)
+        }
+        What::Event(data) => ("event", Some(data)),
+    };
+    let key = told.what.key();
+    transaction
+        .prepare_cached(
+            "INSERT INTO change (seq, type, kind, entity, action, by, user, at, data)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            told.seq,
+            told.event_type,
+            key.map(|key| &*key.kind),
+            key.map(|key| &*key.id),
+            action,
+            told.by,
+            told.user,
+            told.at,
+            data
+        ])?;
+    let number = transaction.last_insert_rowid();
+    transaction.prepare_cached("DELETE FROM change WHERE number <= ?1")?.execute([number - CHANGES])?;
+    Ok(())
+}
+
+/// Puts what the log has of an entity, unless something later is there.
+fn put(
+    transaction: &Transaction<'_>,
+    key: &EntityKey,
+    version: u64,
+    data: Option<&str>,
+    told: Option<&Told>,
+) -> Result<bool, StoreError> {
+    let changed = transaction
+        .prepare_cached(
+            "INSERT INTO entity (kind, id, version, data, by, user, at, round) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (kind, id) DO UPDATE SET version = ?3, data = ?4, by = ?5, user = ?6, at = ?7, round = ?8
+             WHERE version < ?3",
+        )?
+        .execute(params![
+            &*key.kind,
+            &*key.id,
+            version,
+            data,
+            told.map(|told| &told.by),
+            told.and_then(|told| told.user.as_ref()),
+            told.map(|told| &told.at),
+            round(transaction)?
+        ])?;
+    Ok(changed > 0)
+}
+
+/// An entity's content is as it was, but its version rose.
+fn raise(transaction: &Transaction<'_>, key: &EntityKey, version: u64) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("UPDATE entity SET version = max(version, ?3) WHERE kind = ?1 AND id = ?2 AND version > 0")?
+        .execute(params![&*key.kind, &*key.id, version])?;
+    Ok(())
+}
+
+/// Lays what is pending over an entity anew.
+pub(super) fn relay(transaction: &Transaction<'_>, writer: &Writer, key: &EntityKey) -> Result<(), StoreError> {
+    let mut asked = transaction.prepare_cached("SELECT row, version, data FROM entity WHERE kind = ?1 AND id = ?2")?;
+    let known: Option<(i64, u64, Option<String>)> =
+        asked.query_row(params![&*key.kind, &*key.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+    let pending = journal::of_entity(transaction, key)?;
+    let base = known.as_ref().and_then(|(_, version, data)| Some((*version, data.as_deref()?)));
+    let local = match pending.is_empty() {
+        true => base.map(|(_, text)| text.to_owned()),
+        false => overlay::lay(writer, base, &pending),
+    };
+    let row = match known {
+        Some((row, 0, _)) if local.is_none() && pending.is_empty() => {
+            transaction.prepare_cached("DELETE FROM entity WHERE row = ?1")?.execute([row])?;
+            row
+        }
+        Some((row, ..)) => {
+            transaction.prepare_cached("UPDATE entity SET local = ?2 WHERE row = ?1")?.execute(params![row, local])?;
+            row
+        }
+        None if local.is_none() => return Ok(()),
+        None => {
+            transaction
+                .prepare_cached("INSERT INTO entity (kind, id, version, local) VALUES (?1, ?2, 0, ?3)")?
+                .execute(params![&*key.kind, &*key.id, local])?;
+            transaction.last_insert_rowid()
+        }
+    };
+    search::index(transaction, row, key, local.as_deref())
+}
+
+/// The log's version of an entity, if there is one.
+pub(super) fn version(transaction: &Transaction<'_>, key: &EntityKey) -> Result<Option<u64>, StoreError> {
+    let mut asked =
+        transaction.prepare_cached("SELECT version FROM entity WHERE kind = ?1 AND id = ?2 AND version > 0")?;
+    Ok(asked.query_row(params![&*key.kind, &*key.id], |row| row.get(0)).optional()?)
+}
+
+pub(super) const SEEN: &str = "e.kind, e.id, e.version, e.local, e.by, e.user, e.at,
+    (SELECT count(*) FROM pending p WHERE p.kind = e.kind AND p.entity = e.id)";
+
+pub(super) fn read_seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
+    let text: String = row.get(3)?;
+    Ok(Seen {
+        entity_type: row.get(0)?,
+        entity_id: row.get(1)?,
+        version: row.get(2)?,
+        data: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        changed_by: row.get(4)?,
+        user: row.get(5)?,
+        changed_at: row.get(6)?,
+        pending: row.get(7)?,
+    })
+}
+
+/// An entity; `None`: it is not there.
+pub(super) fn get(transaction: &Transaction<'_>, key: &EntityKey) -> Result<Option<Seen>, StoreError> {
+    let text = format!("SELECT {SEEN} FROM entity e WHERE e.kind = ?1 AND e.id = ?2 AND e.local IS NOT NULL");
+    let mut asked = transaction.prepare_cached(&text)?;
+    Ok(asked.query_row(params![&*key.kind, &*key.id], read_seen).optional()?)
+}
+
+/// Entities of a type whose ids begin so, by id, behind one.
+pub(super) fn list(
+    transaction: &Transaction<'_>,
+    kind: &str,
+    (prefix, after): (&str, &str),
+    most: usize,
+) -> Result<Vec<Seen>, StoreError> {
+    let text = format!(
+        "SELECT {SEEN} FROM entity e WHERE e.kind = ?1 AND e.id > ?2 AND substr(e.id, 1, length(?3)) = ?3
+         AND e.local IS NOT NULL ORDER BY e.id LIMIT ?4"
+    );
+    let mut asked = transaction.prepare_cached(&text)?;
+    let rows = asked.query_map(params![kind, after, prefix, most], read_seen)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What came from the room behind a place in the list, and where the list ends.
+pub(super) fn changes(
+    transaction: &Transaction<'_>,
+    after: u64,
+    most: usize,
+) -> Result<(Vec<Change>, u64), StoreError> {
+    let text = "SELECT number, seq, type, action, kind, entity, by, user, at, data FROM change
+        WHERE number > ?1 ORDER BY number LIMIT ?2";
+    let mut asked = transaction.prepare_cached(text)?;
+    let rows = asked.query_map(params![after, most], |row| {
+        Ok(Change {
+            number: row.get(0)?,
+            seq: row.get(1)?,
+            event_type: row.get(2)?,
+            action: row.get(3)?,
+            entity_type: row.get(4)?,
+            entity_id: row.get(5)?,
+            by: row.get(6)?,
+            user: row.get(7)?,
+            at: row.get(8)?,
+            data: row.get::<_, Option<String>>(9)?.map(|text| Box::new(JsonText(text))),
+        })
+    })?;
+    let changes: Vec<Change> = rows.collect::<Result<_, _>>()?;
+    Ok((changes, last_change(transaction)?))
+}
+
+/// The number of the latest change.
+pub(super) fn last_change(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    let text = "SELECT ifnull(max(number), 0) FROM change";
+    Ok(transaction.prepare_cached(text)?.query_row([], |row| row.get(0))?)
+}
+
+/// Which round of reading the whole state it is: what no message of the round named is not there any more.
+fn round(transaction: &Transaction<'_>) -> Result<i64, StoreError> {
+    Ok(fact(transaction, "round")?.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// The whole state will be read. `is_other_log`: versions of what is here mean nothing in it.
+pub(super) fn begin_state(
+    transaction: &Transaction<'_>,
+    writer: &Writer,
+    is_other_log: bool,
+) -> Result<(), StoreError> {
+    set_fact(transaction, "whole", "")?;
+    set_fact(transaction, "round", &(round(transaction)? + 1).to_string())?;
+    if is_other_log {
+        transaction.execute("UPDATE entity SET version = 0, data = NULL", [])?;
+        transaction.execute("DELETE FROM conflict", [])?;
+        for key in journal::forget_bases(transaction)? {
+            relay(transaction, writer, &key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a page of the state.
+pub(super) fn put_page(transaction: &Transaction<'_>, writer: &Writer, page: &Page) -> Result<(), StoreError> {
+    for (key, version, data) in &page.entities {
+        if put(transaction, key, *version, data.as_deref(), None)? {
+            relay(transaction, writer, key)?;
+        } else {
+            transaction
+                .prepare_cached("UPDATE entity SET round = ?3 WHERE kind = ?1 AND id = ?2")?
+                .execute(params![&*key.kind, &*key.id, round(transaction)?])?;
+        }
+    }
+    Ok(())
+}
+
+/// The whole state was read, of the log with this epoch: what it does not have is gone.
+pub(super) fn end_state(transaction: &Transaction<'_>, writer: &Writer, epoch: &str) -> Result<(), StoreError> {
+    let gone: Vec<(String, String)> = {
+        let text = "SELECT kind, id FROM entity WHERE round < ?1 AND (version > 0 OR local IS NOT NULL)";
+        let mut asked = transaction.prepare_cached(text)?;
+        let rows = asked.query_map([round(transaction)?], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (kind, id) in gone {
+        let Ok(key) = EntityKey::new(&kind, &id) else { continue };
+        transaction
+            .prepare_cached("UPDATE entity SET version = 0, data = NULL WHERE kind = ?1 AND id = ?2")?
+            .execute(params![kind, id])?;
+        relay(transaction, writer, &key)?;
+    }
+    set_fact(transaction, "whole", epoch)
+}
+
+/// Of which log the whole state is here.
+pub(super) fn whole(transaction: &Transaction<'_>) -> Result<Option<String>, StoreError> {
+    Ok(fact(transaction, "whole")?.filter(|epoch| !epoch.is_empty()))
+}
+
+/// Takes the list of what is open, as the node gives it.
+pub(super) fn set_conflicts(
+    transaction: &Transaction<'_>,
+    conflicts: &[(String, EntityKey, Value)],
+) -> Result<(), StoreError> {
+    transaction.execute("DELETE FROM conflict", [])?;
+    let text = "INSERT OR REPLACE INTO conflict (id, kind, entity, body) VALUES (?1, ?2, ?3, ?4)";
+    let mut put = transaction.prepare_cached(text)?;
+    for (id, key, shown) in conflicts {
+        put.execute(params![id, &*key.kind, &*key.id, shown.to_string()])?;
+    }
+    Ok(())
+}
+
+/// What is open.
+pub(super) fn conflicts(transaction: &Transaction<'_>) -> Result<Vec<Conflict>, StoreError> {
+    let mut asked = transaction.prepare_cached("SELECT kind, entity, body FROM conflict ORDER BY kind, entity, id")?;
+    let rows = asked.query_map([], |row| {
+        let text: String = row.get(2)?;
+        let shown = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Conflict { entity_type: row.get(0)?, entity_id: row.get(1)?, shown })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many are open.
+pub(super) fn count_conflicts(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    Ok(transaction.prepare_cached("SELECT count(*) FROM conflict")?.query_row([], |row| row.get(0))?)
+}
