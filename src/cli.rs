@@ -4,7 +4,9 @@ pub mod bench;
 pub mod config;
 pub mod doctor;
 pub mod join;
+pub mod journal;
 pub mod key;
+pub mod mcp;
 mod page;
 mod remote;
 pub mod tenant;
@@ -60,6 +62,10 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Join a room from the terminal
     Join(join::Args),
+    /// Share a room's notebook with an agent that speaks the Model Context Protocol
+    Mcp(Box<mcp::Args>),
+    /// Look at an agent's journal and mend what the room refused
+    Journal(journal::Args),
     /// Make, list and revoke API keys
     Key(key::Args),
     /// Erase tenants
@@ -108,6 +114,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Join(args) => join::run(args),
+        Command::Mcp(args) => mcp::run(*args),
+        Command::Journal(args) => journal::run(args),
         Command::Key(args) => key::run(args),
         Command::Tenant(args) => tenant::run(args),
         Command::Token(args) => token::run(args),

@@ -19,7 +19,7 @@
 //! | `figures` | how it went so far |
 //! | `handle` | what a program does with it |
 
-mod figures;
+pub mod figures;
 mod handle;
 mod journal;
 mod lead;

@@ -6,14 +6,14 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -32,10 +32,17 @@ use super::{
     status::{Freshness, Link, Status},
     store::{Care, Store, StoreError, fact, now_ms, set_fact},
 };
-use crate::{client::ClientOptions, model::EntityKey, wire::Refusal};
+use crate::{
+    client::ClientOptions,
+    model::{EntityKey, InstanceId, TenantId},
+    wire::Refusal,
+};
 
 /// Most bytes that may be pending.
 pub const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// Longest time for a clean end of the connection.
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Where the token comes from, each time that one is needed: it may be another one then.
 #[derive(Clone, Debug, Default)]
@@ -111,13 +118,15 @@ pub(super) struct Live {
     pub link: Link,
     /// Milliseconds since everything was here.
     pub age_ms: Option<u64>,
+    /// When this was told, in milliseconds since 1970.
+    pub told_at: i64,
     /// Who is in the room, by instance.
     pub here: BTreeMap<String, Value>,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { beat: 0, link: Link::Connecting, age_ms: None, here: BTreeMap::new() }
+        Self { beat: 0, link: Link::Connecting, age_ms: None, told_at: 0, here: BTreeMap::new() }
     }
 }
 
@@ -157,7 +166,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Replica {
     shared: Arc<Shared>,
-    work: JoinHandle<()>,
+    work: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Replica {
@@ -209,7 +218,72 @@ impl Replica {
             closing: CancellationToken::new(),
         });
         let work = tokio::spawn(lead::run(shared.clone()));
-        Ok(Self { shared, work })
+        Ok(Self { shared, work: Mutex::new(Some(work)) })
+    }
+
+    /// Looks at a replica without joining the room: nothing is sent or received by this.
+    ///
+    /// # Errors
+    ///
+    /// There is none in this directory, or it cannot be read.
+    pub async fn look(dir: PathBuf) -> Result<Self, StoreError> {
+        if !dir.join("replica.db").exists() {
+            return Err(StoreError::Broken(format!("there is no journal in {}", dir.display())));
+        }
+        let place = dir.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&place)).await;
+        let store = opened.unwrap_or_else(|error| Err(StoreError::Broken(error.to_string())))?;
+        let (owner, replica, live) = store
+            .read(|transaction| {
+                Ok((fact(transaction, "owner")?, fact(transaction, "replica")?, fact(transaction, "live")?))
+            })
+            .await?;
+        let wrong = || StoreError::Broken("it says not whose it is".to_owned());
+        let owner = owner.ok_or_else(wrong)?;
+        let (tenant, instance) = owner.split_once(' ').ok_or_else(wrong)?;
+        let (Ok(tenant), Ok(instance)) = (tenant.parse(), instance.parse()) else { return Err(wrong()) };
+        let url = "ws://localhost".parse().map_err(|_| wrong())?;
+        let client = ClientOptions::new(url, tenant, instance);
+        let writer = Writer {
+            tenant: client.tenant.clone(),
+            instance: client.instance.clone(),
+            user: None,
+            replica: replica.unwrap_or_default().into(),
+        };
+        let live: Live = live.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        // What was told grows old by a clock that may be set; for a look that is all there is.
+        let heard = live.age_ms.map(|age| {
+            let since = u64::try_from(now_ms() - live.told_at).unwrap_or(0);
+            Duration::from_millis(age.saturating_add(since))
+        });
+        let heard = heard.and_then(|age| Instant::now().checked_sub(age));
+        let options = Options::new(client, ureq::Agent::new_with_defaults(), dir);
+        let shared = Arc::new(Shared {
+            options,
+            store,
+            writer,
+            counter: Counter::default(),
+            wake: Notify::new(),
+            moved: watch::Sender::new(()),
+            live: Mutex::new((live, heard)),
+            closing: CancellationToken::new(),
+        });
+        Ok(Self { shared, work: Mutex::new(None) })
+    }
+
+    /// Where a journal went that was damaged when this was opened.
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.shared.store.set_aside()
+    }
+
+    /// Whose it is.
+    pub fn instance(&self) -> &InstanceId {
+        &self.shared.writer.instance
+    }
+
+    /// Which room it is of.
+    pub fn tenant(&self) -> &TenantId {
+        &self.shared.writer.tenant
     }
 
     /// Writes something. When this returns it is on disk, and reaches the room when it can, once.
@@ -308,6 +382,24 @@ impl Replica {
     pub async fn get(&self, key: EntityKey) -> Result<Option<Seen>, StoreError> {
         self.note_read();
         self.shared.store.read(move |transaction| mirror::get(transaction, &key)).await
+    }
+
+    /// Notes that somebody was shown an entity at a version.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub async fn show(&self, key: EntityKey, version: u64) -> Result<(), StoreError> {
+        self.shared.store.write(Care::Quick, move |transaction| mirror::show(transaction, &key, version)).await
+    }
+
+    /// The version of an entity that was shown last; 0: it never was. Who writes on this base is told of all that it has not seen.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn shown(&self, key: EntityKey) -> Result<u64, StoreError> {
+        self.shared.store.read(move |transaction| mirror::shown(transaction, &key)).await
     }
 
     /// Entities of a type whose ids begin so, by id, behind one.
@@ -446,11 +538,14 @@ impl Replica {
     }
 
     /// Sends what it can in this time, and ends. Gives how many writes are left for the next one who opens it.
-    pub async fn close(mut self, within: Duration) -> u64 {
+    pub async fn close(&self, within: Duration) -> u64 {
         let left = self.push(within).await.unwrap_or(u64::MAX);
         self.shared.closing.cancel();
-        // It ends as soon as it has said goodbye; if not, that is no reason to stay.
-        let _ = tokio::time::timeout(Duration::from_secs(3), &mut self.work).await;
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = work {
+            // It ends as soon as it has said goodbye; if not, that is no reason to stay.
+            let _ = tokio::time::timeout(GOODBYE, work).await;
+        }
         left
     }
 

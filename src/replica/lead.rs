@@ -27,7 +27,7 @@ use super::{
     handle::{Live, Shared, token},
     journal::{self, Pending},
     status::Link,
-    store::{Care, StoreError, fact, set_fact},
+    store::{Care, StoreError, fact, now_ms, set_fact},
 };
 use crate::{
     client::{
@@ -173,6 +173,7 @@ async fn tell(shared: &Shared, link: Link) {
         }
         live.0.link = link;
         live.0.beat += 1;
+        live.0.told_at = now_ms();
         live.0.age_ms = live.1.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
         serde_json::to_string(&live.0)
     };

@@ -204,6 +204,20 @@ pub(super) fn version(transaction: &Transaction<'_>, key: &EntityKey) -> Result<
     Ok(asked.query_row(params![&*key.kind, &*key.id], |row| row.get(0)).optional()?)
 }
 
+/// Notes which version somebody was shown.
+pub(super) fn show(transaction: &Transaction<'_>, key: &EntityKey, version: u64) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("UPDATE entity SET shown = max(shown, ?3) WHERE kind = ?1 AND id = ?2")?
+        .execute(params![&*key.kind, &*key.id, version])?;
+    Ok(())
+}
+
+/// Which version was shown last; 0: none.
+pub(super) fn shown(transaction: &Transaction<'_>, key: &EntityKey) -> Result<u64, StoreError> {
+    let mut asked = transaction.prepare_cached("SELECT shown FROM entity WHERE kind = ?1 AND id = ?2")?;
+    Ok(asked.query_row(params![&*key.kind, &*key.id], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
 pub(super) const SEEN: &str = "e.kind, e.id, e.version, e.local, e.by, e.user, e.at,
     (SELECT count(*) FROM pending p WHERE p.kind = e.kind AND p.entity = e.id)";
 
@@ -291,7 +305,7 @@ pub(super) fn begin_state(
     set_fact(transaction, "whole", "")?;
     set_fact(transaction, "round", &(round(transaction)? + 1).to_string())?;
     if is_other_log {
-        transaction.execute("UPDATE entity SET version = 0, data = NULL", [])?;
+        transaction.execute("UPDATE entity SET version = 0, shown = 0, data = NULL", [])?;
         transaction.execute("DELETE FROM conflict", [])?;
         for key in journal::forget_bases(transaction)? {
             relay(transaction, writer, &key)?;

@@ -18,7 +18,8 @@ const FORM: i64 = 1;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All tables. `fact` holds single values. `pending` is the journal; its numbers rise and are never given twice, as the node
-/// knows repeats by them. `entity` is the mirror: `data` as the log has it, `local` with what is pending.
+/// knows repeats by them. `entity` is the mirror: `data` as the log has it, `local` with what is pending, `shown` the version that
+/// its reader was shown.
 const TABLES: &str = "
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE pending (
@@ -33,7 +34,8 @@ CREATE TABLE settled (
     turn INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, answer TEXT NOT NULL) STRICT;
 CREATE TABLE entity (
     row INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, data TEXT, local TEXT,
-    by TEXT, user TEXT, at TEXT, round INTEGER NOT NULL DEFAULT 0, UNIQUE (kind, id)) STRICT;
+    by TEXT, user TEXT, at TEXT, round INTEGER NOT NULL DEFAULT 0, shown INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (kind, id)) STRICT;
 CREATE TABLE change (
     number INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, type TEXT NOT NULL, kind TEXT, entity TEXT,
     action TEXT NOT NULL, by TEXT NOT NULL, user TEXT, at TEXT NOT NULL, data TEXT) STRICT;

@@ -53,7 +53,10 @@ async fn two_agents_share_a_notebook() {
     let node = Node::start(&[]).await;
     let (a_dir, b_dir) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
     let a = open(&node, "a", a_dir.path()).await;
-    let ticket = a.write(put("task:1", json!({"title": "Refresh tokens", "n": 12345678901234567890u64}))).await.expect("written");
+    let ticket = a
+        .write(put("task:1", json!({"title": "Refresh tokens", "n": 12345678901234567890u64})))
+        .await
+        .expect("written");
     // It shows before anybody has answered.
     assert_eq!(a.get(key("task:1")).await.expect("read").expect("there").data["title"], "Refresh tokens");
     let settled = a.settled(ticket, PATIENCE).await.expect("read").expect("settled");
@@ -71,7 +74,10 @@ async fn two_agents_share_a_notebook() {
 
     // Each hears of the other and of what it did.
     let (changes, _) = a.changes(0, 100).await.expect("read");
-    assert!(changes.iter().any(|change| change.by == "b" && change.entity_id.as_deref() == Some("task:1")), "{changes:?}");
+    assert!(
+        changes.iter().any(|change| change.by == "b" && change.entity_id.as_deref() == Some("task:1")),
+        "{changes:?}"
+    );
     assert!(b.here().contains_key("a") && a.here().contains_key("b"));
     let hits = a.search("refresh", "context", 5).await.expect("found");
     assert_eq!(hits[0].seen.entity_id, "task:1", "{hits:?}");

@@ -1,0 +1,109 @@
+//! Questions to whoever sits in front of the client: in one form of the protocol they are requests of their own, in the other the
+//! answer to a call that is then repeated with what was said.
+//!
+//! Owns: that a client is asked only what it says it can ask, and that what is repeated does nothing twice: it names the conflict,
+//! and a conflict is settled once.
+
+use std::time::Duration;
+
+use rmcp::{
+    ErrorData, RoleServer,
+    model::{
+        CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema,
+        EnumSchema, InputRequest, InputRequests, InputRequiredResult,
+    },
+    service::{RequestContext, ServiceError},
+};
+use serde_json::Value;
+
+use super::{
+    arguments::{self, Choice},
+    notebook::Open,
+};
+use crate::model::EntityKey;
+
+/// How long a person may think.
+const THINK: Duration = Duration::from_secs(300);
+/// The name of the question.
+const KEY: &str = "choice";
+/// Longest content that is shown in a question, in characters.
+const SHOWN: usize = 600;
+
+/// What came of asking.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Somebody chose.
+    Chosen(Choice),
+    /// Somebody would not, or nobody answered.
+    Left,
+    /// This has to be answered first.
+    First(Box<InputRequiredResult>),
+    /// This client cannot ask.
+    Cannot,
+}
+
+/// Asks what shall hold.
+pub(super) async fn ask(cx: &RequestContext<RoleServer>, open: &Open) -> Result<Asked, ErrorData> {
+    let can = cx.client_capabilities().and_then(|can| can.elicitation);
+    if !can.is_some_and(|can| can.form.is_some() || can.url.is_none()) {
+        return Ok(Asked::Cannot);
+    }
+    let choices = ["current", "proposed", "leave"].map(str::to_owned).to_vec();
+    let schema =
+        ElicitationSchema::builder().required_enum_schema(KEY, EnumSchema::builder(choices).untitled().build());
+    let params = ElicitRequestParams::FormElicitationParams {
+        meta: None,
+        message: question(open),
+        requested_schema: schema.build().map_err(|error| ErrorData::internal_error(error.to_string(), None))?,
+    };
+    if cx.protocol_version().is_some_and(|version| !version.has_initialize()) {
+        let requests = InputRequests::from([(KEY.to_owned(), InputRequest::Elicitation(ElicitRequest::new(params)))]);
+        let state = format!("{}\n{}\n{}", open.id, open.key.kind, open.key.id);
+        return Ok(Asked::First(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
+    }
+    match cx.peer.create_elicitation_with_timeout(params, Some(THINK)).await {
+        Ok(said) => Ok(chosen(&said)),
+        // A client that does not do what it says it can, or a person who is away: it stays open.
+        Err(ServiceError::McpError(_) | ServiceError::Timeout { .. }) => Ok(Asked::Left),
+        Err(error) => Err(ErrorData::internal_error(error.to_string(), None)),
+    }
+}
+
+/// What was said to a question that an earlier answer asked; `None`: this call repeats none.
+pub(super) fn repeated(request: &CallToolRequestParams) -> Result<Option<(Open, Asked)>, ErrorData> {
+    let Some(said) = request.input_responses.as_ref().and_then(|responses| responses.get(KEY)) else { return Ok(None) };
+    let wrong = |why: &str| ErrorData::invalid_params(why.to_owned(), None);
+    let state = request.request_state.as_deref().ok_or_else(|| wrong("requestState is missing"))?;
+    // Whatever is named here its sender could name in a call of its own.
+    let mut parts = state.splitn(3, '\n');
+    let (Some(id), Some(kind), Some(entity)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(wrong("requestState is not one of ours"));
+    };
+    let key = EntityKey::new(kind, entity).map_err(|error| wrong(&error.to_string()))?;
+    uuid::Uuid::try_parse(id).map_err(|_| wrong("requestState is not one of ours"))?;
+    let said: ElicitResult = serde_json::from_value(said.clone()).map_err(|error| wrong(&error.to_string()))?;
+    Ok(Some((Open { key, id: id.to_owned(), shown: Value::Null }, chosen(&said))))
+}
+
+fn chosen(said: &ElicitResult) -> Asked {
+    let word = said.content.as_ref().and_then(|content| content[KEY].as_str());
+    match (&said.action, word) {
+        (ElicitationAction::Accept, Some("current")) => Asked::Chosen(Choice::Current),
+        (ElicitationAction::Accept, Some("proposed")) => Asked::Chosen(Choice::Proposed),
+        _ => Asked::Left,
+    }
+}
+
+fn question(open: &Open) -> String {
+    let shown = |name: &str| {
+        let text = open.shown[name].to_string();
+        let cut: String = text.chars().take(SHOWN).collect();
+        if cut.len() < text.len() { format!("{cut} …") } else { cut }
+    };
+    let name = arguments::name(&open.key);
+    format!(
+        "Two agents changed the same part of {name}. What stands (by another agent): {}. What this agent proposed: {}. What shall hold?",
+        shown("current"),
+        shown("proposed")
+    )
+}

@@ -1,0 +1,340 @@
+//! The protocol's methods. Owns: what is answered to whom in which form of the protocol.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
+        ErrorCode, Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+        Resource, ResourceContents, ResourceTemplate, ResourceUpdatedNotificationParam, ServerCapabilities,
+        ServerConfig, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
+    },
+    service::{Peer, RequestContext, SubscriptionContext},
+};
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use super::{
+    answers,
+    arguments::{self, Call},
+    asking::{self, Asked},
+    catalogue, metrics,
+    notebook::{Done, Failed, Notebook},
+    resources,
+};
+
+/// Most resources on a page.
+const PAGE: usize = 100;
+/// Most resources that one connection may want to hear of.
+const SUBSCRIPTIONS: usize = 256;
+/// How long what is listed may be taken for true, in milliseconds: it is kept up to date by notices.
+const FRESH_MS: u64 = 5_000;
+
+/// One connection to a client, or what serves clients without one.
+#[derive(Clone)]
+pub struct Server {
+    notebook: Notebook,
+    /// By address: connections of the older form that want to hear of it.
+    wanted: Arc<Mutex<BTreeMap<String, Vec<Peer<RoleServer>>>>>,
+    moved: watch::Receiver<u64>,
+}
+
+impl Server {
+    /// Serves a notebook.
+    pub fn new(notebook: Notebook) -> Self {
+        let (to, moved) = watch::channel(0);
+        let replica = notebook.replica().clone();
+        tokio::spawn(async move {
+            while !to.is_closed() {
+                if let Ok((_, last)) = replica.changes(u64::MAX >> 1, 1).await {
+                    to.send_if_modified(|known| std::mem::replace(known, last) != last);
+                }
+                tokio::select! {
+                    () = to.closed() => {}
+                    () = replica.moved() => {}
+                }
+            }
+        });
+        Self { notebook, wanted: Arc::default(), moved }
+    }
+
+    /// What it came to so far, for Prometheus.
+    ///
+    /// # Errors
+    ///
+    /// In words: it cannot be read.
+    pub(super) async fn figures(&self) -> Result<String, String> {
+        let replica = self.notebook.replica();
+        let figures = replica.figures().await.map_err(|error| error.to_string())?;
+        let status = replica.status().await.map_err(|error| error.to_string())?;
+        Ok(metrics::text(&figures, &status))
+    }
+
+    /// Another connection's.
+    pub fn another(&self) -> Self {
+        Self { notebook: self.notebook.clone(), wanted: Arc::default(), moved: self.moved.clone() }
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Peer<RoleServer>>>> {
+        // Whole between any two statements that could panic.
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells a connection of the older form what changed, for as long as it has asked for something.
+    fn tell(&self) {
+        let (server, mut moved) = (self.clone(), self.moved.clone());
+        let mut told = *moved.borrow_and_update();
+        tokio::spawn(async move {
+            while moved.changed().await.is_ok() {
+                moved.mark_unchanged();
+                let Ok(changed) = server.changed(&mut told).await else { continue };
+                if server.wanted().is_empty() {
+                    return;
+                }
+                for address in changed {
+                    let peers = server.wanted().get(&address).cloned().unwrap_or_default();
+                    for peer in peers {
+                        if peer.is_transport_closed() {
+                            return;
+                        }
+                        // It will read it when it looks.
+                        let _ = peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(&*address)).await;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Addresses of what changed behind a place, which moves on.
+    async fn changed(&self, told: &mut u64) -> Result<Vec<String>, ErrorData> {
+        let (changes, _) = self.notebook.replica().changes(*told, PAGE).await.map_err(internal)?;
+        *told = changes.last().map_or(*told, |change| change.number);
+        let address = |change: &crate::replica::Change| {
+            resources::address(change.entity_type.as_deref()?, change.entity_id.as_deref()?)
+        };
+        let mut addresses: Vec<String> = changes.iter().filter_map(address).collect();
+        addresses.sort();
+        addresses.dedup();
+        Ok(addresses)
+    }
+
+    async fn call(
+        &self,
+        request: CallToolRequestParams,
+        cx: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        if !catalogue::tools().iter().any(|tool| tool.name == request.name) {
+            return Err(ErrorData::invalid_params(format!("there is no tool '{}'", request.name), None));
+        }
+        if let Some((open, said)) = asking::repeated(&request)? {
+            let done = match said {
+                Asked::Chosen(choice) => self.notebook.settle(&open, choice).await,
+                _ => Ok(self.left(&open.id)),
+            };
+            return self.answer(done).await;
+        }
+        let call = match arguments::read(&request.name, request.arguments) {
+            Ok(call) => call,
+            Err(wrong) => return Ok(refused(&wrong)),
+        };
+        let mut done = self.notebook.call(call).await;
+        if let Ok(Done { conflict: Some(open), .. }) = &done {
+            let open = open.clone();
+            match asking::ask(&cx, &open).await? {
+                Asked::Chosen(choice) => done = self.notebook.settle(&open, choice).await,
+                Asked::First(question) => return Ok((*question).into()),
+                Asked::Left | Asked::Cannot => {}
+            }
+        }
+        self.answer(done).await
+    }
+
+    fn left(&self, conflict: &str) -> Done {
+        let mut told = Map::new();
+        told.insert("outcome".into(), "conflict_pending".into());
+        told.insert("conflict_id".into(), conflict.into());
+        told.insert("how_to_resolve".into(), answers::how_to_resolve(conflict).into());
+        Done::plain(told)
+    }
+
+    async fn answer(&self, done: Result<Done, Failed>) -> Result<CallToolResponse, ErrorData> {
+        let done = match done {
+            Ok(done) => done,
+            Err(failed @ (Failed::Wrong(_) | Failed::Write(_))) => return Ok(refused(&failed.to_string())),
+            Err(Failed::Store(error)) => return Err(internal(error)),
+        };
+        let done = self.notebook.finish(done).await.map_err(internal)?;
+        let told = Value::Object(done.told);
+        let result =
+            if done.is_error { CallToolResult::structured_error(told) } else { CallToolResult::structured(told) };
+        Ok(result.into())
+    }
+}
+
+fn refused(why: &str) -> CallToolResponse {
+    CallToolResult::error(vec![ContentBlock::text(why)]).into()
+}
+
+fn internal(error: impl ToString) -> ErrorData {
+    ErrorData::internal_error(error.to_string(), None)
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        let can = ServerCapabilities::builder().enable_tools().enable_resources().enable_resources_subscribe().build();
+        ServerConfig::new(can)
+            .with_server_info(Implementation::new("continuum", env!("CARGO_PKG_VERSION")).with_title("Continuum"))
+            .with_instructions(catalogue::INSTRUCTIONS)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = ListToolsResult::with_all_items(catalogue::tools());
+        Ok(tools.with_ttl_ms(3_600_000).with_cache_scope(CacheScope::Public))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        cx: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let cancelled = cx.ct.clone();
+        tokio::select! {
+            // What is written stays written; there is nobody to tell.
+            () = cancelled.cancelled() => Err(ErrorData::internal_error("cancelled", None)),
+            done = self.call(request, cx) => done,
+        }
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let after = request.and_then(|request| request.cursor).unwrap_or_default();
+        let seen = self.notebook.replica().list("context", "", &after, PAGE).await.map_err(internal)?;
+        let next = if seen.len() == PAGE { seen.last().map(|seen| seen.entity_id.clone()) } else { None };
+        let resources = seen.iter().filter_map(|seen| {
+            let address = resources::address(&seen.entity_type, &seen.entity_id)?;
+            Some(Resource::new(address, seen.entity_id.clone()).with_mime_type("application/json"))
+        });
+        let mut listed = ListResourcesResult::with_all_items(resources.collect());
+        listed.next_cursor = next;
+        Ok(listed.with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let template = ResourceTemplate::new(resources::TEMPLATE, "context").with_mime_type("application/json");
+        let listed = ListResourceTemplatesResult::with_all_items(vec![template]);
+        Ok(listed.with_ttl_ms(3_600_000).with_cache_scope(CacheScope::Public))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let nothing = |why: String| ErrorData::resource_not_found(why, Some(json!({"uri": request.uri.clone()})));
+        let key = resources::key(&request.uri).map_err(nothing)?;
+        let done = self.notebook.call(Call::Get(key)).await.map_err(internal)?;
+        if done.told.get("found") != Some(&Value::Bool(true)) {
+            return Err(nothing("there is no such context".to_owned()));
+        }
+        let text = Value::Object(done.told).to_string();
+        let contents = ResourceContents::text(text, request.uri).with_mime_type("application/json");
+        Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private).into())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        cx: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        resources::key(&request.uri).map_err(|why| ErrorData::invalid_params(why, None))?;
+        let is_first = {
+            let mut wanted = self.wanted();
+            if wanted.len() >= SUBSCRIPTIONS && !wanted.contains_key(&request.uri) {
+                let message = format!("a connection may follow {SUBSCRIPTIONS} resources");
+                return Err(ErrorData::invalid_params(message, None));
+            }
+            let is_first = wanted.is_empty();
+            wanted.insert(request.uri, vec![cx.peer]);
+            is_first
+        };
+        if is_first {
+            self.tell();
+        }
+        Ok(())
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.wanted().remove(&request.uri);
+        Ok(())
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let mut accepted = requested.clone();
+        if let Some(wanted) = &mut accepted.resource_subscriptions {
+            wanted.retain(|address| resources::key(address).is_ok());
+            wanted.truncate(SUBSCRIPTIONS);
+        }
+        Some(accepted)
+    }
+
+    async fn listen(&self, cx: SubscriptionContext) -> Result<(), ErrorData> {
+        let wanted = cx.accepted().resource_subscriptions.clone().unwrap_or_default();
+        let mut moved = self.moved.clone();
+        let mut told = *moved.borrow_and_update();
+        loop {
+            tokio::select! {
+                () = cx.cancelled() => return Ok(()),
+                changed = moved.changed() => if changed.is_err() { return Ok(()) },
+            }
+            moved.mark_unchanged();
+            for address in self.changed(&mut told).await? {
+                if wanted.contains(&address) {
+                    // It will read it when it looks.
+                    let _ = cx.sink().notify_resource_updated(address).await;
+                }
+            }
+        }
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        // A method that is known with parameters of another form comes as one that is not.
+        let is_known = matches!(
+            &*request.method,
+            "tools/call" | "tools/list" | "resources/read" | "resources/list" | "resources/subscribe" | "initialize"
+        );
+        Err(if is_known {
+            ErrorData::invalid_params(format!("the parameters of {} have another form", request.method), None)
+        } else {
+            ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None)
+        })
+    }
+}
