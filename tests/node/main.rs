@@ -38,7 +38,6 @@ mod random_state;
 mod random_writers;
 mod rebuild;
 mod regions;
-mod replica;
 mod reserved;
 mod resume;
 mod sealed;
