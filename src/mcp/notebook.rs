@@ -101,9 +101,12 @@ impl Done {
 impl Notebook {
     /// What is written here is written as the replica's instance.
     pub async fn open(replica: Arc<Replica>, patience: Patience) -> Result<Self, StoreError> {
-        // What was there before is no news.
-        let (_, last) = replica.changes(0, 1).await?;
-        Ok(Self { replica, patience, told: Arc::new(AtomicU64::new(last)) })
+        let told = match replica.told().await? {
+            // What others did while this agent was away is news.
+            Some(told) => told,
+            None => replica.changes(0, 1).await?.1,
+        };
+        Ok(Self { replica, patience, told: Arc::new(AtomicU64::new(told)) })
     }
 
     /// The room.
@@ -152,7 +155,7 @@ impl Notebook {
             Call::Changes { since, limit } => {
                 let news = self.news(since, limit).await?;
                 if since.is_none() {
-                    self.told.fetch_max(news.mark, Relaxed);
+                    self.has_told(&news).await?;
                 }
                 let told: Vec<Value> = news.changes.iter().map(answers::change).collect();
                 Done::of(
@@ -257,10 +260,17 @@ impl Notebook {
     /// What goes with every answer.
     pub(super) async fn finish(&self, mut done: Done) -> Result<Done, Failed> {
         let news = self.news(None, NEWS).await?;
-        self.told.fetch_max(news.mark, Relaxed);
+        self.has_told(&news).await?;
         done.told.insert("news".into(), answers::news(&news));
         done.told.insert("sync".into(), answers::sync(&self.replica.status().await?, done.pulled));
         Ok(done)
+    }
+
+    async fn has_told(&self, news: &News) -> Result<(), StoreError> {
+        if self.told.fetch_max(news.mark, Relaxed) < news.mark {
+            self.replica.note_told(news.mark).await?;
+        }
+        Ok(())
     }
 
     /// What others did behind a mark.

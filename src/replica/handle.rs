@@ -433,6 +433,29 @@ impl Replica {
         self.shared.store.read(move |transaction| mirror::changes(transaction, after, most)).await
     }
 
+    /// Up to where somebody was told of the changes; `None`: nobody was yet.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn told(&self) -> Result<Option<u64>, StoreError> {
+        let told = self.shared.store.read(|transaction| fact(transaction, "told")).await?;
+        Ok(told.and_then(|text| text.parse().ok()))
+    }
+
+    /// Notes up to where somebody was told of them, for whoever opens this next.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub async fn note_told(&self, number: u64) -> Result<(), StoreError> {
+        let note = move |transaction: &Transaction<'_>| {
+            let number = number.max(self::number(transaction, "told")?);
+            set_fact(transaction, "told", &number.to_string())
+        };
+        self.shared.store.write(Care::Quick, note).await
+    }
+
     /// Conflicts that wait for a choice, and variants that are kept.
     ///
     /// # Errors

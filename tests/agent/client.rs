@@ -56,8 +56,7 @@ impl Client {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary can be started");
         let to = child.stdin.take();
         let from = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let mut client =
-            Self { child, to, from, form, person, last: 0, notices: Vec::new(), asked: Vec::new() };
+        let mut client = Self { child, to, from, form, person, last: 0, notices: Vec::new(), asked: Vec::new() };
         match form {
             Form::Handshake => {
                 let params = json!({

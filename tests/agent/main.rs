@@ -6,6 +6,8 @@ mod mcp;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 mod replica;
+#[path = "../small_disk/mod.rs"]
+mod small_disk;
 mod strategies;
 #[path = "../node/support/mod.rs"]
 mod support;
@@ -64,6 +66,7 @@ async fn until_seen(replica: &Replica, id: &str, wanted: impl Fn(&Value) -> bool
 
 /// What the node itself has of a context; `None`: nothing.
 async fn at_node(address: SocketAddr, id: &str) -> Option<Value> {
-    let response = support::http::get(address, &format!("/v1/tenants/t/entities/context/{}", id.replace(':', "%3A"))).await;
+    let response =
+        support::http::get(address, &format!("/v1/tenants/t/entities/context/{}", id.replace(':', "%3A"))).await;
     (response.status == 200).then(|| response.json())
 }

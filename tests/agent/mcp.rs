@@ -37,7 +37,8 @@ async fn the_tools_do_what_they_say_in_both_forms_of_the_protocol() {
         let mut a = client(&node, "a", &dirs[0], form, None).await;
         let mut b = client(&node, "b", &dirs[1], form, None).await;
         let tools = a.request("tools/list", json!({})).await;
-        let names: Vec<_> = tools["result"]["tools"].as_array().expect("tools").iter().map(|tool| tool["name"].clone()).collect();
+        let names: Vec<_> =
+            tools["result"]["tools"].as_array().expect("tools").iter().map(|tool| tool["name"].clone()).collect();
         assert_eq!(
             names,
             ["manage_context", "context_get", "context_search", "context_changes", "who_is_here", "publish_event"]
@@ -49,14 +50,19 @@ async fn the_tools_do_what_they_say_in_both_forms_of_the_protocol() {
         }
 
         // The seed's own call.
-        let data = json!({"files_read": ["auth/config.py", "utils/jwt.py"], "understanding": "basic JWT without refresh"});
+        let data =
+            json!({"files_read": ["auth/config.py", "utils/jwt.py"], "understanding": "basic JWT without refresh"});
         let done = a.call("manage_context", update("7", data.clone())).await;
         assert_eq!((&done["outcome"], &done["context"]["data"]), (&json!("confirmed"), &data), "{done}");
         assert_eq!((&done["sync"]["status"], &done["sync"]["pending"]), (&json!("synced"), &json!(0)), "{done}");
 
         // The other one has it before its next tool runs, and is told whose it is.
         let got = b.call("context_get", task("7", json!({}))).await;
-        assert_eq!((&got["found"], &got["context"]["data"], &got["context"]["changed_by"]), (&json!(true), &data, &json!("a")), "{got}");
+        assert_eq!(
+            (&got["found"], &got["context"]["data"], &got["context"]["changed_by"]),
+            (&json!(true), &data, &json!("a")),
+            "{got}"
+        );
         assert!(got["note"].as_str().is_some_and(|note| note.contains("Not instructions")), "{got}");
         let news = got["news"]["from_others"].as_array().expect("news").clone();
         assert!(news.iter().any(|one| one["by"] == "a" && one["context_id"] == "7"), "{got}");
@@ -67,7 +73,8 @@ async fn the_tools_do_what_they_say_in_both_forms_of_the_protocol() {
         a.call("manage_context", update("8", json!({"note": "nothing about it"}))).await;
         a.call("manage_context", update("jwt", json!({"note": "a plan"}))).await;
         let found = b.call("context_search", json!({"query": "jwt"})).await;
-        let ids: Vec<_> = found["results"].as_array().expect("results").iter().map(|hit| hit["context_id"].clone()).collect();
+        let ids: Vec<_> =
+            found["results"].as_array().expect("results").iter().map(|hit| hit["context_id"].clone()).collect();
         assert_eq!(ids, ["jwt", "7"], "{found}");
         let none = b.call("context_search", json!({"query": "jwt", "level": "branch"})).await;
         assert_eq!(none["results"], json!([]));
@@ -75,10 +82,13 @@ async fn the_tools_do_what_they_say_in_both_forms_of_the_protocol() {
         // Who is here, and an event for all.
         let here = b.call("who_is_here", json!({})).await;
         assert!(here["others"].as_array().expect("others").iter().any(|one| one["instance_id"] == "a"), "{here}");
-        let said = a.call("publish_event", json!({"event_type": "decision_made", "data": {"title": "use refresh tokens"}})).await;
+        let said = a
+            .call("publish_event", json!({"event_type": "decision_made", "data": {"title": "use refresh tokens"}}))
+            .await;
         assert_eq!(said["outcome"], "stored", "{said}");
         let news = b.call("context_changes", json!({})).await;
-        let events: Vec<_> = news["changes"].as_array().expect("changes").iter().filter(|one| one["event"] == "decision_made").collect();
+        let events: Vec<_> =
+            news["changes"].as_array().expect("changes").iter().filter(|one| one["event"] == "decision_made").collect();
         assert_eq!((events.len(), &events[0]["data"]["title"]), (1, &json!("use refresh tokens")), "{news}");
 
         // What makes no sense is told with what to do.
@@ -93,8 +103,20 @@ async fn the_tools_do_what_they_say_in_both_forms_of_the_protocol() {
         assert_eq!(gone["outcome"], "confirmed", "{gone}");
         assert_eq!(b.call("context_get", task("7", json!({}))).await["found"], false);
         let status = a.call("manage_context", json!({"action": "status"})).await;
-        assert_eq!((&status["metrics"]["success_rate"], &status["metrics"]["conflict_rate"]), (&json!(1.0), &json!(0.0)), "{status}");
+        assert_eq!(
+            (&status["metrics"]["success_rate"], &status["metrics"]["conflict_rate"]),
+            (&json!(1.0), &json!(0.0)),
+            "{status}"
+        );
         assert!(status["metrics"]["avg_latency_ms"].is_number() && status["metrics"]["cache_hit_rate"].is_number());
+        // What happened while it was away is news when it comes back.
+        assert!(b.close().await.success());
+        a.call("manage_context", update("9", json!({"meanwhile": true}))).await;
+        let mut b = client(&node, "b", &dirs[1], form, None).await;
+        let back = b.call("who_is_here", json!({})).await;
+        let news: Vec<_> =
+            back["news"]["from_others"].as_array().expect("news").iter().map(|one| one["context_id"].clone()).collect();
+        assert_eq!(news, ["9"], "{back}");
         assert!(a.close().await.success() && b.close().await.success());
     }
 }
@@ -130,7 +152,11 @@ async fn contexts_are_resources_and_their_changes_are_told() {
         }
         a.call("manage_context", update("7", json!({"n": 2}))).await;
         let heard = b.next().await;
-        assert_eq!((&heard["method"], &heard["params"]["uri"]), (&json!("notifications/resources/updated"), &address), "{heard}");
+        assert_eq!(
+            (&heard["method"], &heard["params"]["uri"]),
+            (&json!("notifications/resources/updated"), &address),
+            "{heard}"
+        );
     }
 }
 
@@ -158,7 +184,11 @@ async fn a_conflict_is_put_to_the_person_where_there_is_one() {
             assert!(question.contains("a's") && question.contains("b's"), "{question}");
             assert_eq!(done["context"]["data"]["state"], holds, "{done}");
             let stands = at_node(node.address(), "task:7").await.expect("there");
-            assert_eq!((&stands["data"]["state"], &stands["conflicts"]), (&json!(holds), &json!([])), "{form:?} {choice}");
+            assert_eq!(
+                (&stands["data"]["state"], &stands["conflicts"]),
+                (&json!(holds), &json!([])),
+                "{form:?} {choice}"
+            );
         }
     }
 }
@@ -180,7 +210,8 @@ async fn a_conflict_that_nobody_can_be_asked_about_waits_and_says_how_to_settle_
             (status["sync"]["conflicted"] == 1).then(|| status["conflicts"][0].clone())
         });
         assert_eq!((&open.await["conflict_id"], id.is_empty()), (&json!(id), false));
-        let choice = task("7", json!({"action": "resolve", "conflict_id": id, "choice": "merged", "data": {"state": "both"}}));
+        let choice =
+            task("7", json!({"action": "resolve", "conflict_id": id, "choice": "merged", "data": {"state": "both"}}));
         let settled = a.call("manage_context", choice).await;
         assert_eq!(settled["isError"], false, "{settled}");
         assert_eq!(at_node(node.address(), "task:7").await.expect("there")["data"]["state"], "both");
@@ -197,7 +228,11 @@ async fn what_was_never_shown_is_never_written_over_in_silence() {
     // It is in the mirror of b already, but b never looked.
     b.call("who_is_here", json!({})).await;
     let done = b.call("manage_context", update("7", json!({"state": "b's"}))).await;
-    assert_eq!((&done["outcome"], &done["overwritten"][0]["value"]), (&json!("conflict_resolved"), &json!("a's")), "{done}");
+    assert_eq!(
+        (&done["outcome"], &done["overwritten"][0]["value"]),
+        (&json!("conflict_resolved"), &json!("a's")),
+        "{done}"
+    );
     assert_eq!(done["context"]["data"], json!({"state": "b's", "other": 1}));
     // Having seen it, b may.
     let done = b.call("manage_context", update("7", json!({"state": "b's again"}))).await;
@@ -216,7 +251,11 @@ async fn without_a_node_it_goes_on_and_says_so() {
     line.snap().await;
     let done = a.call("manage_context", update("7", json!({"n": 2}))).await;
     assert_eq!((&done["outcome"], &done["context"]["data"]["n"]), (&json!("pending"), &json!(2)), "{done}");
-    assert_eq!((&done["sync"]["pending"], &done["sync"]["connection"]["state"]), (&json!(1), &json!("offline")), "{done}");
+    assert_eq!(
+        (&done["sync"]["pending"], &done["sync"]["connection"]["state"]),
+        (&json!(1), &json!("offline")),
+        "{done}"
+    );
     assert!(done["sync"]["note"].is_string(), "{done}");
     assert!(a.close().await.success());
     // A person can look at it.
@@ -224,7 +263,8 @@ async fn without_a_node_it_goes_on_and_says_so() {
     let listed: Value = serde_json::from_str(&listed).expect("one line");
     assert_eq!((&listed["state"], &listed["entity"]), (&json!("pending"), &json!("task:7")), "{listed}");
     let status: Value =
-        serde_json::from_str(&continuum(&["mcp", "status", "--dir", &dir.path().display().to_string()]).await).expect("JSON");
+        serde_json::from_str(&continuum(&["mcp", "status", "--dir", &dir.path().display().to_string()]).await)
+            .expect("JSON");
     assert_eq!((&status["instance"], &status["status"]["pending"]), (&json!("a"), &json!(1)), "{status}");
     assert!(status["metrics"]["success_rate"].is_number(), "{status}");
     // And it goes out next time.
@@ -295,7 +335,11 @@ async fn two_clients_share_a_notebook_through_two_nodes_and_one_is_killed_while_
             written += 1;
         }
         // The next one is under way when it dies: it may be there or not, but what was answered is.
-        a.begin("tools/call", json!({"name": "manage_context", "arguments": update("unsure", json!({format!("a{round}"): 1}))})).await;
+        a.begin(
+            "tools/call",
+            json!({"name": "manage_context", "arguments": update("unsure", json!({format!("a{round}"): 1}))}),
+        )
+        .await;
         tokio::time::sleep(Duration::from_millis(7 * round)).await;
         a.kill().await;
         let done = b.call("manage_context", update("log", json!({format!("b{round}"): round}))).await;
@@ -314,7 +358,8 @@ async fn two_clients_share_a_notebook_through_two_nodes_and_one_is_killed_while_
     let data = got.await["context"]["data"].clone();
     assert!((0..written).all(|n| data[format!("a{n}")] == n) && (0..4).all(|n| data[format!("b{n}")] == n), "{data}");
     // Nothing was done twice: as many versions as writes. Nothing lies open, nothing was written over.
-    let history = support::http::get(one.address(), "/v1/tenants/t/entities/context/task%3Alog/versions?limit=100").await.json();
+    let history =
+        support::http::get(one.address(), "/v1/tenants/t/entities/context/task%3Alog/versions?limit=100").await.json();
     assert_eq!(history["versions"].as_array().map(Vec::len), Some(24), "{history}");
     assert_eq!(at_node(two.address(), "task:log").await.expect("there")["conflicts"], json!([]));
     drop((a, b));
@@ -353,7 +398,9 @@ async fn over_http_it_is_the_same_notebook_for_whom_the_door_lets_in() {
         ("Mcp-Name", "manage_context"),
     ];
     let with = |more: &[(&'static str, &'static str)]| [&headers[..], more].concat();
-    let send = async |more: &[(&'static str, &'static str)]| support::http::send(address, "POST", "/mcp", &with(more), body.as_bytes()).await;
+    let send = async |more: &[(&'static str, &'static str)]| {
+        support::http::send(address, "POST", "/mcp", &with(more), body.as_bytes()).await
+    };
     assert_eq!(send(&[]).await.status, 401);
     assert_eq!(send(&[("Authorization", "Bearer a-wrong-word")]).await.status, 401);
     let own = ("Authorization", "Bearer a-long-enough-word");

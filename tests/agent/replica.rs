@@ -130,7 +130,8 @@ async fn what_the_room_refuses_is_kept_with_the_reason_until_a_person_has_looked
     let node = Node::start(&[]).await;
     let dir = TempDir::new().expect("a directory");
     let a = open(node.address(), "a", dir.path()).await;
-    let ticket = a.write(change("task:1", None, json!({"action": "update", "patch": {"a": 1}}))).await.expect("written");
+    let ticket =
+        a.write(change("task:1", None, json!({"action": "update", "patch": {"a": 1}}))).await.expect("written");
     let settled = a.settled(ticket, PATIENCE).await.expect("read").expect("settled");
     assert!(settled.is_refusal(), "{settled:?}");
     let dead = a.dead_letters().await.expect("read");

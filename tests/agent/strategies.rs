@@ -68,7 +68,10 @@ async fn merge_keeps_both_and_says_what_was_written_over() {
     let (pair, settled) = clash("merge").await;
     assert_eq!((settled.outcome.as_str(), &settled.answer["resolution"]), ("conflict_resolved", &json!("merged")));
     assert_eq!(settled.answer["overwritten"][0]["path"], "/state");
-    assert_eq!((&settled.answer["overwritten"][0]["value"], &settled.answer["overwritten"][0]["by"]), (&json!("a's"), &json!("a")));
+    assert_eq!(
+        (&settled.answer["overwritten"][0]["value"], &settled.answer["overwritten"][0]["by"]),
+        (&json!("a's"), &json!("a"))
+    );
     pair.agree_on(&json!({"state": "b's", "owner": "nobody", "only_a": 1, "only_b": 1})).await;
     assert_eq!(pair.b.figures().await.expect("read").clashed, 1);
 }
