@@ -41,8 +41,15 @@ pub struct Client {
     pub asked: Vec<Value>,
 }
 
-/// The command of a server.
+/// The command of a server that waits as long as it takes.
 pub fn command(address: SocketAddr, instance: &str, dir: &Path) -> Command {
+    let mut command = hasty(address, instance, dir);
+    command.args(["--pull-wait", "50s", "--push-wait", "50s"]);
+    command
+}
+
+/// The command of a server.
+pub fn hasty(address: SocketAddr, instance: &str, dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_continuum"));
     command.args(["mcp", "--url", &format!("ws://{address}"), "--tenant", "t", "--instance", instance]);
     command.arg("--dir").arg(dir).env_remove("CONTINUUM_URL").kill_on_drop(true);

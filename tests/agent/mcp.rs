@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::{
     at_node,
-    client::{Client, Form, Person, command},
+    client::{Client, Form, Person, command, hasty},
     nats_support::{Line, NatsCluster, until, within},
     support::{self, Node},
 };
@@ -244,10 +244,20 @@ async fn without_a_node_it_goes_on_and_says_so() {
     let node = Node::start(&[]).await;
     let mut line = Line::to(node.address()).await;
     let dir = TempDir::new().expect("a directory");
-    let mut start = command(line.address(), "a", dir.path());
+    let mut start = hasty(line.address(), "a", dir.path());
     start.args(["--pull-wait", "200ms", "--push-wait", "200ms", "--flush", "200ms"]);
     let mut a = Client::start(start, Form::Handshake, None).await;
-    a.call("manage_context", update("7", json!({"n": 1}))).await;
+    until("it is there", async || {
+        a.call("manage_context", update("7", json!({"n": 1}))).await;
+        let stands = at_node(node.address(), "task:7").await?;
+        (stands["data"]["n"] == 1).then_some(())
+    })
+    .await;
+    until("nothing waits", async || {
+        let status = a.call("manage_context", json!({"action": "status"})).await;
+        (status["sync"]["pending"] == 0).then_some(())
+    })
+    .await;
     line.snap().await;
     let done = a.call("manage_context", update("7", json!({"n": 2}))).await;
     assert_eq!((&done["outcome"], &done["context"]["data"]["n"]), (&json!("pending"), &json!(2)), "{done}");
