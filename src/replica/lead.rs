@@ -223,6 +223,8 @@ struct Leading {
     state: State,
     /// Pulls up to this one are under way, done once we stand at the position.
     pulling: Option<(u64, Option<u64>)>,
+    /// No pull before this.
+    pull_after: Instant,
     /// When to ask what lies open.
     conflicts_due: Option<Instant>,
     /// What lies open, as it was asked; `None`: it could not be.
@@ -241,6 +243,7 @@ impl Leading {
             flying: HashMap::new(),
             state: State::Settled,
             pulling: None,
+            pull_after: Instant::now(),
             conflicts_due: None,
             conflicts: mpsc::channel(1),
             told: Instant::now(),

@@ -94,7 +94,7 @@ pub struct Conflict {
     pub shown: Value,
 }
 
-/// Takes one record. Gives whether it was news.
+/// Takes one record.
 pub(super) fn apply(transaction: &Transaction<'_>, writer: &Writer, told: &Told) -> Result<(), StoreError> {
     let (action, data) = match &told.what {
         What::Entity(key, data) => {
@@ -109,6 +109,11 @@ pub(super) fn apply(transaction: &Transaction<'_>, writer: &Writer, told: &Told)
         }
         What::Event(data) => ("event", Some(data)),
     };
+    // What the log tells once more is no news.
+    let last = "SELECT ifnull((SELECT seq FROM change ORDER BY number DESC LIMIT 1), 0)";
+    if told.seq <= transaction.prepare_cached(last)?.query_row([], |row| row.get::<_, u64>(0))? {
+        return Ok(());
+    }
     let key = told.what.key();
     transaction
         .prepare_cached(
@@ -307,6 +312,7 @@ pub(super) fn begin_state(
     if is_other_log {
         transaction.execute("UPDATE entity SET version = 0, shown = 0, data = NULL", [])?;
         transaction.execute("DELETE FROM conflict", [])?;
+        transaction.execute("DELETE FROM change", [])?;
         for key in journal::forget_bases(transaction)? {
             relay(transaction, writer, &key)?;
         }
@@ -328,8 +334,8 @@ pub(super) fn put_page(transaction: &Transaction<'_>, writer: &Writer, page: &Pa
     Ok(())
 }
 
-/// The whole state was read, of the log with this epoch: what it does not have is gone.
-pub(super) fn end_state(transaction: &Transaction<'_>, writer: &Writer, epoch: &str) -> Result<(), StoreError> {
+/// The whole state was read, of this log and these types: what it does not have is gone.
+pub(super) fn end_state(transaction: &Transaction<'_>, writer: &Writer, of: &str) -> Result<(), StoreError> {
     let gone: Vec<(String, String)> = {
         let text = "SELECT kind, id FROM entity WHERE round < ?1 AND (version > 0 OR local IS NOT NULL)";
         let mut asked = transaction.prepare_cached(text)?;
@@ -343,12 +349,12 @@ pub(super) fn end_state(transaction: &Transaction<'_>, writer: &Writer, epoch: &
             .execute(params![kind, id])?;
         relay(transaction, writer, &key)?;
     }
-    set_fact(transaction, "whole", epoch)
+    set_fact(transaction, "whole", of)
 }
 
-/// Of which log the whole state is here.
+/// Of which log and which types the whole state is here.
 pub(super) fn whole(transaction: &Transaction<'_>) -> Result<Option<String>, StoreError> {
-    Ok(fact(transaction, "whole")?.filter(|epoch| !epoch.is_empty()))
+    Ok(fact(transaction, "whole")?.filter(|of| !of.is_empty()))
 }
 
 /// Takes the list of what is open, as the node gives it.

@@ -43,7 +43,8 @@ impl Leading {
             let _ = self.room.publish(Publish::once(question.to_string()));
             self.state = State::Coming;
         }
-        if self.pulling.is_none() && self.shared.live().0.link == Link::Online {
+        let may_pull = self.pulling.is_none() && self.pull_after <= Instant::now();
+        if may_pull && self.shared.live().0.link == Link::Online {
             let (asked, answered) = self
                 .shared
                 .store

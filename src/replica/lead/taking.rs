@@ -36,7 +36,7 @@ pub(super) enum Step {
     BeginState(bool),
     /// A part of it.
     Page(Page),
-    /// It was all, of the log with this epoch.
+    /// It was all, of this log and these types.
     EndState(String),
     /// Pulls up to this one are done.
     Pulled(u64),
@@ -120,10 +120,15 @@ impl Leading {
         let whole = self.shared.store.read(mirror::whole).await?;
         let known = self.shared.store.read(|transaction| crate::replica::store::fact(transaction, "epoch")).await?;
         let epoch = ready.epoch.to_string();
-        if whole.as_ref() != Some(&epoch) {
+        if whole != Some(self.whole_of(&epoch)) {
             self.want_state(known.is_some_and(|known| known != epoch), steps);
         }
         Ok(())
+    }
+
+    /// What the whole state is of.
+    fn whole_of(&self, epoch: &str) -> String {
+        format!("{epoch} {}", self.shared.options.kinds.join(","))
     }
 
     /// The whole state has to be read.
@@ -150,6 +155,12 @@ impl Leading {
             let wait = error.retry_after_ms.map_or(Duration::from_secs(1), Duration::from_millis);
             self.state = State::Wanted(Instant::now() + wait);
         }
+        // What is refused without a name may be the question where the room stands.
+        if error.id.is_none() && error.event_id.is_none() && matches!(self.pulling, Some((_, None))) {
+            self.pulling = None;
+            self.pull_after =
+                Instant::now() + error.retry_after_ms.map_or(Duration::from_secs(1), Duration::from_millis);
+        }
     }
 
     fn other(&mut self, frame: &Frame, steps: &mut Vec<Step>) {
@@ -162,7 +173,7 @@ impl Leading {
                     if is_last {
                         self.state = State::Settled;
                         let epoch = self.room.tracker().cursor().map(|cursor| cursor.epoch.to_string());
-                        steps.push(Step::EndState(epoch.unwrap_or_default()));
+                        steps.push(Step::EndState(self.whole_of(&epoch.unwrap_or_default())));
                     }
                 }
                 Err(error) => {
