@@ -13,7 +13,7 @@
 //! | [`cli`] | the command line |
 //!
 //! [`client`] is the other side of the socket and sees only [`model`] and [`wire`]; [`replica`] is what an agent keeps of a room by
-//! means of it. [`config`],
+//! means of it, and [`mcp`] is how agents' tools have that. [`config`],
 //! [`telemetry`] and [`memory`] are leaves that any layer above `model` may read.
 
 pub mod actors;
@@ -24,6 +24,7 @@ pub mod client;
 pub mod config;
 pub mod http;
 pub mod journal;
+pub mod mcp;
 pub mod memory;
 pub mod model;
 pub mod node;

@@ -23,6 +23,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("node", &["model", "config", "telemetry", "memory", "wire", "auth", "backbone", "journal", "actors", "http"]),
     ("client", &["model", "wire"]),
     ("replica", &["model", "wire", "client"]),
+    ("mcp", &["model", "wire", "client", "replica"]),
     (
         "cli",
         &[
@@ -38,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "node",
             "client",
             "replica",
+            "mcp",
         ],
     ),
     ("main", &["cli"]),
