@@ -5,14 +5,14 @@ use std::time::Duration;
 use continuum::{
     mcp::wrap::Answers,
     model::EntityKey,
-    replica::{Pulled, Replica, Write},
+    replica::{Link, Pulled, Replica, Write},
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::{
     FOR_EVER, NOWHERE, Wrapped, replica,
-    support::{DEADLINE, Node, within},
+    support::{DEADLINE, Node, Port, until, within},
 };
 
 async fn put(replica: &Replica, id: &str, patch: Value) {
@@ -20,6 +20,10 @@ async fn put(replica: &Replica, id: &str, patch: Value) {
     let write = Write::Operation { key: EntityKey::new("context", id).expect("a key"), base: None, fields };
     replica.write(write).await.expect("written");
     assert_eq!(replica.push(DEADLINE).await.expect("pushed"), 0);
+}
+
+async fn link(replica: &Replica) -> Link {
+    replica.status().await.expect("read").connection
 }
 
 async fn is_there(replica: &Replica, id: &str) -> bool {
@@ -105,6 +109,37 @@ async fn without_a_node_a_tool_runs_after_the_bound_and_says_so() {
 }
 
 #[tokio::test]
+async fn what_was_called_while_the_node_was_away_is_told_when_it_is_back() {
+    let mut node = Node::start(&[]).await;
+    let address = node.address().to_string();
+    let mut wrapped = Wrapped::start(&address, "polite", |config| {
+        (config.before, config.after) = (Duration::from_secs(5), Duration::from_secs(5));
+    })
+    .await;
+    let online = async || (link(&wrapped.replica).await == Link::Online).then_some(());
+    until("the node is there", online).await;
+    let answer = |id: u64| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#);
+    wrapped.call_raw(1, &answer(1)).await;
+    assert!(wrapped.hear_notice().await.contains("; 0 pending, 0 conflicted."));
+    node.kill9().await;
+    let away = async || matches!(link(&wrapped.replica).await, Link::Offline { .. }).then_some(());
+    until("it is known that the node is away", away).await;
+    wrapped.call_raw(2, &answer(2)).await;
+    let text = wrapped.hear_notice().await;
+    assert!(text.contains("; 1 pending, 0 conflicted. The room could not be asked in time"), "{text}");
+    node.restart(Port::Same).await;
+    assert_eq!(wrapped.replica.push(DEADLINE).await.expect("pushed"), 0);
+    let online = async || (link(&wrapped.replica).await == Link::Online).then_some(());
+    until("the node is there again", online).await;
+    wrapped.call_raw(3, &answer(3)).await;
+    let text = wrapped.hear_notice().await;
+    assert!(text.contains("; 0 pending, 0 conflicted.") && !text.contains("in time"), "{text}");
+    let all = node.join_with("t", "reader", "since=earliest").await.catch_up().await;
+    let told = all.iter().filter(|record| record["event_type"] == "tool_called").count();
+    assert_eq!(told, 3, "{all:?}");
+}
+
+#[tokio::test]
 async fn a_call_that_is_given_up_while_it_is_held_never_runs() {
     let mut wrapped = Wrapped::start(NOWHERE, "polite", |config| config.before = FOR_EVER).await;
     wrapped.call(1, "hang", json!({})).await;
@@ -138,7 +173,11 @@ async fn an_answer_waits_for_the_room_and_nothing_else_does() {
     .await;
     let line = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
     wrapped.call_raw(1, line).await;
-    wrapped.ping(2).await;
+    let noted = async || (wrapped.replica.status().await.expect("read").pending == 1).then_some(());
+    until("the call is noted", noted).await;
+    for id in 2..50 {
+        wrapped.ping(id).await;
+    }
     // Late, but nobody is left without it.
     wrapped.close();
     let (ended, rest) = wrapped.end().await;
