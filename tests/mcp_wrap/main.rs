@@ -28,10 +28,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{until, within};
+use crate::support::{DEADLINE, until, within};
 
 /// Longer than any test.
 pub const FOR_EVER: Duration = Duration::from_secs(3_600);
+/// For what is given up in the end.
+pub const SHORT: Duration = Duration::from_millis(300);
 /// Nobody listens there.
 pub const NOWHERE: &str = "127.0.0.1:1";
 
@@ -59,7 +61,8 @@ pub struct Wrapped {
 pub fn server(log: &Path, manner: &str) -> Config {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mcp_wrap/server.py");
     let mut config = Config::new("python3".into(), vec![script.into(), log.into(), manner.into()]);
-    config.grace = Duration::from_millis(300);
+    // One that ends by itself has the time for it; for the others it is as good short.
+    config.grace = if manner == "polite" { DEADLINE } else { SHORT };
     config
 }
 

@@ -1,7 +1,5 @@
 //! What passes, and that it passes as it is.
 
-use std::time::Duration;
-
 use continuum::mcp::wrap::Answers;
 use serde_json::json;
 
@@ -114,6 +112,10 @@ async fn what_cannot_be_judged_is_refused_and_not_passed() {
         let refused = wrapped.hear_json().await;
         assert_eq!((&refused["error"]["code"], refused.get("id")), (&json!(-32600), None), "{refused}");
     }
+    // Who asked is told, where that is clear.
+    wrapped.say(r#"{"id":1,"method":"tools/call","params":{"name":"hang","name":"secret"}}"#).await;
+    let refused = wrapped.hear_json().await;
+    assert_eq!((&refused["error"]["code"], &refused["id"]), (&json!(-32600), &json!(1)), "{refused}");
     wrapped.ping(1).await;
     assert!(!wrapped.heard().contains("secret"), "{}", wrapped.heard());
 }
@@ -143,7 +145,7 @@ async fn a_tool_that_hangs_holds_up_nothing_else() {
 #[tokio::test]
 async fn a_client_that_does_not_read_stalls_the_server() {
     let most: u64 = 64 << 20;
-    let mut wrapped = Wrapped::start(NOWHERE, "polite", |config| config.grace = Duration::from_secs(30)).await;
+    let mut wrapped = Wrapped::start(NOWHERE, "polite", |_| ()).await;
     wrapped.call(1, "flood", json!({"most": most})).await;
     wrapped.until_heard("said ").await;
     let heard = wrapped.heard();

@@ -232,12 +232,12 @@ impl<I: AsyncRead + Unpin, O: AsyncWrite + Unpin> Flow<I, O> {
     }
 
     fn take_from_client(&mut self, line: Bytes, now: Instant) {
-        match self.traffic.from_client(&line, now) {
+        match self.traffic.client_said(&line, now) {
             FromClient::Pass => self.to_server.pass(line),
             FromClient::Drop => {}
             FromClient::Refuse(answer) => {
                 tracing::warn!("a line of the client is not passed on: it cannot be told what it says");
-                // A refusal names no request, so nobody waits for it.
+                // Whoever does not read does not wait for this either.
                 if self.to_client.bytes() < BYTES {
                     self.to_client.say(answer);
                 }
@@ -259,7 +259,7 @@ impl<I: AsyncRead + Unpin, O: AsyncWrite + Unpin> Flow<I, O> {
     }
 
     fn take_from_server(&mut self, line: Bytes) {
-        match self.traffic.from_server(&line) {
+        match self.traffic.server_said(&line) {
             FromServer::Pass => self.to_client.pass(line),
             FromServer::Finish { call, ok, place } => {
                 self.tell((call, if ok { Went::Well } else { Went::Badly }), line, place);

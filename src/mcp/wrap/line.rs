@@ -26,8 +26,13 @@ pub(super) enum Said {
     Cancelled(Key),
     /// Anything else.
     Other,
-    /// It cannot be told what it says; why.
-    Unclear(&'static str),
+    /// It cannot be told what it says.
+    Unclear {
+        /// The request's id as it was written, if that much is clear.
+        id: Option<Box<str>>,
+        /// Why.
+        why: &'static str,
+    },
 }
 
 /// What the wrapped server answers; `None`: the line is no answer.
@@ -133,7 +138,7 @@ const NO_BATCH: &str =
 
 /// Reads a line of the client.
 pub(super) fn said(line: &[u8]) -> Said {
-    let Ok(text) = std::str::from_utf8(line) else { return Said::Unclear(NOT_READABLE) };
+    let Ok(text) = std::str::from_utf8(line) else { return unclear(NOT_READABLE) };
     match text.trim_ascii().as_bytes().first() {
         None => Said::Other,
         Some(b'[') => list(text),
@@ -148,14 +153,17 @@ fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
 }
 
 fn object(text: &str) -> Said {
-    let Some(head) = read::<Head<'_>>(text) else { return Said::Unclear(NOT_READABLE) };
+    let Some(head) = read::<Head<'_>>(text) else { return unclear(NOT_READABLE) };
     let id = head.id.and_then(id);
     match (head.method.as_deref(), id) {
         (Some("tools/call"), id) => {
             let params = head.params.and_then(|params| read::<CallParams<'_>>(params.get()));
-            let (Some(id), Some(params)) = (id, params) else { return Said::Unclear(NO_CALL) };
-            let arguments = params.arguments.map(|raw| raw.get().to_owned());
-            Said::Call { id, tool: params.name.into_owned(), arguments }
+            match (id, params) {
+                (Some(id), Some(CallParams { name, arguments })) => {
+                    Said::Call { id, tool: name.into_owned(), arguments: arguments.map(|raw| raw.get().to_owned()) }
+                }
+                (id, _) => Said::Unclear { id: id.map(|id| id.text), why: NO_CALL },
+            }
         }
         (Some("notifications/cancelled"), _) => {
             let params = head.params.and_then(|params| read::<CancelledParams<'_>>(params.get()));
@@ -168,9 +176,13 @@ fn object(text: &str) -> Said {
 
 /// One revision has lists of messages. They pass if nothing in them concerns a call.
 fn list(text: &str) -> Said {
-    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return Said::Unclear(NOT_READABLE) };
+    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(text) else { return unclear(NOT_READABLE) };
     let all = parts.iter().all(|part| matches!(object(part.get()), Said::Request(_) | Said::Other));
-    if all { Said::Other } else { Said::Unclear(NO_BATCH) }
+    if all { Said::Other } else { unclear(NO_BATCH) }
+}
+
+fn unclear(why: &'static str) -> Said {
+    Said::Unclear { id: None, why }
 }
 
 /// Reads a line of the wrapped server.

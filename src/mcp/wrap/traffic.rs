@@ -75,10 +75,10 @@ impl Traffic {
     }
 
     /// A line of the client.
-    pub fn from_client(&mut self, text: &[u8], now: Instant) -> FromClient {
+    pub fn client_said(&mut self, text: &[u8], now: Instant) -> FromClient {
         match line::said(text) {
             Said::Other => FromClient::Pass,
-            Said::Unclear(why) => FromClient::Refuse(line::error(None, INVALID, why)),
+            Said::Unclear { id, why } => FromClient::Refuse(line::error(id.as_deref(), INVALID, why)),
             Said::Request(Id { key, .. }) | Said::Call { id: Id { key, .. }, .. } if self.is_open(&key) => {
                 // Under its id, the other one would take this for its answer.
                 FromClient::Refuse(line::error(None, INVALID, TWICE))
@@ -108,7 +108,7 @@ impl Traffic {
     }
 
     /// A line of the wrapped server.
-    pub fn from_server(&mut self, text: &[u8]) -> FromServer {
+    pub fn server_said(&mut self, text: &[u8]) -> FromServer {
         let Some(Answer { key, outcome }) = line::answer(text) else { return FromServer::Pass };
         let Some((_, Some(call))) = self.running.pop(&key) else { return FromServer::Pass };
         match outcome {
@@ -148,7 +148,7 @@ mod tests {
     const DONE: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
 
     fn held(traffic: &mut Traffic) -> (Key, Call) {
-        match traffic.from_client(CALL, Instant::now()) {
+        match traffic.client_said(CALL, Instant::now()) {
             FromClient::Hold(key, call) => (key, call),
             other => panic!("{other:?}"),
         }
@@ -158,18 +158,18 @@ mod tests {
     fn a_call_is_held_then_runs_then_is_answered() {
         let mut traffic = Traffic::new();
         let (key, call) = held(&mut traffic);
-        assert_eq!(traffic.from_server(DONE), FromServer::Pass, "nothing runs yet");
+        assert_eq!(traffic.server_said(DONE), FromServer::Pass, "nothing runs yet");
         assert!(traffic.release(key, call.clone()));
         // The server's own question has the same number.
         let asks = br#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{}}"#;
-        assert_eq!(traffic.from_server(asks), FromServer::Pass);
+        assert_eq!(traffic.server_said(asks), FromServer::Pass);
         let says = br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
-        assert_eq!(traffic.from_client(says, Instant::now()), FromClient::Pass);
-        let FromServer::Finish { call: done, ok: true, place: Place::First(_) } = traffic.from_server(DONE) else {
+        assert_eq!(traffic.client_said(says, Instant::now()), FromClient::Pass);
+        let FromServer::Finish { call: done, ok: true, place: Place::First(_) } = traffic.server_said(DONE) else {
             panic!("the answer is not taken for one");
         };
         assert_eq!(done, call);
-        assert_eq!(traffic.from_server(DONE), FromServer::Pass);
+        assert_eq!(traffic.server_said(DONE), FromServer::Pass);
         assert!(traffic.end().is_empty());
     }
 
@@ -177,25 +177,25 @@ mod tests {
     fn a_call_that_is_given_up_does_not_run_or_is_not_waited_for() {
         let mut traffic = Traffic::new();
         let (key, call) = held(&mut traffic);
-        assert_eq!(traffic.from_client(CANCEL, Instant::now()), FromClient::Drop);
+        assert_eq!(traffic.client_said(CANCEL, Instant::now()), FromClient::Drop);
         assert!(!traffic.release(key, call));
         let (key, call) = held(&mut traffic);
         assert!(traffic.release(key, call.clone()));
-        assert_eq!(traffic.from_client(CANCEL, Instant::now()), FromClient::GaveUp(call));
-        assert_eq!(traffic.from_server(DONE), FromServer::Pass);
-        assert_eq!(traffic.from_client(CANCEL, Instant::now()), FromClient::Pass);
+        assert_eq!(traffic.client_said(CANCEL, Instant::now()), FromClient::GaveUp(call));
+        assert_eq!(traffic.server_said(DONE), FromServer::Pass);
+        assert_eq!(traffic.client_said(CANCEL, Instant::now()), FromClient::Pass);
     }
 
     #[test]
     fn an_id_that_is_open_is_refused_and_all_that_is_open_is_known() {
         let mut traffic = Traffic::new();
         let (key, call) = held(&mut traffic);
-        assert!(matches!(traffic.from_client(CALL, Instant::now()), FromClient::Refuse(_)));
+        assert!(matches!(traffic.client_said(CALL, Instant::now()), FromClient::Refuse(_)));
         assert!(traffic.release(key, call));
         let ping = br#"{"jsonrpc":"2.0","id":1.0,"method":"ping"}"#;
-        assert!(matches!(traffic.from_client(ping, Instant::now()), FromClient::Refuse(_)));
+        assert!(matches!(traffic.client_said(ping, Instant::now()), FromClient::Refuse(_)));
         let ping = br#"{"jsonrpc":"2.0","id":"1","method":"ping"}"#;
-        assert_eq!(traffic.from_client(ping, Instant::now()), FromClient::Pass);
+        assert_eq!(traffic.client_said(ping, Instant::now()), FromClient::Pass);
         assert_eq!(traffic.end(), ["1".into(), r#""1""#.into()] as [Box<str>; 2]);
     }
 
@@ -206,9 +206,9 @@ mod tests {
         assert!(traffic.release(key, call));
         for number in 2..=OPEN.get() + 1 {
             let ping = format!(r#"{{"id":{number},"method":"ping"}}"#);
-            assert_eq!(traffic.from_client(ping.as_bytes(), Instant::now()), FromClient::Pass);
+            assert_eq!(traffic.client_said(ping.as_bytes(), Instant::now()), FromClient::Pass);
         }
-        assert_eq!(traffic.from_server(DONE), FromServer::Pass);
+        assert_eq!(traffic.server_said(DONE), FromServer::Pass);
         assert_eq!(traffic.end().len(), OPEN.get());
     }
 }
