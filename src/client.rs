@@ -10,6 +10,7 @@
 //! | `handshake` | the HTTP upgrade and why it was refused |
 //! | `incoming` | the node's messages, typed |
 //! | `track` | the cursor and the proof that nothing is missing |
+//! | `publish` | what is sent, with its id in it |
 //! | `outstanding` | publishes until they are acknowledged |
 //! | `subject` | what a signature or a seal is bound to, byte by byte |
 //! | `signing` | signatures: made and checked |
@@ -26,6 +27,7 @@ pub mod handshake;
 pub mod incoming;
 pub mod options;
 pub mod outstanding;
+pub mod publish;
 pub mod reconnecting;
 pub mod sealing;
 pub mod signing;
@@ -39,7 +41,8 @@ pub use end_to_end::EndToEnd;
 pub use handshake::Refusal;
 pub use incoming::{Envelope, Frame, Incoming};
 pub use options::{BaseUrl, ClientOptions, Echo, Encoding, Scheme, Since};
-pub use outstanding::{Outstanding, Publish};
+pub use outstanding::Outstanding;
+pub use publish::Publish;
 pub use reconnecting::{Happening, Reconnecting};
 pub use sealing::SealingKey;
 pub use signing::SigningKey;

@@ -15,6 +15,7 @@
 //! | `server` | the protocol's methods |
 //! | `stdio` | over standard input and output |
 //! | `http` | over HTTP |
+//! | `wrap` | another server, with a pull before and a push after each of its tools |
 
 mod answers;
 mod arguments;
@@ -26,6 +27,7 @@ mod notebook;
 mod resources;
 mod server;
 pub mod stdio;
+pub mod wrap;
 
 pub use self::{
     notebook::{Notebook, Patience},

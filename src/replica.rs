@@ -17,24 +17,31 @@
 //! | `lead` | the connection: sends the journal, keeps the mirror |
 //! | `status` | how fresh it all is, in words |
 //! | `figures` | how it went so far |
+//! | `options` | what it is of, and where it lies |
+//! | `shared` | what its parts share, and what its processes tell each other |
 //! | `handle` | what a program does with it |
+//! | `looking` | what a program sees of it |
 
 pub mod figures;
 mod handle;
 mod journal;
 mod lead;
+mod looking;
 mod mirror;
+mod options;
 mod overlay;
 mod search;
+mod shared;
 mod status;
 mod store;
 mod told;
 
 pub use self::{
     figures::Figures,
-    handle::{Options, Pulled, Replica, TokenSource, WriteError},
+    handle::{Pulled, Replica, WriteError},
     journal::{DeadLetter, Pending, Settled, Ticket, Write},
     mirror::{Change, Conflict, Seen},
+    options::{Clock, Options, TokenSource},
     search::Hit,
     status::{Freshness, Link, Status},
     store::StoreError,

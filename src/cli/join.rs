@@ -24,7 +24,7 @@ use super::remote;
 use crate::{
     client::{
         Backoff, BaseUrl, ClientOptions, Echo, Encoding, Happening, Incoming, Publish, Reconnecting, Scheme, Since,
-        Trust, outstanding::PublishError, reconnecting::Fatal,
+        Trust, publish::PublishError, reconnecting::Fatal,
     },
     model::{EventType, InstanceId, TenantId},
     wire::token::Token,

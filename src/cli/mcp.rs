@@ -2,7 +2,7 @@
 //!
 //! Owns: options, where the journal lies, and when it ends. Must not know: the protocol ([`crate::mcp`]).
 
-use std::{env, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Subcommand;
@@ -14,7 +14,7 @@ use super::remote;
 use crate::{
     auth::agent::{agent, agent_believing},
     client::{BaseUrl, ClientOptions, Scheme, Trust},
-    mcp::{Notebook, Patience, Server, http, stdio},
+    mcp::{Notebook, Patience, Server, http, stdio, wrap},
     model::{InstanceId, TenantId},
     replica::{Options, Replica, TokenSource},
 };
@@ -112,6 +112,18 @@ pub struct Serve {
     /// Serve figures for Prometheus at http://ADDRESS/metrics
     #[arg(long, value_name = "ADDRESS", conflicts_with = "http")]
     metrics: Option<SocketAddr>,
+    /// Wrap another MCP server, started by COMMAND: the room is asked before and told behind each of its tools
+    #[arg(long, requires = "command", conflicts_with_all = ["http", "metrics"])]
+    wrap: bool,
+    /// With --wrap: what the room is told of a call
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "calls", requires = "wrap")]
+    wrap_tell: Told,
+    /// With --wrap: leave the answers as they are, without a notice of what others did
+    #[arg(long, requires = "wrap")]
+    wrap_quiet: bool,
+    /// With --wrap: the server's program and its arguments
+    #[arg(last = true, value_name = "COMMAND", requires = "wrap")]
+    command: Vec<OsString>,
     /// How long a call waits for what others wrote before it goes on with what is here
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     pull_wait: Duration,
@@ -121,6 +133,17 @@ pub struct Serve {
     /// How long to go on sending at the end; what is left goes out next time
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     flush: Duration,
+}
+
+/// What the room is told of a wrapped tool's calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Told {
+    /// Nothing
+    Nothing,
+    /// Which tool it was, whether it worked and how long it took
+    Calls,
+    /// That, and what it was given and gave
+    Contents,
 }
 
 /// Runs until the client goes or a signal comes.
@@ -173,9 +196,22 @@ async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     }
     let (http_at, metrics_at, flush) = (args.http, args.metrics, args.flush);
     let patience = Patience { pull: args.pull_wait, push: args.push_wait };
+    let wrapped = wrapped(&args);
     let replica = Arc::new(Replica::open(options(args)?).await?);
     if let Some(aside) = replica.set_aside() {
         eprintln!("the journal was damaged and put aside: {}; what it held is not sent", aside.display());
+    }
+    if let Some(config) = wrapped {
+        let room = wrap::Room::new(replica.clone(), replica.instance().clone()).await?;
+        let code = match wrap::stdio(config, room).await {
+            Ok(ended) => ended.code(),
+            Err(error) => {
+                eprintln!("{error}");
+                error.code()
+            }
+        };
+        replica.close(flush).await;
+        return Ok(ExitCode::from(code));
     }
     let server = Server::new(Notebook::open(replica.clone(), patience).await?);
     let closing = CancellationToken::new();
@@ -201,6 +237,22 @@ async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         eprintln!("{left} writes wait in the journal and go out next time");
     }
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// What is wrapped, if anything.
+fn wrapped(args: &Serve) -> Option<wrap::Config> {
+    let (program, more) = args.command.split_first()?;
+    let mut config = wrap::Config::new(program.clone(), more.to_vec());
+    (config.before, config.after) = (args.pull_wait, args.push_wait);
+    config.tell = match args.wrap_tell {
+        Told::Nothing => wrap::Tell::Nothing,
+        Told::Calls => wrap::Tell::Calls,
+        Told::Contents => wrap::Tell::Contents,
+    };
+    if args.wrap_quiet {
+        config.answers = wrap::Answers::Untouched;
+    }
+    Some(config)
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {

@@ -10,7 +10,8 @@ use super::{
     handshake::Refusal,
     incoming::{self, Frame, Incoming},
     options::{ClientOptions, Since},
-    outstanding::{Full, Outstanding, Publish, Verdict},
+    outstanding::{Full, Outstanding, Verdict},
+    publish::Publish,
     track::Tracker,
 };
 

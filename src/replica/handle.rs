@@ -4,32 +4,26 @@
 //! has the replica open sees the same.
 
 use std::{
-    collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use rusqlite::Transaction;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::{
-    sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    figures::{self, Counter, Figures},
-    journal::{self, DeadLetter, Pending, Settled, Ticket, Write},
-    lead,
-    mirror::{self, Change, Conflict, Seen},
+    journal::{self, Pending, Settled, Ticket, Write},
+    lead, mirror,
+    options::Options,
     overlay::{self, Writer},
-    search::{self, Hit},
-    status::{Freshness, Link, Status},
+    shared::{Live, Shared, number},
     store::{Care, Store, StoreError, fact, now_ms, set_fact},
 };
 use crate::{
@@ -38,45 +32,8 @@ use crate::{
     wire::Refusal,
 };
 
-/// Most bytes that may be pending.
-pub const JOURNAL_BYTES: u64 = 64 << 20;
-
 /// Longest time for a clean end of the connection.
 const GOODBYE: Duration = Duration::from_secs(3);
-
-/// Where the token comes from, each time that one is needed: it may be another one then.
-#[derive(Clone, Debug, Default)]
-pub enum TokenSource {
-    /// None is needed.
-    #[default]
-    None,
-    /// From this file.
-    File(PathBuf),
-}
-
-/// What a replica is of, and where it lies.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The room and who we are in it.
-    pub client: ClientOptions,
-    /// What proves that.
-    pub token: TokenSource,
-    /// For what is asked over HTTP.
-    pub agent: ureq::Agent,
-    /// Where it lies; made if missing. One room and one instance in one directory.
-    pub dir: PathBuf,
-    /// Entities of these types are mirrored; empty: all.
-    pub kinds: Vec<String>,
-    /// Most bytes that may be pending.
-    pub journal_bytes: u64,
-}
-
-impl Options {
-    /// All entities, no token.
-    pub fn new(client: ClientOptions, agent: ureq::Agent, dir: PathBuf) -> Self {
-        Self { client, token: TokenSource::None, agent, dir, kinds: Vec::new(), journal_bytes: JOURNAL_BYTES }
-    }
-}
 
 /// Why a write was not taken: nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
@@ -109,63 +66,10 @@ pub enum Pulled {
     Behind,
 }
 
-/// What the process that leads tells the others.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Live {
-    /// Rises with every word.
-    pub beat: u64,
-    /// How the connection stands.
-    pub link: Link,
-    /// Milliseconds since everything was here.
-    pub age_ms: Option<u64>,
-    /// When this was told, in milliseconds since 1970.
-    pub told_at: i64,
-    /// Who is in the room, by instance.
-    pub here: BTreeMap<String, Value>,
-}
-
-impl Default for Live {
-    fn default() -> Self {
-        Self { beat: 0, link: Link::Connecting, age_ms: None, told_at: 0, here: BTreeMap::new() }
-    }
-}
-
-/// What all parts of an open replica share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub options: Options,
-    pub store: Store,
-    pub writer: Writer,
-    pub counter: Counter,
-    /// There may be something to send or to ask.
-    pub wake: Notify,
-    /// The store may be another one than before.
-    pub moved: watch::Sender<()>,
-    pub live: Mutex<(Live, Option<Instant>)>,
-    pub closing: CancellationToken,
-}
-
-impl Shared {
-    pub fn live(&self) -> MutexGuard<'_, (Live, Option<Instant>)> {
-        // Written as a whole.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whoever waits for something in the store looks again.
-    pub fn has_moved(&self) {
-        self.moved.send_replace(());
-    }
-
-    /// How long ago everything was here.
-    pub fn age(&self) -> Option<Duration> {
-        self.live().1.map(|at| at.elapsed())
-    }
-}
-
 /// An open replica.
 #[derive(Debug)]
 pub struct Replica {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     work: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -207,16 +111,7 @@ impl Replica {
             user: client.user.as_deref().map(Into::into),
             replica: replica.into(),
         };
-        let shared = Arc::new(Shared {
-            options,
-            store,
-            writer,
-            counter: Counter::default(),
-            wake: Notify::new(),
-            moved: watch::Sender::new(()),
-            live: Mutex::default(),
-            closing: CancellationToken::new(),
-        });
+        let shared = Arc::new(Shared::new(options, store, writer));
         let work = tokio::spawn(lead::run(shared.clone()));
         Ok(Self { shared, work: Mutex::new(Some(work)) })
     }
@@ -258,16 +153,8 @@ impl Replica {
         });
         let heard = heard.and_then(|age| Instant::now().checked_sub(age));
         let options = Options::new(client, ureq::Agent::new_with_defaults(), dir);
-        let shared = Arc::new(Shared {
-            options,
-            store,
-            writer,
-            counter: Counter::default(),
-            wake: Notify::new(),
-            moved: watch::Sender::new(()),
-            live: Mutex::new((live, heard)),
-            closing: CancellationToken::new(),
-        });
+        let shared = Arc::new(Shared::new(options, store, writer));
+        *shared.live() = (live, heard);
         Ok(Self { shared, work: Mutex::new(None) })
     }
 
@@ -374,148 +261,6 @@ impl Replica {
         Ok(if done.is_some() { Pulled::Fresh } else { Pulled::Behind })
     }
 
-    /// An entity as it is here, with what is pending; `None`: it is not there.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn get(&self, key: EntityKey) -> Result<Option<Seen>, StoreError> {
-        self.note_read();
-        self.shared.store.read(move |transaction| mirror::get(transaction, &key)).await
-    }
-
-    /// Notes that somebody was shown an entity at a version.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be written.
-    pub async fn show(&self, key: EntityKey, version: u64) -> Result<(), StoreError> {
-        self.shared.store.write(Care::Quick, move |transaction| mirror::show(transaction, &key, version)).await
-    }
-
-    /// The version of an entity that was shown last; 0: it never was. Who writes on this base is told of all that it has not seen.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn shown(&self, key: EntityKey) -> Result<u64, StoreError> {
-        self.shared.store.read(move |transaction| mirror::shown(transaction, &key)).await
-    }
-
-    /// Entities of a type whose ids begin so, by id, behind one.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn list(&self, kind: &str, prefix: &str, after: &str, most: usize) -> Result<Vec<Seen>, StoreError> {
-        self.note_read();
-        let (kind, prefix, after) = (kind.to_owned(), prefix.to_owned(), after.to_owned());
-        self.shared.store.read(move |transaction| mirror::list(transaction, &kind, (&prefix, &after), most)).await
-    }
-
-    /// Entities of a type that fit some words, the best first.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn search(&self, question: &str, kind: &str, most: usize) -> Result<Vec<Hit>, StoreError> {
-        self.note_read();
-        let (question, kind) = (question.to_owned(), kind.to_owned());
-        self.shared.store.read(move |transaction| search::find(transaction, &question, &kind, most)).await
-    }
-
-    /// What came from the room behind a place in the list of it, our own too, and where the list ends.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn changes(&self, after: u64, most: usize) -> Result<(Vec<Change>, u64), StoreError> {
-        self.shared.store.read(move |transaction| mirror::changes(transaction, after, most)).await
-    }
-
-    /// Up to where somebody was told of the changes; `None`: nobody was yet.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn told(&self) -> Result<Option<u64>, StoreError> {
-        let told = self.shared.store.read(|transaction| fact(transaction, "told")).await?;
-        Ok(told.and_then(|text| text.parse().ok()))
-    }
-
-    /// Notes up to where somebody was told of them, for whoever opens this next.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be written.
-    pub async fn note_told(&self, number: u64) -> Result<(), StoreError> {
-        let note = move |transaction: &Transaction<'_>| {
-            let number = number.max(self::number(transaction, "told")?);
-            set_fact(transaction, "told", &number.to_string())
-        };
-        self.shared.store.write(Care::Quick, note).await
-    }
-
-    /// Conflicts that wait for a choice, and variants that are kept.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn conflicts(&self) -> Result<Vec<Conflict>, StoreError> {
-        self.shared.store.read(mirror::conflicts).await
-    }
-
-    /// Who is in the room, by instance, as far as it is known; empty without a connection.
-    pub fn here(&self) -> BTreeMap<String, Value> {
-        self.shared.live().0.here.clone()
-    }
-
-    /// How it stands.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn status(&self) -> Result<Status, StoreError> {
-        let counts = self.shared.store.read(|transaction| {
-            let (pending, refused, _) = journal::count(transaction)?;
-            Ok((pending, refused, mirror::count_conflicts(transaction)?))
-        });
-        let (pending, refused, conflicted) = counts.await?;
-        let age = self.shared.age();
-        let connection = self.shared.live().0.link.clone();
-        let blocked = if let Link::Refused { why } = &connection { Some(why.clone()) } else { None };
-        let sync = Freshness::of(age);
-        Ok(Status { connection, sync, age_s: age.map(|age| age.as_secs()), pending, conflicted, refused, blocked })
-    }
-
-    /// How it went so far, in all processes that had this replica open.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn figures(&self) -> Result<Figures, StoreError> {
-        lead::write_figures(&self.shared).await?;
-        self.shared.store.read(figures::read).await
-    }
-
-    /// What is pending, behind a place.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn pending(&self, after: u64, most: usize) -> Result<Vec<Pending>, StoreError> {
-        self.shared.store.read(move |transaction| journal::page(transaction, after, most)).await
-    }
-
-    /// What was refused for good.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
-        self.shared.store.read(journal::dead).await
-    }
-
     /// Writes once more what was refused; `None`: there is no such dead letter.
     ///
     /// # Errors
@@ -572,11 +317,6 @@ impl Replica {
         left
     }
 
-    fn note_read(&self) {
-        let is_fresh = Freshness::of(self.shared.age()) == Freshness::Synced;
-        self.shared.counter.count(|figures| if is_fresh { figures.hits += 1 } else { figures.misses += 1 });
-    }
-
     fn changed(&self) {
         self.shared.wake.notify_one();
         self.shared.has_moved();
@@ -605,21 +345,5 @@ impl Replica {
 impl Drop for Replica {
     fn drop(&mut self) {
         self.shared.closing.cancel();
-    }
-}
-
-/// A fact that is a number.
-pub(super) fn number(transaction: &Transaction<'_>, name: &str) -> Result<u64, StoreError> {
-    Ok(fact(transaction, name)?.and_then(|text| text.parse().ok()).unwrap_or(0))
-}
-
-/// The token, as it is now.
-pub(super) fn token(source: &TokenSource) -> Result<Option<String>, String> {
-    match source {
-        TokenSource::None => Ok(None),
-        TokenSource::File(path) => {
-            let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            Ok(Some(text.trim().to_owned()))
-        }
     }
 }

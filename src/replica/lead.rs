@@ -24,8 +24,8 @@ use uuid::Uuid;
 use self::taking::Step;
 use super::{
     figures,
-    handle::{Live, Shared, token},
     journal::{self, Pending},
+    shared::{Live, Shared},
     status::Link,
     store::{Care, StoreError, fact, now_ms, set_fact},
 };
@@ -97,10 +97,11 @@ async fn watch(shared: Arc<Shared>) {
         if let Ok(Some(text)) = told
             && let Ok(told) = serde_json::from_str::<Live>(&text)
         {
+            let now = shared.now();
             let mut live = shared.live();
             // What this process told itself is older than what it knows.
             if told.beat > live.0.beat {
-                live.1 = told.age_ms.and_then(|age| Instant::now().checked_sub(Duration::from_millis(age)));
+                live.1 = told.age_ms.and_then(|age| now.checked_sub(Duration::from_millis(age)));
                 live.0 = told;
             }
         }
@@ -153,7 +154,7 @@ async fn lead(shared: &Arc<Shared>) {
 /// What to connect with, as it is now.
 async fn options(shared: &Shared) -> Result<ClientOptions, String> {
     let mut options = shared.options.client.clone();
-    if let Some(token) = token(&shared.options.token)? {
+    if let Some(token) = shared.options.token.token()? {
         options.token = Some(Token(token));
     }
     let cursor =
@@ -166,6 +167,7 @@ async fn options(shared: &Shared) -> Result<ClientOptions, String> {
 
 /// How the connection stands, told to all processes.
 async fn tell(shared: &Shared, link: Link) {
+    let now = shared.now();
     let live = {
         let mut live = shared.live();
         if matches!(link, Link::Offline { .. } | Link::Refused { .. }) {
@@ -174,7 +176,7 @@ async fn tell(shared: &Shared, link: Link) {
         live.0.link = link;
         live.0.beat += 1;
         live.0.told_at = now_ms();
-        live.0.age_ms = live.1.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
+        live.0.age_ms = live.1.map(|at| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX));
         serde_json::to_string(&live.0)
     };
     shared.has_moved();

@@ -11,8 +11,8 @@ use crate::{
     client::Publish,
     model::EntityKey,
     replica::{
-        handle::{number, token},
         mirror,
+        shared::number,
         status::Link,
         store::Care,
     },
@@ -58,7 +58,7 @@ impl Leading {
         if self.conflicts_due.is_some_and(|at| at <= Instant::now()) {
             self.conflicts_due = None;
             let (options, answer) = (self.shared.options.clone(), self.conflicts.0.clone());
-            let token = token(&options.token).ok().flatten();
+            let token = options.token.token().ok().flatten();
             let first = options.client.url.http(&format!("/v1/tenants/{}/conflicts?limit=100", options.client.tenant));
             let who = format!("&instance_id={}", escaped(options.client.instance.as_str()));
             let who = match &options.client.user {

@@ -98,7 +98,8 @@ impl Leading {
             Incoming::Advance(_) | Incoming::Heartbeat | Incoming::Draining(_) => {}
         }
         if self.room.tracker().is_live() {
-            self.shared.live().1 = Some(Instant::now());
+            let now = self.shared.now();
+            self.shared.live().1 = Some(now);
         }
         self.pulled(steps);
         Ok(())
