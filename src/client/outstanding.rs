@@ -91,6 +91,11 @@ impl Outstanding {
         self.entries.iter_mut().for_each(|entry| entry.sent = false);
     }
 
+    /// Forgets all of it: it will be pushed once more as something else.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
     /// Until when nothing is sent.
     pub fn pause(&self, now: Instant) -> Option<Instant> {
         self.paused_until.filter(|until| *until > now && !self.is_empty())

@@ -96,6 +96,11 @@ impl Reconnecting {
         &self.outstanding
     }
 
+    /// Forgets what waits for its ack.
+    pub fn forget_outstanding(&mut self) {
+        self.outstanding.clear();
+    }
+
     /// Takes a publish; [`Reconnecting::next`] sends it and repeats it until the node has answered.
     pub fn publish(&mut self, publish: Publish) -> Result<(), Full> {
         self.outstanding.push(publish)

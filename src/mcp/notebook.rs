@@ -344,6 +344,12 @@ fn told(settled: Option<&Settled>) -> Value {
             told[name] = value.clone();
         }
     }
+    // Of a replica's name, who it is.
+    for one in told["overwritten"].as_array_mut().into_iter().flatten() {
+        if let Some(by) = one["by"].as_str().and_then(|by| by.split('~').next()) {
+            one["by"] = by.to_owned().into();
+        }
+    }
     if outcome == "refused" {
         told["reason"] = answer["message"].clone();
     }

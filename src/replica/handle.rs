@@ -24,6 +24,7 @@ use super::{
     options::Options,
     overlay::{self, Writer},
     shared::{Live, Shared, number},
+    status::Link,
     store::{Care, Store, StoreError, fact, now_ms, set_fact},
 };
 use crate::{
@@ -32,6 +33,8 @@ use crate::{
     wire::Refusal,
 };
 
+/// Characters of an instance's name in the name of its replica, which has 128 bytes at most.
+const SHORT: usize = 24;
 /// Longest time for a clean end of the connection.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -85,6 +88,7 @@ impl Replica {
         let store = opened.unwrap_or_else(|error| Err(StoreError::Broken(error.to_string())))?;
         let owner = format!("{} {}", options.client.tenant, options.client.instance);
         let shown = options.dir.display().to_string();
+        let short: String = options.client.instance.as_str().chars().take(SHORT).collect();
         let replica = store
             .write(Care::Sure, move |transaction| {
                 match fact(transaction, "owner")? {
@@ -99,7 +103,8 @@ impl Replica {
                 if let Some(known) = fact(transaction, "replica")? {
                     return Ok(known);
                 }
-                let made = Uuid::new_v4().to_string();
+                // Others are told it where they write over what was written here.
+                let made = format!("{short}~{:08x}", Uuid::new_v4().as_fields().0);
                 set_fact(transaction, "replica", &made)?;
                 Ok(made)
             })
@@ -193,6 +198,7 @@ impl Replica {
             let draft = Pending { number: 0, id: Uuid::nil(), kind, entity, base, body, written_at: now_ms() };
             overlay::check(&writer, &draft).map_err(WriteError::Invalid)?;
         }
+        self.shared.store.has_space().await?;
         let done = self.shared.store.write(Care::Sure, move |transaction| {
             let (_, _, pending) = journal::count(transaction)?;
             if pending + body.len() as u64 > most {
@@ -239,12 +245,17 @@ impl Replica {
         }
     }
 
-    /// Waits until all that the node has is here, at most so long.
+    /// Waits until all that the node has is here, at most so long; not at all while there is no connection.
     ///
     /// # Errors
     ///
     /// The store cannot be read or written.
     pub async fn pull(&self, within: Duration) -> Result<Pulled, StoreError> {
+        if matches!(self.shared.live().0.link, Link::Offline { .. } | Link::Refused { .. }) {
+            // It is tried again when its time comes; to wait for that would only hold work up.
+            self.shared.counter.count(|figures| figures.gave_up += 1);
+            return Ok(Pulled::Behind);
+        }
         let wanted = self.shared.store.write(Care::Quick, |transaction| {
             let wanted = number(transaction, "asked")? + 1;
             set_fact(transaction, "asked", &wanted.to_string())?;

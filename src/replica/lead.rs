@@ -7,7 +7,7 @@ mod asking;
 mod taking;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fs::{File, TryLockError},
     path::Path,
     sync::Arc,
@@ -31,7 +31,8 @@ use super::{
 };
 use crate::{
     client::{
-        Backoff, ClientOptions, Echo, Happening, Publish, Reconnecting, Since, connection::Ended, reconnecting::Fatal,
+        Backoff, ClientOptions, Echo, Happening, Incoming, Publish, Reconnecting, Since, connection::Ended,
+        reconnecting::Fatal,
     },
     model::{EntityKey, EventId},
     wire::token::Token,
@@ -176,7 +177,8 @@ async fn tell(shared: &Shared, link: Link) {
         live.0.link = link;
         live.0.beat += 1;
         live.0.told_at = now_ms();
-        live.0.age_ms = live.1.map(|at| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX));
+        live.0.age_ms =
+            live.1.map(|at| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX));
         serde_json::to_string(&live.0)
     };
     shared.has_moved();
@@ -227,6 +229,8 @@ struct Leading {
     pulling: Option<(u64, Option<u64>)>,
     /// No pull before this.
     pull_after: Instant,
+    /// Entities of which something lies open, as far as it was asked.
+    open: HashSet<EntityKey>,
     /// When to ask what lies open.
     conflicts_due: Option<Instant>,
     /// What lies open, as it was asked; `None`: it could not be.
@@ -246,6 +250,7 @@ impl Leading {
             state: State::Settled,
             pulling: None,
             pull_after: Instant::now(),
+            open: HashSet::new(),
             conflicts_due: None,
             conflicts: mpsc::channel(1),
             told: Instant::now(),
@@ -325,17 +330,28 @@ impl Leading {
         Ok(())
     }
 
+    /// What was made ready to be sent was made for another log.
+    fn begin_anew(&mut self) {
+        self.room.forget_outstanding();
+        self.flying.clear();
+        self.queue.clear();
+        self.loaded = 0;
+    }
+
     /// Takes what came, and what came with it.
     async fn take_all(&mut self, first: Result<Happening, Fatal>) -> Result<(), Stop> {
         let mut steps: Vec<Step> = Vec::new();
         let mut next = Some(first);
         let mut fatal = None;
         while let Some(happening) = next.take() {
+            // What the node says first may change what is sent to it.
+            let is_first =
+                matches!(&happening, Ok(Happening::Frame(frame)) if matches!(frame.message, Incoming::Ready(_)));
             match happening {
                 Ok(happening) => self.read(happening, &mut steps).await?,
                 Err(error) => fatal = Some(error),
             }
-            if fatal.is_none() && steps.len() < BATCH {
+            if fatal.is_none() && !is_first && steps.len() < BATCH {
                 next = self.room.next().now_or_never();
             }
         }

@@ -17,6 +17,11 @@ const FORM: i64 = 1;
 /// How long one process waits for another one's transaction.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What writes leave free on the disk, in bytes: sending what waits takes space too.
+const FREE: u64 = 1 << 20;
+/// Pages of what is written down but not merged yet, of 4 KiB.
+const UNMERGED: i64 = 100;
+
 /// All tables. `fact` holds single values. `pending` is the journal; its numbers rise and are never given twice, as the node
 /// knows repeats by them. `entity` is the mirror: `data` as the log has it, `local` with what is pending, `shown` the version that
 /// its reader was shown.
@@ -91,6 +96,7 @@ struct Opened {
     /// What can be got again from the node may be lost with the machine's power.
     quick: Mutex<Connection>,
     set_aside: Option<PathBuf>,
+    dir: PathBuf,
 }
 
 /// How sure it has to be that something is on disk.
@@ -119,12 +125,29 @@ impl Store {
             opened => (opened.map_err(OpenError::told)?, None),
         };
         let quick = connect(&path, Care::Quick).map_err(OpenError::told)?;
-        Ok(Self(Arc::new(Opened { sure: Mutex::new(sure), quick: Mutex::new(quick), set_aside })))
+        Ok(Self(Arc::new(Opened { sure: Mutex::new(sure), quick: Mutex::new(quick), set_aside, dir: dir.to_owned() })))
     }
 
     /// Where the file went that was damaged, if this opening found it so.
     pub fn set_aside(&self) -> Option<&Path> {
         self.0.set_aside.as_deref()
+    }
+
+    /// Whether there is space for more than what is there already.
+    ///
+    /// # Errors
+    ///
+    /// There is not, or nobody knows.
+    pub async fn has_space(&self) -> Result<(), StoreError> {
+        let store = self.clone();
+        off_thread(move || {
+            let disk = rustix::fs::statvfs(&store.0.dir).map_err(io::Error::from)?;
+            match disk.f_bavail.saturating_mul(disk.f_frsize) {
+                free if free < FREE => Err(StoreError::Full(format!("{free} bytes are free, {FREE} have to be"))),
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 
     /// Does something in one transaction, away from the runtime's own threads.
@@ -224,7 +247,8 @@ fn connect(path: &Path, care: Care) -> Result<Connection, OpenError> {
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", if care == Care::Sure { "FULL" } else { "NORMAL" })?;
-    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    connection.pragma_update(None, "wal_autocheckpoint", UNMERGED)?;
+    connection.pragma_update(None, "journal_size_limit", 1 << 20)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let form: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match form {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     PATIENCE, at_node,
-    client::{Client, Form, command},
+    client::{Client, Form, hasty},
     key,
     nats_support::{Line, until},
     open, options, put, small_disk,
@@ -36,6 +36,13 @@ enum Step {
     Applied,
 }
 
+/// A server that does not wait long for what others wrote.
+fn brief(line: &Line, dir: &TempDir) -> tokio::process::Command {
+    let mut command = hasty(line.address(), "a", dir.path());
+    command.args(["--pull-wait", "300ms", "--push-wait", "50s"]);
+    command
+}
+
 #[tokio::test]
 async fn killed_at_each_step_between_the_write_and_its_answer_nothing_is_lost_or_done_twice() {
     for step in [Step::Written, Step::OnTheWay, Step::Applied] {
@@ -43,7 +50,7 @@ async fn killed_at_each_step_between_the_write_and_its_answer_nothing_is_lost_or
             let node = Node::start(&[]).await;
             let mut line = Line::to(node.address()).await;
             let dir = TempDir::new().expect("a directory");
-            let mut a = Client::start(command(line.address(), "a", dir.path()), form, None).await;
+            let mut a = Client::start(brief(&line, &dir), form, None).await;
             let write = |n: u64| json!({"action": "update", "level": "task", "context_id": "1", "data": {"n": n}});
             a.call("manage_context", write(1)).await;
             let before = at_node(node.address(), "task:1").await.expect("there")["version"].clone();
@@ -70,7 +77,7 @@ async fn killed_at_each_step_between_the_write_and_its_answer_nothing_is_lost_or
             a.kill().await;
             line.snap().await;
             line.heal().await;
-            let mut a = Client::start(command(line.address(), "a", dir.path()), form, None).await;
+            let mut a = Client::start(brief(&line, &dir), form, None).await;
             until("it is settled", async || {
                 let status = a.call("manage_context", json!({"action": "status"})).await;
                 (status["sync"]["pending"] == 0 && status["sync"]["connection"]["state"] == "online").then_some(())
@@ -206,7 +213,7 @@ async fn a_clock_that_jumps_changes_no_order_and_no_age() {
 
 #[test]
 fn a_full_disk_is_said_and_loses_nothing() {
-    small_disk::run("days::on_a_disk_that_is_soon_full", 2, small_disk::Temporary::Elsewhere);
+    small_disk::run("days::on_a_disk_that_is_soon_full", 4, small_disk::Temporary::Elsewhere);
 }
 
 #[tokio::test]

@@ -10,12 +10,7 @@ use super::{Leading, State, Stop};
 use crate::{
     client::Publish,
     model::EntityKey,
-    replica::{
-        mirror,
-        shared::number,
-        status::Link,
-        store::Care,
-    },
+    replica::{mirror, shared::number, status::Link, store::Care},
 };
 
 /// The id of the question for the whole state.

@@ -1,7 +1,8 @@
 //! What the node's messages lead to: steps that are written down in one transaction, with the cursor behind them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use rusqlite::Transaction;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -17,13 +18,16 @@ use crate::{
         journal::{self, Settled},
         mirror,
         status::Link,
-        store::{Care, now_ms, set_fact},
+        store::{Care, StoreError, now_ms, set_fact},
         told::{self, Page, Told},
     },
 };
 
 /// After what opens or settles something, it is asked what lies open: with what follows at once.
 const SHORTLY: Duration = Duration::from_millis(100);
+
+/// Pause before the state is read again for which there was no space.
+const FULL: Duration = Duration::from_secs(30);
 
 /// One thing to be written down.
 #[derive(Debug)]
@@ -142,7 +146,8 @@ impl Leading {
         let kinds = &self.shared.options.kinds;
         let is_wanted =
             told.what.key().is_none_or(|key| kinds.is_empty() || kinds.iter().any(|kind| **kind == *key.kind));
-        if matches!(told.what, told::What::Open(_)) {
+        let is_about_open = told.what.key().is_some_and(|key| self.open.contains(key));
+        if is_about_open || matches!(told.what, told::What::Open(_)) {
             self.conflicts_due = Some(Instant::now() + SHORTLY);
         }
         if is_wanted {
@@ -229,9 +234,12 @@ impl Leading {
                 }
             }
         }
-        let done = self.shared.store.write(Care::Quick, move |transaction| {
+        let is_other_log = steps.iter().any(|step| matches!(step, Step::BeginState(true)));
+        let steps = Arc::new(steps);
+        let again = steps.clone();
+        let written = self.shared.store.write(Care::Quick, move |transaction| {
             let mut done = Vec::new();
-            for step in &steps {
+            for step in &*steps {
                 match step {
                     Step::Record(told) => mirror::apply(transaction, &writer, told)?,
                     Step::Fate(id, settled) => {
@@ -254,7 +262,17 @@ impl Leading {
             }
             Ok(done)
         });
-        let done = done.await?;
+        let done = match written.await {
+            Err(StoreError::Full(why)) => {
+                tracing::warn!(why, "the disk is full: what came is left out and will be read again");
+                self.state = State::Wanted(Instant::now() + FULL);
+                self.shared.store.write(Care::Quick, move |transaction| settle_only(transaction, &again)).await?
+            }
+            written => written?,
+        };
+        if is_other_log {
+            self.begin_anew();
+        }
         let now = now_ms();
         self.shared.counter.count(|figures| {
             for (written_at, settled) in &done {
@@ -272,6 +290,20 @@ impl Leading {
         self.shared.has_moved();
         Ok(())
     }
+}
+
+/// Without space for what came at least what is settled goes, which makes space; the mirror is to be read anew.
+fn settle_only(transaction: &Transaction<'_>, steps: &[Step]) -> Result<Vec<(i64, Settled)>, StoreError> {
+    let mut done = Vec::new();
+    for step in steps {
+        if let Step::Fate(id, settled) = step
+            && let Some(write) = journal::settle(transaction, *id, settled)?
+        {
+            done.push((write.written_at, settled.clone()));
+        }
+    }
+    set_fact(transaction, "whole", "")?;
+    Ok(done)
 }
 
 fn settled(outcome: &str, data: &str) -> Settled {
