@@ -217,7 +217,7 @@ async fn work(context: &NodeContext, tenant: &TenantId) -> Result<(), Stop> {
                 version = save(context, tenant, &erasure, version).await?;
             }
         };
-        erasure.floor = Some(Floor { epoch: context.backbone.epoch(tenant), position: floor.0 });
+        erasure.floor = Some(Floor::new(context.backbone.epoch(tenant), floor));
         let struck = strike(context, tenant).await?;
         erasure::add(&mut erasure.removed, &Counts::from([("registry".to_owned(), struck)]));
         let left = holdings(context, tenant).await?;
