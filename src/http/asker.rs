@@ -107,6 +107,9 @@ impl Asker {
     ///
     /// One of them has none left.
     pub(super) fn takes_messages(&self, shared: &Shared, count: usize) -> Result<(), Refusal> {
+        if count == 0 {
+            return Ok(());
+        }
         let (now, count) = (shared.context.uptime(), u32::try_from(count).unwrap_or(u32::MAX));
         let tenant = shared.context.tenants.of(&self.tenant, now);
         tenant.take_http_messages(&self.payer(), count, now).map_err(|over| too_fast(shared, over))
@@ -224,7 +227,16 @@ impl Asker {
     pub(super) async fn needs(&self, shared: &Shared, need: Need<'_>) -> Result<(), Refusal> {
         self.is_granted(need)?;
         let who = self.who(self.instance.clone());
-        Rules::ask(shared, [(&who, need)]).await.check(&who, need)
+        Rules::ask(shared, self, [(&who, need)]).await?.check(&who, need)
+    }
+
+    /// Whether what it has shown still holds, as an instance that it may be.
+    fn still_holds(&self, shared: &Shared, instance: Option<&InstanceId>) -> Result<(), Refusal> {
+        let Some(bearer) = &self.bearer else { return Ok(()) };
+        match shared.context.authority.holds(bearer, (Some(&self.tenant), instance), shared.context.now()) {
+            Err(error) if !error.passes() => Err(authority::refusal(&error)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -232,12 +244,21 @@ impl Asker {
 pub(super) struct Rules(Option<Ruling>);
 
 impl Rules {
-    /// Asks about needs that are granted.
-    pub(super) async fn ask<'a>(shared: &Shared, needs: impl IntoIterator<Item = (&'a Who, Need<'a>)>) -> Self {
-        match shared.context.authority.hook() {
-            Some(hook) => Self(Some(hook.clone().ask(rules::questions(needs)).await)),
-            None => Self(None),
-        }
+    /// Asks about needs of somebody to whom they are granted.
+    ///
+    /// # Errors
+    ///
+    /// What it has shown holds no more when the answer comes.
+    pub(super) async fn ask<'a>(
+        shared: &Shared,
+        asker: &Asker,
+        needs: impl IntoIterator<Item = (&'a Who, Need<'a>)>,
+    ) -> Result<Self, Refusal> {
+        let Some(hook) = shared.context.authority.hook() else { return Ok(Self(None)) };
+        let needs: Vec<_> = needs.into_iter().collect();
+        let ruling = hook.clone().ask(rules::questions(needs.iter().copied())).await;
+        needs.iter().try_for_each(|(who, _)| asker.still_holds(shared, who.instance.as_ref()))?;
+        Ok(Self(Some(ruling)))
     }
 
     /// Whether one of them is admitted.
