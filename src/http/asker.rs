@@ -89,10 +89,7 @@ impl Asker {
 
     /// It is known now who asks: its request counts.
     fn admitted(self, shared: &Shared, request: &HttpRequest) -> Result<Self, Refusal> {
-        request.conn_data::<Peer>().iter().for_each(|peer| peer.is_known());
-        let now = shared.context.uptime();
-        let taken = shared.context.tenants.of(&self.tenant, now).take_request(&self.payer(), now);
-        taken.map_err(|over| too_fast(shared, over))?;
+        count_request(shared, request, &self.tenant, &self.payer())?;
         Ok(self)
     }
 
@@ -283,12 +280,16 @@ pub(super) async fn bearer(shared: &Shared, request: &HttpRequest) -> Result<Arc
     }
     let token = door::token_in(request.headers(), &Parameters::read(request.query_string()))?;
     let bearer = door::bearer(&shared.context, token.as_deref()).await?;
-    request.conn_data::<Peer>().iter().for_each(|peer| peer.is_known());
-    let (identity, now) = (&bearer.identity, shared.context.uptime());
-    let payer = payer(identity.user.as_deref(), None);
-    let taken = shared.context.tenants.of(&identity.tenant, now).take_request(&payer, now);
-    taken.map_err(|over| too_fast(shared, over))?;
+    let identity = &bearer.identity;
+    count_request(shared, request, &identity.tenant, &payer(identity.user.as_deref(), None))?;
     Ok(bearer)
+}
+
+/// Counts a request of somebody who has said who it is.
+fn count_request(shared: &Shared, request: &HttpRequest, tenant: &TenantId, payer: &str) -> Result<(), Refusal> {
+    request.conn_data::<Peer>().iter().for_each(|peer| peer.is_known());
+    let now = shared.context.uptime();
+    shared.context.tenants.of(tenant, now).take_request(payer, now).map_err(|over| too_fast(shared, over))
 }
 
 /// Users and instances of the same name are not the same.
