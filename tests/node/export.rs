@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpSocket};
 use self::room::{Cast, LAST, events, plant, without_positions};
 use crate::{
     nats_support::NatsServer,
-    support::{Client, Issuer, Node, RawClient, http, issuer::ADMIN, new_id},
+    support::{Client, Issuer, Node, RawClient, http, issuer::ADMIN, new_id, until},
 };
 
 const EXPORT: &str = "/v1/tenants/acme/export";
@@ -324,6 +324,9 @@ async fn what_takes_long_ends_with_the_key_that_was_shown_for_it() {
     let half = file.len() / 2;
     let head = request("POST", IMPORT, &shown, file.len());
     let mut importing = RawClient::open(node.address(), &[head.as_bytes(), &file.as_bytes()[..half]].concat()).await;
+    // Meanwhile the node takes no other.
+    until("the import has begun", async || (import(&node, ADMIN, "none").await.json()["code"] == "busy").then_some(()))
+        .await;
     revoke(&id).await;
     importing.write(&file.as_bytes()[half..]).await;
     importing.answer().await.problem(401, "token_revoked");

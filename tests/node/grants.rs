@@ -278,6 +278,11 @@ async fn nobody_is_another_by_saying_so_in_an_operation() {
             assert_eq!(refused["data"]["code"], "identity_mismatch", "{refused}");
             assert!(refused["data"]["message"].as_str().is_some_and(|text| text.contains("tenant_id")), "{refused}");
         }
+        if path == "ws" {
+            socket.send(json!({"type": "note", "userId": "ada", "data": {}})).await;
+            let refused = socket.expect("error").await;
+            assert_eq!(refused["data"]["code"], "identity_mismatch", "{refused}");
+        }
         assert!(!Value::from(socket.seen().to_vec()).to_string().contains("planted"));
         socket.close().await;
     }

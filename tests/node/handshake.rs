@@ -20,7 +20,12 @@ async fn a_bad_name_or_parameter_is_refused_before_the_upgrade() {
     let long = "x".repeat(10_240);
     let (long_tenant, long_instance) =
         (format!("tenant_id={long}&instance_id=a"), format!("tenant_id=t&instance_id={long}"));
+    let named = format!("tenant_id=t&instance_id=a&user_id={}", "x".repeat(129));
+    let capable = format!("tenant_id=t&instance_id=a&capabilities={}", ["x"; 33].join(","));
     let cases = [
+        (named.as_str(), "invalid_parameter"),
+        (&capable, "invalid_parameter"),
+        ("tenant_id=t&instance_id=a&user_id=a%0Ab", "invalid_parameter"),
         ("", "invalid_tenant"),
         ("instance_id=a", "invalid_tenant"),
         ("tenant_id=&instance_id=a", "invalid_tenant"),
