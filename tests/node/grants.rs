@@ -137,6 +137,8 @@ async fn what_may_not_be_read_or_heard_is_on_no_path() {
     let mut replayed = sync(&node, &reader, "since=earliest").await;
     replayed.catch_up().await;
     shown(replayed.seen());
+    let greeting = &replayed.ready()["data"];
+    assert_eq!((&greeting["instances"], &greeting["instances_total"]), (&json!([]), &json!(0)), "{greeting}");
     replayed.close().await;
     let mut state = typed(&node, &reader, "instance_id=reader").await;
     state.send(json!({"type": "graph.sync", "id": "s", "data": {}})).await;
@@ -224,6 +226,9 @@ async fn another_tenants_token_finds_nothing_on_any_path_that_is_described() {
         assert_eq!(refused.until_closed().await.code, Some(4001));
     }
     node.get_as(&thief, "/api/v4/ws/status?tenant_id=acme").await.problem(403, "identity_mismatch");
+    // Of its own it is told how many are connected, and that is all.
+    let status = node.get_as(&thief, "/api/v4/ws/status").await.json();
+    assert_eq!((&status["tenant_connections"], &status["total_connections"]), (&json!(0), &json!(0)), "{status}");
     node.get_as(&thief, "/v1/stats").await.problem(403, "forbidden");
     node.get_as(&thief, "/v1/admin/keys?tenant=acme").await.problem(403, "forbidden");
     let own = node.get_as(&thief, "/v1/tenants/team-1/events").await;
@@ -264,6 +269,20 @@ async fn nobody_is_another_by_saying_so_in_an_operation() {
             let answer = socket.ask(message).await;
             assert_eq!(answer["data"]["code"], "identity_mismatch", "{path}: {answer}");
         }
+        if path == "ws/sync" {
+            let own = json!({"entity_type": "memory", "entity_id": "own", "action": "put", "data": {}});
+            let id = new_id();
+            let message = json!({"event_type": "sync_event", "event_id": id, "tenant_id": "team-1", "data": own});
+            socket.send(message).await;
+            let refused = socket.expect("error").await;
+            assert_eq!(refused["data"]["code"], "identity_mismatch", "{refused}");
+            assert!(refused["data"]["message"].as_str().is_some_and(|text| text.contains("tenant_id")), "{refused}");
+        }
+        if path == "ws" {
+            socket.send(json!({"type": "note", "userId": "ada", "data": {}})).await;
+            let refused = socket.expect("error").await;
+            assert_eq!(refused["data"]["code"], "identity_mismatch", "{refused}");
+        }
         assert!(!Value::from(socket.seen().to_vec()).to_string().contains("planted"));
         socket.close().await;
     }
@@ -278,6 +297,12 @@ async fn nobody_is_another_by_saying_so_in_an_operation() {
         let snapshot = node.get_as(token, "/v1/tenants/acme/snapshot?instance_id=ada").await;
         assert_eq!(snapshot.json()["entities"], json!([]));
     }
+    let mut inside = sync(&node, &boss, "tenant_id=acme&instance_id=ada&since=earliest").await;
+    inside.catch_up().await;
+    inside.send(json!({"event_type": "graph.sync", "data": {}})).await;
+    let state = inside.find(|message| message["event_type"] == "graph.sync" && message["data"]["done"] == true).await;
+    assert!(!Value::from(inside.seen().to_vec()).to_string().contains("planted"), "{state}");
+    inside.close().await;
     // And in the tenant that is the system's own is nobody at all.
     for path in ["ws/sync", "ws"] {
         let mut refused = Client::open_on(node.address(), path, &format!("instance_id=x&token={ADMIN}")).await;

@@ -332,6 +332,17 @@ async fn a_tenants_records_on_nats_are_kept_as_long_as_an_administrator_says() {
 }
 
 #[tokio::test]
+async fn requests_of_who_administers_are_counted_too() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[("limits.requests_per_minute", "3")]).await;
+    for _ in 0..3 {
+        assert_eq!(node.get_as(ADMIN, "/v1/admin/keys").await.status, 200);
+    }
+    node.get_as(ADMIN, "/v1/admin/keys").await.problem(429, "rate_limited");
+    assert_eq!(node.get_as(&issuer.token(json!({})), "/v1/tenants/acme/instances").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_tenant_has_so_many_api_keys_and_no_more() {
     let issuer = Issuer::new();
     let node = issuer.node(&[("limits.keys_per_tenant", "2")]).await;
