@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpSocket};
 use self::room::{Cast, LAST, events, plant, without_positions};
 use crate::{
     nats_support::NatsServer,
-    support::{Client, Issuer, Node, RawClient, http, issuer::ADMIN, new_id, until},
+    support::{Client, Issuer, Node, http, issuer::ADMIN, new_id},
 };
 
 const EXPORT: &str = "/v1/tenants/acme/export";
@@ -300,49 +300,6 @@ async fn what_changes_while_it_is_exported_is_in_the_file_as_of_one_position() {
 
 fn events_of(file: &str) -> Vec<String> {
     events(file).into_iter().map(str::to_owned).collect()
-}
-
-#[tokio::test]
-async fn what_takes_long_ends_with_the_key_that_was_shown_for_it() {
-    let issuer = Issuer::new();
-    let node = issuer.node(&[("server.send_buffer", "65536")]).await;
-    let key = async || node.api_key(json!({"tenant": "acme", "grant": {"admin": "tenant"}})).await;
-    let revoke = async |id: &str| {
-        let answer = node.ask(ADMIN, "DELETE", &format!("/v1/admin/keys/{id}"), &Value::Null).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    };
-    let request = |method: &str, target: &str, key: &str, length: usize| {
-        let host = "Host: localhost\r\nConnection: close";
-        format!(
-            "{method} {target} HTTP/1.1\r\n{host}\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n"
-        )
-    };
-    // An import, of which the second half comes too late.
-    let from = issuer.node(&[]).await;
-    plant(&from, &Cast::of(&issuer)).await;
-    let file = export(&from).await;
-    let (id, shown) = key().await;
-    let half = file.len() / 2;
-    let head = request("POST", IMPORT, &shown, file.len());
-    let mut importing = RawClient::open(node.address(), &[head.as_bytes(), &file.as_bytes()[..half]].concat()).await;
-    // Meanwhile the node takes no other.
-    until("the import has begun", async || (import(&node, ADMIN, "none").await.json()["code"] == "busy").then_some(()))
-        .await;
-    revoke(&id).await;
-    importing.write(&file.as_bytes()[half..]).await;
-    importing.answer().await.problem(401, "token_revoked");
-    // An export that is not read to its end before.
-    for n in 0..24 {
-        let content = json!({"text": "x".repeat(500_000)});
-        write(&node, &issuer.token(json!({})), "PUT", &format!("memory/m{n}"), &new_id(), content).await;
-    }
-    let (id, shown) = key().await;
-    let mut exporting = RawClient::open_narrow(node.address(), request("GET", EXPORT, &shown, 0).as_bytes()).await;
-    assert_eq!(exporting.answer().await.status, 200);
-    revoke(&id).await;
-    let rest = exporting.rest().await;
-    assert!(rest.len() < 24 * 500_000, "it broke off: {}", rest.len());
-    assert!(!String::from_utf8_lossy(&rest).contains("sha256"), "its last line did not come");
 }
 
 #[tokio::test]

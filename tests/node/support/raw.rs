@@ -86,13 +86,6 @@ impl RawClient {
         Self { socket, buffer: Vec::new() }
     }
 
-    /// The same over a connection that holds next to nothing for whoever does not read.
-    pub async fn open_narrow(address: SocketAddr, request: &[u8]) -> Self {
-        let mut socket = narrow(address).await;
-        socket.write_all(request).await.expect("the node reads requests");
-        Self { socket, buffer: Vec::new() }
-    }
-
     /// Reads the head of the answer to what [`RawClient::open`] wrote.
     pub async fn answer(&mut self) -> Response {
         let answer = within("an answer", http::read_response(&mut self.socket, &mut self.buffer)).await;
