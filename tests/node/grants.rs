@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Issuer, Node, http, issuer::ADMIN, new_id};
+use crate::support::{Client, Issuer, Node, RawClient, http, issuer::ADMIN, new_id, until};
 
 /// Somebody with a grant, as instance `name`.
 fn token(issuer: &Issuer, name: &str, grant: Value) -> String {
@@ -326,4 +326,42 @@ async fn a_resync_names_nobody_to_whom_may_not_know_who_is_here() {
     let resync = stream.expect("resync").await;
     assert!(resync.get("state").is_none() && !resync.to_string().contains("somebody"), "{resync}");
     assert!(!Value::from(member.seen().to_vec()).to_string().contains("somebody"));
+}
+
+#[tokio::test]
+async fn a_resync_that_comes_later_names_nobody_either() {
+    let issuer = Issuer::new();
+    let settings = [
+        ("limits.stall_timeout", "60s"),
+        ("server.send_buffer", "65536"),
+        ("rooms.ring_bytes", "100000"),
+        ("log.retention_bytes", "1000000"),
+        ("log.sweep_interval", "50ms"),
+    ];
+    let node = issuer.node(&settings).await;
+    let writer = token(&issuer, "somebody-here", all());
+    let _here = sync(&node, &writer, "").await;
+    let reader = token(&issuer, "reader", json!({"subscribe": ["note"]}));
+    // It reads nothing until retention has passed it.
+    let mut slow = RawClient::connect_narrow(&node, &format!("token={reader}")).await;
+    let text = "x".repeat(64 * 1024);
+    for number in 0..200 {
+        let event =
+            json!({"event_type": "note", "instance_id": "somebody-here", "data": {"number": number, "text": text}});
+        assert_eq!(node.ask(&writer, "POST", "/v1/tenants/acme/events", &event).await.status, 201);
+    }
+    until("retention passes the reader", async || {
+        let page = node.get_as(&writer, "/v1/tenants/acme/events?limit=1&after=earliest").await.json();
+        (page["events"][0]["data"]["number"].as_u64()? > 100).then_some(())
+    })
+    .await;
+    let resync = loop {
+        let frame = slow.next().await.expect("the connection goes on");
+        let said: Value = serde_json::from_slice(&frame.payload).unwrap_or_default();
+        if said["event_type"] == "resync" {
+            break said;
+        }
+    };
+    assert_eq!(resync["data"]["reason"], "trimmed", "{resync}");
+    assert!(resync["data"].get("state").is_none(), "{resync}");
 }
