@@ -16,7 +16,7 @@ use continuum::{
     config::{Config, Sources},
     model::{
         EntityKey, Timestamp,
-        rights::{Entities, EntityRule, LONGEST, MOST, Patterns},
+        rights::{Entities, EntityRule, LONGEST, MOST, Patterns, has_one_star},
     },
 };
 use serde_json::{Map, json};
@@ -66,18 +66,21 @@ fn grants() {
     println!(
         "--- the worst that may be granted: {MOST} patterns of {LONGEST} bytes, and a name that almost fits all of them ---"
     );
-    let long = |most: usize| "a".repeat(most);
-    let name = long(128);
-    for (what, pattern) in [
-        ("a run behind a star", format!("*{}b", long(64))),
-        ("a run between stars", format!("*{}b*", long(64))),
-        ("a star behind each letter", format!("{}b*", "a*".repeat(120))),
-        ("runs and stars", format!("*{}b*", format!("{}*", long(15)).repeat(7))),
+    let run = |most: usize| "a".repeat(most);
+    for (what, name, pattern) in [
+        ("a run before a star", run(128), format!("{}b*", run(127))),
+        ("a run behind a star", run(128), format!("*b{}", run(127))),
+        ("runs on both sides", run(128), format!("{}*b{}", run(64), run(63))),
     ] {
-        assert!(pattern.len() <= LONGEST, "{what}");
-        let worst = Patterns::of(vec![pattern; MOST]);
+        assert!(pattern.len() <= LONGEST && has_one_star(&pattern), "{what}");
+        let worst = Patterns::of(vec![pattern.clone(); MOST]);
         assert!(!worst.admits(&name));
-        row(&format!("publish, {what}"), time(2_000, || worst.admits(black_box(&name))));
+        row(&format!("publish, {what}"), time(LOOKS, || worst.admits(black_box(&name))));
+        let kind = run(64);
+        let rules = (0..MOST).map(|_| EntityRule { kind: format!("{}*", run(63)).into(), id: pattern.clone().into() });
+        let (worst, key) = (Entities::of(rules), EntityKey::new(&kind, &name).expect("a key"));
+        assert!(!worst.admits(&key, || None));
+        row(&format!("change, {what}"), time(LOOKS, || worst.admits(black_box(&key), || None)));
     }
 }
 

@@ -37,5 +37,6 @@ mod upgrade;
 mod versions;
 
 pub use figures::{JournalFigures, LogFigures};
+pub use imports::Imports;
 pub use probes::ProcessFigures;
 pub use tls::{Certificate, CertificateError};

@@ -15,7 +15,6 @@ use actix_server::ServerHandle;
 use anyhow::Context as _;
 use futures_util::future::join_all;
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep, timeout, timeout_at},
@@ -41,7 +40,7 @@ use crate::{
     },
     config::{AuthMode, BackboneKind, Config, watched},
     http::{
-        Certificate, JournalFigures, LogFigures, ProcessFigures,
+        Certificate, Imports, JournalFigures, LogFigures, ProcessFigures,
         server::{self, Shared},
     },
     journal::{Journal, JournalConfig},
@@ -148,7 +147,7 @@ impl Node {
         }
         let context = NodeContext::new(config, authority, backbone, journal, metrics);
         let addresses = start_actors(&context);
-        let imports = Semaphore::new(1);
+        let imports = Imports::default();
         let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process, imports };
         let running = server::serve(listener, tls, shared).context("cannot serve")?;
         let server = running.handle();

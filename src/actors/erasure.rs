@@ -217,7 +217,7 @@ async fn work(context: &NodeContext, tenant: &TenantId) -> Result<(), Stop> {
                 version = save(context, tenant, &erasure, version).await?;
             }
         };
-        erasure.floor = Some(Floor { epoch: context.backbone.epoch(tenant), position: floor.0 });
+        erasure.floor = Some(Floor::new(context.backbone.epoch(tenant), floor));
         let struck = strike(context, tenant).await?;
         erasure::add(&mut erasure.removed, &Counts::from([("registry".to_owned(), struck)]));
         let left = holdings(context, tenant).await?;
@@ -236,13 +236,16 @@ async fn work(context: &NodeContext, tenant: &TenantId) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Waits until every node that there is has let go of the tenant.
+/// Waits until every node that there is has let go of the tenant. A node that has just started, or was deaf, does not know yet
+/// which there are.
 async fn wait_for_nodes(context: &NodeContext, erasure: &mut Erasure) {
+    let is_alone = context.config.backbone.kind == BackboneKind::Embedded;
     loop {
+        let are_known = is_alone || context.nodes.are_all_known(context.uptime());
         let cleared = context.authority.registry().cleared(erasure.receipt);
         let others = context.nodes.others().into_iter().map(|(node, _)| node.0);
         let mut awaited = others.chain([context.nodes.me().0]);
-        if awaited.all(|node| cleared.iter().any(|known| known.node == node)) {
+        if are_known && awaited.all(|node| cleared.iter().any(|known| known.node == node)) {
             for node in cleared {
                 erasure.nodes.retain(|known| known.node != node.node);
                 erasure.nodes.push(node);

@@ -1,16 +1,12 @@
 //! A tenant that is imported: a file is checked to its end, then every line becomes a record of its own in the log.
 //!
-//! Owns: that nothing is written of a file that is not whole, that nothing is written beside what is not the file's, and that the same
-//! file makes the same records however often it comes. What a line says is read by `wire/export.rs`.
+//! Owns: that nothing is written of a file that is not whole, that nothing is written beside what is not the file's, that the same
+//! file makes the same records however often it comes, and how much of it is remembered at a time. What a line says is read by
+//! `wire/export.rs`.
 
 mod file;
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs::File,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fs::File, mem::take, sync::Arc, time::Duration};
 
 use actix_rt::{task::spawn_blocking, time::sleep};
 use serde::Serialize;
@@ -31,6 +27,9 @@ use crate::{
     },
 };
 
+/// What one id costs that is remembered, with what goes by it, in bytes: at most 25, in a map of which less than half may be used and
+/// which, when it grows, is there twice.
+const REMEMBERED: usize = 96;
 /// Records that are under way at a time.
 const WINDOW: usize = 64;
 /// Bytes that are under way at a time, beside one line.
@@ -57,7 +56,7 @@ pub struct Imported {
     pub already_there: u64,
 }
 
-/// Imports a tenant from a file. `may_go_on` is asked before each part that is written.
+/// Imports a tenant from a file. `may_go_on` is asked before each time that a part is written.
 ///
 /// # Errors
 ///
@@ -75,46 +74,41 @@ pub async fn run(
         limits: Limits { data_bytes: limits.max_message_bytes, open: OPEN },
         now: context.now(),
     };
-    let whose = tenant.clone();
-    let lines = Lines::new(file, whose, bounds);
-    let (lines, checked) = off_thread(move || lines.check()).await?;
-    let there = what_is_there(context, tenant, &checked).await?;
-    let there = Arc::new(there);
-    let mut lines = if there.is_empty() {
-        lines
-    } else {
-        let known = there.clone();
-        off_thread(move || lines.holds_all(&known)).await?
-    };
+    // Half for the entities that are remembered all along, half for the events.
+    let most = (limits.import_memory_bytes / 2 / REMEMBERED).max(1);
+    let lines = Lines::new(file, tenant.clone(), bounds);
+    let (lines, checked) = off_thread(move || lines.check(most)).await?;
+    let mut lines = compare(context, lines, &checked, (tenant, most)).await?;
     tracing::info!(%tenant, "a tenant is imported");
     let mut imported =
         Imported { tenant: tenant.to_string(), sha256: checked.end.sha256.clone(), ..Imported::default() };
     let checked = Arc::new(checked);
     lines.rewind()?;
     loop {
-        let (known, about) = (there.clone(), checked.clone());
-        let (rest, part) = off_thread(move || lines.take(&known, &about, (WINDOW, WINDOW_BYTES))).await?;
+        let about = checked.clone();
+        let (rest, part) = off_thread(move || lines.take(&about, (WINDOW, WINDOW_BYTES))).await?;
         lines = rest;
         imported.events += part.already_there;
         imported.already_there += part.already_there;
         if part.is_last && part.appends.is_empty() {
             return Ok(imported);
         }
-        may_go_on()?;
-        append_all(context, &checked, part.appends, &mut imported).await?;
+        append_all(context, &checked, part.appends, &mut imported, &may_go_on).await?;
     }
 }
 
-/// What the tenant's log holds of the file already: events by what they are found again by.
+/// Finds in the file what the tenant's log holds of it already. The log may hold more than there is memory for: the file is read
+/// once for each `most` of its events.
 ///
 /// # Errors
 ///
 /// It holds something else.
-async fn what_is_there(
+async fn compare(
     context: &NodeContext,
-    tenant: &TenantId,
+    mut lines: Lines,
     checked: &Checked,
-) -> Result<HashSet<DedupeId>, Refusal> {
+    (tenant, most): (&TenantId, usize),
+) -> Result<Lines, Refusal> {
     let backbone = &context.backbone;
     let mut from = None;
     loop {
@@ -127,7 +121,7 @@ async fn what_is_there(
             break;
         }
     }
-    let (mut after, mut there) = (Position::START, HashSet::new());
+    let (mut after, mut count, mut events) = (Position::START, 0, HashMap::new());
     loop {
         let page = backbone.read(tenant, after, BUDGET).await.map_err(|error| unread(&error))?;
         for stored in &page.records {
@@ -135,16 +129,25 @@ async fn what_is_there(
             let record = read_record(tenant, Position::START, stored).map_err(|_| not_empty())?;
             match (&stored.subject, record.meta.sender) {
                 (Subject::Entity(key), _) if is_of(tenant, checked, key, stored) => {}
-                (Subject::Event(_), Some(sender)) => {
-                    there.insert(DedupeId::of(tenant, &sender, record.meta.id));
+                (Subject::Event(_), Some(sender)) if count < checked.end.events => {
+                    count += 1;
+                    events.insert(DedupeId::of(tenant, &sender, record.meta.id), false);
                 }
                 _ => return Err(not_empty()),
             }
+            if events.len() >= most {
+                lines = find(lines, take(&mut events), tenant).await?;
+            }
         }
         if !page.more {
-            return Ok(there);
+            return if events.is_empty() { Ok(lines) } else { find(lines, events, tenant).await };
         }
     }
+}
+
+async fn find(lines: Lines, events: HashMap<DedupeId, bool>, tenant: &TenantId) -> Result<Lines, Refusal> {
+    tracing::debug!(%tenant, events = events.len(), "what the log holds is looked for in the file");
+    off_thread(move || lines.find(events)).await
 }
 
 /// Whether an entity's record is the one that the file makes.
@@ -159,9 +162,11 @@ async fn append_all(
     checked: &Checked,
     mut appends: Vec<Append>,
     imported: &mut Imported,
+    may_go_on: impl Fn() -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let mut tries = 0;
     while !appends.is_empty() {
+        may_go_on()?;
         tries += 1;
         let began = context.backbone.known_end(&appends[0].tenant);
         let mut again = Vec::new();

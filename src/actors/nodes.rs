@@ -72,6 +72,11 @@ impl Nodes {
         self.deaf.store(is_deaf, Ordering::Release);
     }
 
+    /// Whether those that it knows are all that there are.
+    pub fn are_all_known(&self, now: Duration) -> bool {
+        !self.is_deaf() && self.peers().are_all_known(now)
+    }
+
     /// Whether there are others.
     pub fn any(&self) -> bool {
         self.peers().any()

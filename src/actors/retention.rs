@@ -13,16 +13,27 @@ use super::{
     tenants::{TenantRecord, place_of},
 };
 use crate::{
-    backbone::{AppendError, record_at},
-    model::{EntityKey, Epoch, Position, TenantId, erasure::Floor},
+    backbone::{AppendError, BackboneError, record_at},
+    model::{EntityKey, Position, TenantId, erasure::Floor},
 };
+
+/// Why a sweep ends early; the next one goes on.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Log(#[from] BackboneError),
+    #[error(transparent)]
+    Write(#[from] AppendError),
+    #[error(transparent)]
+    Record(#[from] serde_json::Error),
+}
 
 /// Tells the log what of a tenant counts as trimmed.
 pub fn tell(context: &NodeContext, key: &EntityKey) {
     if let Ok(tenant) = key.id.parse::<TenantId>()
-        && let (_, TenantRecord { trimmed: Some(Floor { epoch, position }), .. }) = context.tenants.record(&tenant)
+        && let (_, TenantRecord { trimmed: Some(floor), .. }) = context.tenants.record(&tenant)
     {
-        context.backbone.set_trimmed(&tenant, (epoch, Position(position)));
+        context.backbone.set_trimmed(&tenant, floor);
     }
 }
 
@@ -36,45 +47,38 @@ pub async fn keep(context: Arc<NodeContext>) {
         said.retain(|tenant, _| tenants.contains(tenant));
         for tenant in tenants {
             if let Err(error) = sweep(&context, &tenant, &mut said).await {
-                tracing::warn!(%tenant, error, "what is too old of a tenant cannot be trimmed now");
+                tracing::warn!(%tenant, %error, "what is too old of a tenant cannot be trimmed now");
             }
         }
     }
 }
 
-async fn sweep(
-    context: &NodeContext,
-    tenant: &TenantId,
-    said: &mut HashMap<TenantId, (Epoch, Position)>,
-) -> Result<(), String> {
-    let words = |error: &dyn std::fmt::Display| error.to_string();
+async fn sweep(context: &NodeContext, tenant: &TenantId, said: &mut HashMap<TenantId, Floor>) -> Result<(), Fault> {
     let (backbone, epoch) = (&context.backbone, context.backbone.epoch(tenant));
     let (version, record) = context.tenants.record(tenant);
     let Some(age) = record.retention_age else { return Ok(()) };
-    if let Some((_, to)) = said.remove(tenant).filter(|(of, _)| *of == epoch) {
-        while backbone.trim_tenant(tenant, to).await.map_err(|error| words(&error))? {}
+    if let Some(to) = said.remove(tenant).and_then(|floor| floor.in_log(epoch)) {
+        while backbone.trim_tenant(tenant, to).await? {}
     }
-    let known =
-        record.trimmed.filter(|floor| floor.epoch == epoch).map_or(Position::START, |floor| Position(floor.position));
-    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    let limit = context.now().earlier_by(age);
-    // Where to look; what is found there has to be the tenant's own and so old, whoever answered.
-    let about = backbone.position_at(tenant, limit).await.map_err(|error| words(&error))?;
-    let last = backbone.last_at(tenant, about).await.map_err(|error| words(&error))?;
-    let record_there = record_at(backbone.as_ref(), tenant, last).await.map_err(|error| words(&error))?;
-    let to = if record_there.is_some_and(|stored| stored.stored_at < limit) { last } else { known };
-    if to > known {
-        let record = TenantRecord { trimmed: Some(Floor { epoch, position: to.0 }), ..record };
-        let body = serde_json::to_vec(&record).map_err(|error| words(&error))?;
-        match authority::keep(context, place_of(tenant), version, body).await {
+    let known = record.trimmed.and_then(|floor| floor.in_log(epoch)).unwrap_or(Position::START);
+    let limit = context.now().earlier_by(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    // Where to look. Whoever answered may be behind: what is found there has to be so old itself.
+    let about = backbone.position_at(tenant, limit).await?;
+    let last = backbone.last_at(tenant, about).await?;
+    if last > known
+        && let Some(found) = record_at(backbone.as_ref(), tenant, last).await?
+        && found.stored_at < limit
+    {
+        let record = TenantRecord { trimmed: Some(Floor::new(epoch, last)), ..record };
+        match authority::keep(context, place_of(tenant), version, serde_json::to_vec(&record)?).await {
             // Another node was first, or an administrator changed something.
             Ok(()) | Err(AppendError::Conflict { .. }) => {}
-            Err(error) => return Err(words(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
     // What stands there now, everybody knows when the next sweep comes.
     if let (_, TenantRecord { trimmed: Some(floor), .. }) = context.tenants.record(tenant) {
-        said.insert(tenant.clone(), (floor.epoch, Position(floor.position)));
+        said.insert(tenant.clone(), floor);
     }
     Ok(())
 }

@@ -155,24 +155,26 @@ fn instances(pattern: Option<String>) -> Result<Instances, TokenError> {
 }
 
 fn patterns(claim: &str, patterns: &[String]) -> Result<Patterns, TokenError> {
-    bounded(claim, patterns)?;
+    bounded(claim, patterns, false)?;
     Ok(Patterns::of(patterns.iter().cloned()))
 }
 
-fn bounded(claim: &str, patterns: &[String]) -> Result<(), TokenError> {
+fn bounded(claim: &str, patterns: &[String], is_of_entities: bool) -> Result<(), TokenError> {
     let fits = |pattern: &String| {
-        !pattern.is_empty() && pattern.len() <= rights::LONGEST && rights::stars(pattern) <= rights::STARS
+        // An entity's type and its id may have one each.
+        let mut parts = pattern.splitn(if is_of_entities { 2 } else { 1 }, ':');
+        !pattern.is_empty() && pattern.len() <= rights::LONGEST && parts.all(rights::has_one_star)
     };
     if patterns.len() > rights::MOST || !patterns.iter().all(fits) {
-        let (most, longest, stars) = (rights::MOST, rights::LONGEST, rights::STARS);
-        let problem = format!("may hold {most} patterns of 1 to {longest} bytes, each with at most {stars} '*'");
+        let (most, longest) = (rights::MOST, rights::LONGEST);
+        let problem = format!("may hold {most} patterns of 1 to {longest} bytes, each with at most one '*' in a name");
         return Err(TokenError::claim(claim, problem));
     }
     Ok(())
 }
 
 fn entities(claim: &str, rules: &[String]) -> Result<Entities, TokenError> {
-    bounded(claim, rules)?;
+    bounded(claim, rules, true)?;
     let (mut named, mut regions) = (Vec::new(), Vec::new());
     for rule in rules {
         // With a comma in it: entities of a type called `region` are named by what has none.
@@ -239,7 +241,7 @@ mod tests {
         for json in [
             serde_json::json!({"tenant": "acme"}),
             serde_json::json!({"tenant": "acme", "user": "ada", "name": "Ada", "instance": "a", "grant": {
-                "publish": ["memory.*"], "read": ["node", "memory:m-*", "*a*b*c*d*e*f*g*", "region:0,-1.5,10,1e300"], "admin": "tenant"
+                "publish": ["memory.*"], "read": ["node", "memory:m-*", "*-draft:*-1", "region:0,-1.5,10,1e300"], "admin": "tenant"
             }}),
             serde_json::json!({"tenant": "acme", "instance": "a-*", "grant": {"subscribe": ["*"], "change": ["*", "x"]}}),
         ] {
@@ -265,7 +267,8 @@ mod tests {
             (serde_json::json!({"tenant": "acme", "user": "a\nb"}), "user"),
             (serde_json::json!({"tenant": "acme", "instance": ""}), "instance"),
             (serde_json::json!({"tenant": "acme", "grant": {"read": vec!["a"; 65]}}), "grant.read"),
-            (serde_json::json!({"tenant": "acme", "grant": {"publish": ["*a".repeat(9)]}}), "grant.publish"),
+            (serde_json::json!({"tenant": "acme", "grant": {"publish": ["*a*"]}}), "grant.publish"),
+            (serde_json::json!({"tenant": "acme", "grant": {"read": ["a:*b*"]}}), "grant.read"),
             (serde_json::json!({"tenant": "acme", "grant": {"read": ["region:0,0,1"]}}), "grant.read"),
             (serde_json::json!({"tenant": "acme", "grant": {"change": ["region:5,0,1,1"]}}), "grant.change"),
         ] {

@@ -1,15 +1,15 @@
 //! The owner's own rules: a service of the owner's that is asked when something is about to be done for the first time. It is
 //! asked behind the grant, so it can only narrow that.
 //!
-//! Owns: that each question is asked by one at a time, and so many questions at a time; how long an answer holds; what holds
-//! when there is none. Must not know: sessions, requests, how a refusal is worded.
+//! Owns: that each question is asked by one at a time, and so many questions at a time, of which one tenant's are no more than
+//! half; how long an answer holds; what holds when there is none. Must not know: sessions, requests, how a refusal is worded.
 
 mod call;
 mod figures;
 mod question;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,7 +18,7 @@ use std::{
 use lru::LruCache;
 use prometheus_client::registry::Registry;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{AcquireError, Semaphore, watch},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -28,11 +28,15 @@ use self::{
     figures::HookFigures,
     question::Asked,
 };
-use crate::config::{self, WhenDown};
+use crate::{
+    config::{self, WhenDown},
+    model::TenantId,
+};
 
 /// Answers that are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("above zero");
-/// Questions that may be under way, those that wait for their turn among them; an asker beyond them has no answer.
+/// Questions that may be under way, those that wait for their turn among them; an asker beyond them has no answer. One tenant's
+/// may be half of them.
 const UNDER_WAY: usize = 16_384;
 /// For how long it is remembered that a question could not be answered.
 const FAILED: Duration = Duration::from_secs(1);
@@ -69,6 +73,17 @@ struct Known {
     /// Each verdict with when it ends.
     verdicts: LruCache<Question, (Verdict, Instant)>,
     under_way: HashMap<Question, Outcome>,
+    /// Of each tenant that has a question under way.
+    shares: HashMap<TenantId, Share>,
+}
+
+/// One tenant's.
+#[derive(Debug)]
+struct Share {
+    /// Questions under way.
+    questions: usize,
+    /// The turns that it may have at a time.
+    turns: Arc<Semaphore>,
 }
 
 /// The service, and what it has said.
@@ -79,6 +94,8 @@ pub struct Hook {
     remember: Duration,
     when_down: WhenDown,
     turns: Arc<Semaphore>,
+    /// How many of them one tenant may have: half, and at least one.
+    share: usize,
     known: Mutex<Known>,
     figures: HookFigures,
 }
@@ -99,7 +116,12 @@ impl Hook {
             remember: config.remember,
             when_down: config.when_down,
             turns: Arc::new(Semaphore::new(config.requests)),
-            known: Mutex::new(Known { verdicts: LruCache::new(REMEMBERED), under_way: HashMap::new() }),
+            share: (config.requests / 2).max(1),
+            known: Mutex::new(Known {
+                verdicts: LruCache::new(REMEMBERED),
+                under_way: HashMap::new(),
+                shares: HashMap::new(),
+            }),
             figures: HookFigures::default(),
         })))
     }
@@ -155,12 +177,11 @@ impl Hook {
             }
             match known.under_way.get(question) {
                 Some(outcome) => outcome.clone(),
-                None if known.under_way.len() >= UNDER_WAY => return self.unanswered(),
                 None => {
                     let (sender, outcome) = watch::channel(None);
-                    known.under_way.insert(question.clone(), outcome.clone());
+                    let Some(share) = known.begin(question, &outcome, self.share) else { return self.unanswered() };
                     // On its own: whoever asks may leave, and others wait for the same answer.
-                    tokio::spawn(self.clone().find_out(question.clone(), sender));
+                    tokio::spawn(self.clone().find_out(question.clone(), share, sender));
                     outcome
                 }
             }
@@ -169,10 +190,19 @@ impl Hook {
         found.unwrap_or_else(|| self.unanswered())
     }
 
-    async fn find_out(self: Arc<Self>, question: Question, outcome: watch::Sender<Option<Verdict>>) {
+    async fn find_out(
+        self: Arc<Self>,
+        question: Question,
+        share: Arc<Semaphore>,
+        outcome: watch::Sender<Option<Verdict>>,
+    ) {
         let under_way = UnderWay { hook: self.clone(), question: question.clone() };
-        let turn = timeout(self.deadline, self.turns.clone().acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
+        let turn = async {
+            // Its tenant's first: whoever asks much stands behind itself.
+            let own = share.acquire_owned().await?;
+            Ok::<_, AcquireError>((own, self.turns.clone().acquire_owned().await?))
+        };
+        let Ok(Ok(turn)) = timeout(self.deadline, turn).await else {
             // Nobody who asked then waits any more. The next one to ask begins anew.
             self.figures.failed.inc();
             return;
@@ -219,6 +249,31 @@ impl Known {
         let (verdict, ends) = self.verdicts.get(question)?;
         (now < *ends).then(|| verdict.clone())
     }
+
+    /// A question is under way from here on; returns the turns of its tenant. `None`: too many are.
+    fn begin(&mut self, question: &Question, outcome: &Outcome, turns: usize) -> Option<Arc<Semaphore>> {
+        if self.under_way.len() >= UNDER_WAY {
+            return None;
+        }
+        let new = || Share { questions: 0, turns: Arc::new(Semaphore::new(turns)) };
+        let share = self.shares.entry(question.who.tenant.clone()).or_insert_with(new);
+        if share.questions >= UNDER_WAY / 2 {
+            return None;
+        }
+        share.questions += 1;
+        self.under_way.insert(question.clone(), outcome.clone());
+        Some(share.turns.clone())
+    }
+
+    fn end(&mut self, question: &Question) {
+        self.under_way.remove(question);
+        if let Entry::Occupied(mut share) = self.shares.entry(question.who.tenant.clone()) {
+            share.get_mut().questions -= 1;
+            if share.get().questions == 0 {
+                share.remove();
+            }
+        }
+    }
 }
 
 /// A question under way, which it is no more when this is dropped, also with a thread that goes away.
@@ -229,6 +284,6 @@ struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.hook.known().under_way.remove(&self.question);
+        self.hook.known().end(&self.question);
     }
 }

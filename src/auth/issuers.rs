@@ -16,7 +16,7 @@ use super::{
     jwks::RemoteKeys,
     keys::{Key, KeySet, Signing},
 };
-use crate::model::rights::{Admin, Patterns, Rights};
+use crate::model::rights::{Admin, Patterns, Rights, has_one_star};
 
 /// The issuers by name.
 #[derive(Debug, Default)]
@@ -169,6 +169,9 @@ fn issuer(entry: &Entry, folder: &Path) -> Result<Issuer, String> {
     }
     if entry.tenants.is_empty() {
         return Err("tenants must name those that it may speak for; [\"*\"] is all".into());
+    }
+    if !entry.tenants.iter().all(|pattern| has_one_star(pattern)) {
+        return Err("tenants may have at most one '*' in each".into());
     }
     let keys = match (&entry.jwks_url, &entry.key[..]) {
         (Some(url), []) => Keys::There(RemoteKeys::at(url)?),

@@ -107,3 +107,125 @@ fn fetch(url: &str) -> Result<KeySet, String> {
     }
     KeySet::from_jwks(&text)
 }
+
+#[cfg(test)]
+mod tests {
+    //! Nobody waits here: time passes by making the keys older, and the last question longer ago.
+
+    use std::{
+        io::Write as _,
+        net::TcpListener,
+        sync::{
+            Mutex as Lock,
+            atomic::{AtomicUsize, Ordering},
+        },
+        thread,
+    };
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A key server; it ends with the test's process.
+    struct Server {
+        keys: RemoteKeys,
+        /// What it answers; `None`: it hangs up.
+        answer: Arc<Lock<Option<String>>>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    /// A set of public keys with these ids.
+    fn set(ids: &[&str]) -> Option<String> {
+        let key = |id: &&str| json!({"kty": "OKP", "crv": "Ed25519", "kid": id, "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        Some(json!({"keys": ids.iter().map(key).collect::<Value>()}).to_string())
+    }
+
+    impl Server {
+        fn start(answer: Option<String>) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
+            let (answer, asked) = (Arc::new(Lock::new(answer)), Arc::new(AtomicUsize::new(0)));
+            let (served, count) = (answer.clone(), asked.clone());
+            thread::spawn(move || {
+                for mut socket in listener.incoming().map_while(Result::ok) {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let body = served.lock().expect("not poisoned").clone();
+                    let read = socket.read(&mut [0; 4096]);
+                    if let (Ok(_), Some(body)) = (read, body) {
+                        let head =
+                            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                        // Whoever asked may have read enough.
+                        let _ = socket.write_all(format!("{head}{body}").as_bytes());
+                    }
+                }
+            });
+            Self { keys: RemoteKeys::at(&url).expect("it is this machine"), answer, asked }
+        }
+
+        fn answers(&self, answer: Option<String>) {
+            *self.answer.lock().expect("not poisoned") = answer;
+        }
+
+        async fn pass(&self, time: Duration) {
+            if let Some((_, at)) = &mut *self.keys.known.write().expect("not poisoned") {
+                *at -= time;
+            }
+            if let Some(at) = &mut *self.keys.asked.lock().await {
+                *at -= time;
+            }
+        }
+
+        /// Whether a key is there, and how often the server was asked until then.
+        async fn has(&self, id: &str) -> (bool, usize) {
+            let found = self.keys.get(Some(id)).await.is_ok_and(|keys| keys.find(Some(id)).is_ok());
+            (found, self.asked.load(Ordering::SeqCst))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_id_asks_again_once_a_minute_has_passed() {
+        let server = Server::start(set(&["one"]));
+        assert_eq!(server.has("one").await, (true, 1));
+        server.answers(set(&["one", "two"]));
+        server.pass(AGAIN - Duration::from_secs(10)).await;
+        assert_eq!(server.has("two").await, (false, 1));
+        server.pass(Duration::from_secs(10)).await;
+        assert_eq!(server.has("two").await, (true, 2));
+        assert_eq!(server.has("three").await, (false, 2));
+        assert_eq!(server.has("one").await, (true, 2), "the old one lives through the rotation");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_taken_out_is_forgotten_when_the_set_is_old() {
+        let server = Server::start(set(&["one", "two"]));
+        assert_eq!(server.has("one").await, (true, 1));
+        server.answers(set(&["two"]));
+        assert_eq!(server.has("one").await, (true, 1));
+        server.pass(STALE).await;
+        assert_eq!(server.has("one").await, (false, 2));
+        assert_eq!(server.has("two").await, (true, 2));
+    }
+
+    #[tokio::test]
+    async fn the_last_good_keys_hold_while_the_server_has_none_that_can_be_taken() {
+        let server = Server::start(set(&["one"]));
+        assert_eq!(server.has("one").await, (true, 1));
+        let blanks = " ".repeat(LARGEST as usize);
+        let too_large = set(&[]).map(|text| text + &blanks);
+        for (round, answer) in [None, Some("nonsense".to_owned()), too_large].into_iter().enumerate() {
+            server.answers(answer);
+            server.pass(STALE).await;
+            assert_eq!(server.has("one").await, (true, round + 2));
+        }
+    }
+
+    #[tokio::test]
+    async fn without_any_keys_the_server_is_asked_every_two_seconds() {
+        let server = Server::start(None);
+        assert_eq!(server.has("one").await, (false, 1));
+        server.answers(set(&["one"]));
+        assert_eq!(server.has("one").await, (false, 1));
+        server.pass(WITHOUT).await;
+        assert_eq!(server.has("one").await, (true, 2));
+    }
+}

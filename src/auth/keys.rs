@@ -158,3 +158,36 @@ fn usable(jwk: Jwk) -> Option<Key> {
     let decoding = DecodingKey::from_jwk(&jwk).ok()?;
     Some(Key { id: jwk.common.key_id, signing, decoding })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_published_set_only_public_keys_for_signatures_are_taken() {
+        // The example of RFC 7517.
+        let curve = |id: &str, more: Value| {
+            let mut key = json!({"kty": "EC", "crv": "P-256", "kid": id,
+                "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"});
+            json_patch::merge(&mut key, &more);
+            key
+        };
+        let keys = json!({"keys": [
+            curve("plain", json!({})),
+            curve("said", json!({"use": "sig", "alg": "ES256"})),
+            curve("for-sealing", json!({"use": "enc"})),
+            curve("says-another", json!({"alg": "RS256"})),
+            curve("says-a-secret", json!({"alg": "HS256"})),
+            curve("another-curve", json!({"crv": "P-384"})),
+            {"kty": "oct", "kid": "secret", "k": "YSBzZWNyZXQgdGhhdCBpcyBwdWJsaXNoZWQ"},
+            {"kty": "oct", "kid": "said-secret", "alg": "HS256", "k": "YSBzZWNyZXQgdGhhdCBpcyBwdWJsaXNoZWQ"},
+            {"kty": "new", "kid": "odd"},
+        ]});
+        let keys = KeySet::from_jwks(keys.to_string().as_bytes()).expect("a set");
+        let taken: Vec<_> = keys.0.iter().filter_map(|key| key.id.as_deref()).collect();
+        assert_eq!(taken, ["plain", "said"]);
+        assert!(keys.0.iter().all(|key| key.signing == Signing::ES256));
+    }
+}

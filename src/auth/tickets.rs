@@ -108,3 +108,55 @@ impl Tickets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn bearer(origin: Origin) -> Bearer {
+        let holder = Holder { tenant: "acme".into(), user: Some("ada".into()), ..Holder::default() };
+        let identity = holder.check(&Arc::new(Rights::all())).expect("a good holder");
+        Bearer { identity, origin, issued_at: Some(Timestamp(1)), expires_at: Some(Timestamp(2_000_000)) }
+    }
+
+    /// Whom a ticket lets in that is shown so long after it was made.
+    fn shown_after(origin: Origin, later: i64) -> Result<Arc<Bearer>, TokenError> {
+        let (ticket, record) = mint(&bearer(origin), NOW);
+        let stored = serde_json::to_vec(&record).expect("JSON");
+        let mut tickets = Tickets::default();
+        tickets.learn(serde_json::from_slice(&stored).expect("a record"), NOW)?;
+        let taken = tickets.take(&ticket, Timestamp(NOW.0 + later));
+        assert_eq!(tickets.take(&ticket, NOW), Err(TokenError::UnknownTicket), "once");
+        taken
+    }
+
+    #[test]
+    fn a_ticket_lets_in_who_asked_for_it_as_long_and_by_what_was_shown_for_it() {
+        let origins = [
+            Origin::Token { id: None },
+            Origin::Token { id: Some("t-1".into()) },
+            Origin::Key { id: "k-1".into() },
+            Origin::AdminKey,
+        ];
+        for origin in origins {
+            let taken = shown_after(origin.clone(), 0).expect("a good ticket");
+            assert_eq!(*taken, bearer(origin));
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_good_for_half_a_minute() {
+        let lasts = LASTS.as_millis() as i64;
+        assert!(shown_after(Origin::AdminKey, lasts - 1).is_ok());
+        assert_eq!(shown_after(Origin::AdminKey, lasts), Err(TokenError::UnknownTicket));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_ticket_is_not_the_ticket() {
+        let (ticket, record) = mint(&bearer(Origin::AdminKey), NOW);
+        let stored = serde_json::to_string(&record).expect("JSON");
+        assert!(!stored.contains(ticket.trim_start_matches(PREFIX)));
+    }
+}

@@ -1,8 +1,8 @@
 //! Addresses that the node itself asks with a secret or for keys.
 
-use std::net::IpAddr;
-
 use ureq::http::Uri;
+
+use crate::config::is_loopback;
 
 /// Whether an address is one that nobody on the way can read or change: HTTPS, or this machine. `what` is its name for people.
 /// It is taken apart by what the HTTP client takes it apart with, so both see the same host.
@@ -24,11 +24,9 @@ pub(super) fn check(what: &str, url: &str) -> Result<(), String> {
     if host.is_empty() {
         return bad("names no host");
     }
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_here = host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback());
     match scheme {
         "https" => Ok(()),
-        "http" if is_here => Ok(()),
+        "http" if is_loopback(host) => Ok(()),
         _ => bad("must begin with https://"),
     }
 }

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use super::{Append, AppendError, BackboneError, Subject};
 use crate::model::{
     Epoch, Position, TenantId,
-    erasure::{Counts, Tenancy},
+    erasure::{Counts, Floor, Tenancy},
 };
 
 /// One step of an erasure.
@@ -61,8 +61,8 @@ pub trait Erasing {
         records: Vec<(Position, Subject)>,
     ) -> BoxFuture<'static, Result<u64, BackboneError>>;
 
-    /// From here on a tenant's positions up to this one, in this log, count as trimmed. Whoever trims says so on every node first.
-    fn set_trimmed(&self, tenant: &TenantId, to: (Epoch, Position));
+    /// From here on a tenant's positions up to this one count as trimmed. Whoever trims says so on every node first.
+    fn set_trimmed(&self, tenant: &TenantId, to: Floor);
 
     /// Trims some of a tenant's records up to a position, in bounded time; what stands of entities stays. Whether there may be more
     /// to trim.
@@ -80,7 +80,7 @@ pub struct Tenancies {
     any: AtomicBool,
     known: RwLock<HashMap<TenantId, Tenancy>>,
     /// Of those that keep their records for a shorter time than all.
-    trimmed: RwLock<HashMap<TenantId, (Epoch, Position)>>,
+    trimmed: RwLock<HashMap<TenantId, Floor>>,
 }
 
 impl Tenancies {
@@ -101,10 +101,12 @@ impl Tenancies {
     }
 
     /// See [`Erasing::set_trimmed`]; what is known already does not go back.
-    pub fn set_trimmed(&self, tenant: &TenantId, (epoch, to): (Epoch, Position)) {
+    pub fn set_trimmed(&self, tenant: &TenantId, to: Floor) {
         let mut trimmed = self.trimmed.write().unwrap_or_else(PoisonError::into_inner);
-        let entry = trimmed.entry(tenant.clone()).or_insert((epoch, to));
-        *entry = if entry.0 == epoch { (epoch, to.max(entry.1)) } else { (epoch, to) };
+        let entry = trimmed.entry(tenant.clone()).or_insert(to);
+        if entry.epoch != to.epoch || entry.position < to.position {
+            *entry = to;
+        }
         self.any.store(true, Ordering::Release);
     }
 
@@ -114,7 +116,7 @@ impl Tenancies {
             return Position::START;
         }
         let trimmed = self.trimmed.read().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
-        let trimmed = trimmed.filter(|(of, _)| *of == epoch).map_or(Position::START, |(_, to)| to);
+        let trimmed = trimmed.and_then(|floor| floor.in_log(epoch)).unwrap_or(Position::START);
         self.of(tenant).floor_in(epoch).max(trimmed)
     }
 

@@ -62,7 +62,7 @@ pub struct Args {
     /// Where to start: a cursor, 'earliest', 'latest' or an RFC 3339 time. Without it: where this instance left off.
     #[arg(long)]
     since: Option<Since>,
-    /// Only these types: comma-separated, '*' for any run of characters.
+    /// Only these types: comma-separated, one '*' in each for any run of characters.
     #[arg(long, value_delimiter = ',', value_name = "GLOBS")]
     types: Vec<String>,
     /// Words shown to others, comma-separated.

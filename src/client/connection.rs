@@ -97,7 +97,7 @@ impl Ended {
 
     /// Whether connecting again can only end the same way (the protocol's table of close codes).
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Closed { code: 1002 | 1007 | 4001 | 4003 | 4009 | 4012, .. })
+        matches!(self, Self::Closed { code: 1002 | 1007 | 4001 | 4003 | 4009 | 4012 | 4013, .. })
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_newer_connection_or_a_refused_identity_ends_it_for_good() {
-        for code in [4001, 4009, 4003, 4012] {
+        for code in [4001, 4009, 4003, 4012, 4013] {
             assert!(closed(code, "").is_final(), "{code}");
         }
         for code in [1000, 1009, 1011, 1012, 4002, 4008, 4010, 4011] {

@@ -58,6 +58,7 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("limits.outbox_bytes", 1, GIB),
     ("limits.http_body_bytes", 1, GIB),
     ("limits.import_bytes", 1, 1024 * GIB),
+    ("limits.import_memory_bytes", 1, 64 * GIB),
     ("limits.events_per_request", 1, MILLION),
     ("limits.subscriptions_per_connection", 1, MILLION),
     ("limits.subscriptions_per_room", 1, MILLION),

@@ -299,6 +299,8 @@ pub struct Limits {
     pub http_body_bytes: usize,
     /// Largest file of an import in bytes; at least 1.
     pub import_bytes: u64,
+    /// Memory for what an import remembers, in bytes; at least 1.
+    pub import_memory_bytes: usize,
     /// Events in one HTTP request; at least 1.
     pub events_per_request: usize,
     /// Subscriptions to parts of the state, of one connection; at least 1.

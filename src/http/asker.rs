@@ -89,10 +89,7 @@ impl Asker {
 
     /// It is known now who asks: its request counts.
     fn admitted(self, shared: &Shared, request: &HttpRequest) -> Result<Self, Refusal> {
-        request.conn_data::<Peer>().iter().for_each(|peer| peer.is_known());
-        let now = shared.context.uptime();
-        let taken = shared.context.tenants.of(&self.tenant, now).take_request(&self.payer(), now);
-        taken.map_err(|over| too_fast(shared, over))?;
+        count_request(shared, request, &self.tenant, &self.payer())?;
         Ok(self)
     }
 
@@ -107,6 +104,9 @@ impl Asker {
     ///
     /// One of them has none left.
     pub(super) fn takes_messages(&self, shared: &Shared, count: usize) -> Result<(), Refusal> {
+        if count == 0 {
+            return Ok(());
+        }
         let (now, count) = (shared.context.uptime(), u32::try_from(count).unwrap_or(u32::MAX));
         let tenant = shared.context.tenants.of(&self.tenant, now);
         tenant.take_http_messages(&self.payer(), count, now).map_err(|over| too_fast(shared, over))
@@ -224,7 +224,16 @@ impl Asker {
     pub(super) async fn needs(&self, shared: &Shared, need: Need<'_>) -> Result<(), Refusal> {
         self.is_granted(need)?;
         let who = self.who(self.instance.clone());
-        Rules::ask(shared, [(&who, need)]).await.check(&who, need)
+        Rules::ask(shared, self, [(&who, need)]).await?.check(&who, need)
+    }
+
+    /// Whether what it has shown still holds, as an instance that it may be.
+    fn still_holds(&self, shared: &Shared, instance: Option<&InstanceId>) -> Result<(), Refusal> {
+        let Some(bearer) = &self.bearer else { return Ok(()) };
+        match shared.context.authority.holds(bearer, (Some(&self.tenant), instance), shared.context.now()) {
+            Err(error) if !error.passes() => Err(authority::refusal(&error)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -232,12 +241,21 @@ impl Asker {
 pub(super) struct Rules(Option<Ruling>);
 
 impl Rules {
-    /// Asks about needs that are granted.
-    pub(super) async fn ask<'a>(shared: &Shared, needs: impl IntoIterator<Item = (&'a Who, Need<'a>)>) -> Self {
-        match shared.context.authority.hook() {
-            Some(hook) => Self(Some(hook.clone().ask(rules::questions(needs)).await)),
-            None => Self(None),
-        }
+    /// Asks about needs of somebody to whom they are granted.
+    ///
+    /// # Errors
+    ///
+    /// What it has shown holds no more when the answer comes.
+    pub(super) async fn ask<'a>(
+        shared: &Shared,
+        asker: &Asker,
+        needs: impl IntoIterator<Item = (&'a Who, Need<'a>)>,
+    ) -> Result<Self, Refusal> {
+        let Some(hook) = shared.context.authority.hook() else { return Ok(Self(None)) };
+        let needs: Vec<_> = needs.into_iter().collect();
+        let ruling = hook.clone().ask(rules::questions(needs.iter().copied())).await;
+        needs.iter().try_for_each(|(who, _)| asker.still_holds(shared, who.instance.as_ref()))?;
+        Ok(Self(Some(ruling)))
     }
 
     /// Whether one of them is admitted.
@@ -262,12 +280,16 @@ pub(super) async fn bearer(shared: &Shared, request: &HttpRequest) -> Result<Arc
     }
     let token = door::token_in(request.headers(), &Parameters::read(request.query_string()))?;
     let bearer = door::bearer(&shared.context, token.as_deref()).await?;
-    request.conn_data::<Peer>().iter().for_each(|peer| peer.is_known());
-    let (identity, now) = (&bearer.identity, shared.context.uptime());
-    let payer = payer(identity.user.as_deref(), None);
-    let taken = shared.context.tenants.of(&identity.tenant, now).take_request(&payer, now);
-    taken.map_err(|over| too_fast(shared, over))?;
+    let identity = &bearer.identity;
+    count_request(shared, request, &identity.tenant, &payer(identity.user.as_deref(), None))?;
     Ok(bearer)
+}
+
+/// Counts a request of somebody who has said who it is.
+fn count_request(shared: &Shared, request: &HttpRequest, tenant: &TenantId, payer: &str) -> Result<(), Refusal> {
+    request.conn_data::<Peer>().iter().for_each(|peer| peer.is_known());
+    let now = shared.context.uptime();
+    shared.context.tenants.of(tenant, now).take_request(payer, now).map_err(|over| too_fast(shared, over))
 }
 
 /// Users and instances of the same name are not the same.

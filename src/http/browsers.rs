@@ -127,9 +127,7 @@ pub(super) async fn watch<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let shared = request.app_data::<Data<Shared>>().expect("the application is built with it").clone();
-    if let Some(peer) = request.conn_data::<Peer>() {
-        peer.has_asked();
-    }
+    let _asked = request.conn_data::<Peer>().map(Peer::has_asked);
     let (config, server) = (&shared.context.config, &shared.context.config.server);
     let page = page(request.headers(), config);
     let asks_beforehand =

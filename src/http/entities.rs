@@ -156,7 +156,7 @@ async fn try_change(
     what: impl for<'a> FnOnce(&'a str) -> What<'a>,
 ) -> Result<Settled, Refusal> {
     let (asker, key) = (Asker::enter(shared, request).await?, asker::address(request)?);
-    asker.needs(shared, Need::Change(&key)).await?;
+    asker.is_granted(Need::Change(&key))?;
     let (tenant, parameters) = (asker.tenant(), Parameters::read(request.query_string()));
     let body = read_body(shared, payload).await?;
     let text = std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "the body is not UTF-8"))?;
@@ -177,7 +177,10 @@ async fn try_change(
     let sender = Sender { tenant, author: &author, identity, change: asker.may_change(), now: shared.context.now() };
     let wanted = request::read(asked, sender, shared.context.config.limits.json_depth)?;
     asker.is_own(&key, &wanted.operation.stamp.by)?;
-    match settled::operate(shared, &asker, vec![wanted], Unit::Operation).await?.pop() {
+    // Before the rules are asked: whoever may send no more makes nobody ask.
+    asker.takes_messages(shared, 1)?;
+    asker.needs(shared, Need::Change(&key)).await?;
+    match settled::operate(shared, tenant, vec![wanted], Unit::Operation).await?.pop() {
         // A deletion of what never was: done in the sense of an operation, but there is no such resource.
         Some(settled) if settled.is_of_nothing => Err(asker::nothing()),
         Some(settled) if matches!(asked.what, What::Delete) => Ok(settled.without_validator()),

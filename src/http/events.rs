@@ -62,7 +62,9 @@ async fn publish_all(shared: &Shared, asker: &Asker, payload: Payload) -> Result
     let mut results: Vec<Option<ItemResult>> = Vec::new();
     let (mut appends, mut ids) = (Vec::new(), Vec::new());
     let read: Vec<_> = items.into_iter().map(|item| read_item(shared, asker, item.get())).collect();
-    let rules = Rules::ask(shared, read.iter().flatten().map(|item| (&item.who, item.need()))).await;
+    // Before the rules are asked: whoever may send no more makes nobody ask.
+    asker.takes_messages(shared, read.iter().flatten().count())?;
+    let rules = Rules::ask(shared, asker, read.iter().flatten().map(|item| (&item.who, item.need()))).await?;
     for item in read {
         match item.and_then(|item| item.ruled(&rules)) {
             Ok((id, append)) => {
@@ -73,7 +75,6 @@ async fn publish_all(shared: &Shared, asker: &Asker, payload: Payload) -> Result
             Err(refusal) => results.push(Some(Err(refusal))),
         }
     }
-    asker.takes_messages(shared, appends.len())?;
     for ((index, id), answer) in ids.into_iter().zip(append_all(shared, asker.tenant(), appends).await?) {
         results[index] = Some(match answer.await {
             Ok(Ok(answer)) => Ok((id, answer)),

@@ -12,7 +12,7 @@ use actix_http::ws::{Codec, Frame};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{door, socket::Peer, upgrade::Knock};
@@ -79,29 +79,32 @@ pub(super) async fn admit(
     };
     let verified = match token {
         Ok(token) => {
-            let verified = tokio::time::timeout(VERIFIED, verified(&knock, &token, &context)).await;
+            let verified = timeout(VERIFIED, verified(&knock, &token, &context)).await;
             let late = || Err(authority::refusal(&TokenError::KeysAway));
             verified.unwrap_or_else(|_| late()).map_err(Refused::Because)
         }
         Err(refused) => Err(refused),
     };
     match verified {
-        Ok(request) => admit_if_ruled(socket, (knock, answer, request), early, context, addresses).await,
-        Err(refused) => turn_away(socket, &answer, &refused, (knock.envelope, &context)).await,
+        Ok(request) => admit_if_ruled((socket, peer), (knock, answer, request), early, context, addresses).await,
+        Err(refused) => turn_away((socket, peer), &answer, &refused, (knock.envelope, &context)).await,
     }
 }
 
 /// Lets somebody in who is who it says, if the owner's rules do not refuse it.
 pub(super) async fn admit_if_ruled(
-    socket: Transport,
+    (socket, peer): (Transport, Peer),
     (knock, answer, request): (Knock, Bytes, Request),
     early: BytesMut,
     context: Arc<NodeContext>,
     addresses: Arc<Addresses>,
 ) {
+    peer.is_known();
     match ruled(&request, &context).await {
         Ok(()) => knock.connect(socket, answer, request, early.freeze(), (context, addresses)),
-        Err(refusal) => turn_away(socket, &answer, &Refused::Because(refusal), (knock.envelope, &context)).await,
+        Err(refusal) => {
+            turn_away((socket, peer), &answer, &Refused::Because(refusal), (knock.envelope, &context)).await
+        }
     }
 }
 
@@ -114,8 +117,9 @@ async fn ruled(request: &Request, context: &NodeContext) -> Result<(), Refusal> 
     rules::check(&ruling, &who, need)
 }
 
+/// Says why, as long as nobody else needs the place: then what the socket takes at once has to do.
 async fn turn_away(
-    mut socket: Transport,
+    (mut socket, peer): (Transport, Peer),
     answer: &[u8],
     refused: &Refused,
     (envelope, context): (Envelope, &NodeContext),
@@ -128,11 +132,14 @@ async fn turn_away(
         // Closed with something unread, the socket would take back what was just said.
         let mut rest = [0; 1024];
         while socket.read(&mut rest).await? > 0 {}
-        Ok(())
+        io::Result::Ok(())
     };
-    // It does not read, or is gone: there is nobody to tell.
-    let patience = context.config.server.handshake_timeout;
-    let _: Result<io::Result<()>, _> = tokio::time::timeout(patience, send).await;
+    tokio::select! {
+        biased;
+        // It does not read, or is gone: there is nobody to tell.
+        _told = timeout(context.config.server.handshake_timeout, send) => {}
+        () = peer.ends() => {}
+    }
 }
 
 async fn verified(knock: &Knock, token: &Token, context: &NodeContext) -> Result<Request, Refusal> {

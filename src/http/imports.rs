@@ -1,8 +1,15 @@
 //! A tenant that comes as a file: kept until its end has come, for only the end says whether it is whole.
 //!
-//! Owns: how much is kept, and for how long. What becomes of it is `actors/import.rs`.
+//! Owns: how much is kept, of whom, and for how long, so that a slow file keeps nobody else's out. What becomes of it is
+//! `actors/import.rs`.
 
-use std::{fs::File, io::Write as _};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::Write as _,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,7 +18,7 @@ use actix_web::{
     web::{Data, Path, Payload},
 };
 use futures_util::StreamExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     admin::{governs, is_open},
@@ -21,12 +28,54 @@ use super::{
 };
 use crate::{
     actors::import,
-    model::rights::Admin,
+    model::{TenantId, rights::Admin},
     wire::{Code, Refusal},
 };
 
 /// What is gathered before it is written.
 const GATHER: usize = 256 * 1024;
+/// Files that a node keeps at a time, each of another tenant.
+const FILES: usize = 4;
+/// What has to come in a second, in bytes, once `server.body_timeout` is over: a megabit.
+const LEAST_RATE: u64 = 128 * 1024;
+/// When to come back.
+const LATER: Duration = Duration::from_secs(5);
+
+/// The imports of a node.
+#[derive(Debug, Default)]
+pub struct Imports {
+    /// Whose files are kept, or still come.
+    kept: Mutex<HashSet<TenantId>>,
+    /// Held by the one whose file has come and is read: they go one after the other, in the order in which they came.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A file's place among those that are kept, given back when it is dropped.
+struct Place<'a> {
+    kept: &'a Mutex<HashSet<TenantId>>,
+    tenant: TenantId,
+}
+
+impl Imports {
+    fn admit(&self, tenant: &TenantId) -> Result<Place<'_>, Refusal> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= FILES && !kept.contains(tenant) {
+            let message = format!("this node takes {FILES} imports at a time; try again when one of them is over");
+            return Err(Refusal::new(Code::Busy, message).after(LATER));
+        }
+        if !kept.insert(tenant.clone()) {
+            let message = "another import of this tenant is under way; try again when that is over";
+            return Err(Refusal::new(Code::Busy, message).after(LATER));
+        }
+        Ok(Place { kept: &self.kept, tenant: tenant.clone() })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.tenant);
+    }
+}
 
 /// `POST /v1/tenants/{tenant}/import`
 pub(super) async fn post(
@@ -51,10 +100,7 @@ async fn import(
     let tenant = parameters::tenant(tenant)?;
     governs(&admin, &tenant)?;
     is_open(shared, &tenant)?;
-    let Ok(_alone) = shared.imports.try_acquire() else {
-        let message = "this node imports another tenant now; try again when that is over";
-        return Err(Refusal::new(Code::Busy, message).after(std::time::Duration::from_secs(5)));
-    };
+    let _place = shared.imports.admit(&tenant)?;
     let _counted = shared.context.requests.hold();
     let proof = Proof::of(shared.context.clone(), Some(admin), (tenant.clone(), None));
     let life = shared.context.backbone.tenancy(&tenant).since;
@@ -67,12 +113,19 @@ async fn import(
             false => Err(Refusal::new(Code::TenantErased, "the tenant was erased while the file came")),
         }
     };
-    let file = receive(shared, request, payload).await?;
+    tracing::info!(%tenant, "a tenant comes as a file");
+    let file = receive(shared, request, payload, may_go_on).await?;
+    let _turn = shared.imports.turn.lock().await;
     import::run(&shared.context, &tenant, file, may_go_on).await
 }
 
-/// The whole body, in a file that nobody else can open.
-async fn receive(shared: &Shared, request: &HttpRequest, mut payload: Payload) -> Result<File, Refusal> {
+/// The whole body, in a file that nobody else can open. `may_go_on` is asked whenever some of it has come.
+async fn receive(
+    shared: &Shared,
+    request: &HttpRequest,
+    mut payload: Payload,
+    may_go_on: impl Fn() -> Result<(), Refusal>,
+) -> Result<File, Refusal> {
     let (config, limit) = (&shared.context.config, shared.context.config.limits.import_bytes);
     let too_large =
         || Refusal::new(Code::TooLarge, format!("the file is larger than {limit} bytes (limits.import_bytes)"));
@@ -83,11 +136,17 @@ async fn receive(shared: &Shared, request: &HttpRequest, mut payload: Payload) -
     let dir = config.data_dir.clone();
     let mut file = on_disk(move || tempfile::tempfile_in(dir)).await?;
     let (mut gathered, mut count) = (Vec::new(), 0);
+    let (began, patience) = (Instant::now(), config.server.body_timeout);
     loop {
-        let next = timeout(config.server.body_timeout, payload.next()).await;
-        let next = next.map_err(|_| {
-            Refusal::new(Code::TooSlow, "nothing of the file came within `server.body_timeout`; send it again")
+        let (silent, slow) = (Instant::now() + patience, began + patience + Duration::from_secs(count / LEAST_RATE));
+        let next = timeout_at(silent.min(slow), payload.next()).await.map_err(|_| {
+            let message = format!(
+                "the file came too slowly: nothing within `server.body_timeout`, or less than {LEAST_RATE} bytes a \
+                 second after that; send it again"
+            );
+            Refusal::new(Code::TooSlow, message)
         })?;
+        may_go_on()?;
         let is_end = next.is_none();
         if let Some(bytes) = next {
             let bytes =

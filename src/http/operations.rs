@@ -45,7 +45,9 @@ async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> 
     let mut read: Vec<_> = items.into_iter().map(|item| read_item(shared, &asker, item.get())).collect();
     let who = |wanted: &Wanted| asker.who(Some(wanted.operation.stamp.by.instance.clone()));
     let askers: Vec<_> = read.iter().flatten().map(|wanted| (who(wanted), wanted.key.clone())).collect();
-    let rules = Rules::ask(shared, askers.iter().map(|(who, key)| (who, Need::Change(key)))).await;
+    // Before the rules are asked: whoever may send no more makes nobody ask.
+    asker.takes_messages(shared, askers.len())?;
+    let rules = Rules::ask(shared, &asker, askers.iter().map(|(who, key)| (who, Need::Change(key)))).await?;
     let ruled = |wanted: Wanted| match rules.check(&who(&wanted), Need::Change(&wanted.key)) {
         Ok(()) => Ok(wanted),
         Err(refusal) => Err(refusal.concerning(wanted.reference.clone())),
@@ -68,7 +70,7 @@ async fn apply_all(shared: &Shared, request: &HttpRequest, payload: Payload) -> 
         // One that makes no sense could not be done either.
         fit.into_iter().map(|wanted| Settled::of(&Told::apart(wanted))).collect()
     } else {
-        settled::operate(shared, &asker, fit, unit).await?
+        settled::operate(shared, asker.tenant(), fit, unit).await?
     };
     let mut done = done.into_iter();
     Ok((settled.into_iter().filter_map(|settled| settled.or_else(|| done.next())).collect(), shape))

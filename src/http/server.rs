@@ -20,7 +20,6 @@ use actix_web::{
 };
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
-use tokio::sync::Semaphore;
 
 use super::{
     admin, browsers, conflicts, entities, erasures, events, exports, history, imports, operations, probes,
@@ -52,8 +51,8 @@ pub struct Shared {
     pub registry: Registry,
     /// What it costs.
     pub process: ProcessFigures,
-    /// Held while a tenant is imported: one at a time, as its file is kept in the meantime.
-    pub imports: Semaphore,
+    /// Tenants that come as files.
+    pub imports: imports::Imports,
 }
 
 /// Binds the configured address.

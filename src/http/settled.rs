@@ -6,7 +6,7 @@
 use actix_web::{HttpResponse, http::StatusCode};
 use tokio::sync::oneshot;
 
-use super::{asker::Asker, problem, server::Shared};
+use super::{problem, server::Shared};
 use crate::{
     actors::messages::{Enter, OperateFor},
     model::{
@@ -156,24 +156,23 @@ fn known_version(told: &Told) -> Option<Position> {
     }
 }
 
-/// Has operations done, and waits for all of them.
+/// Has operations done that were taken from what their sender may send, and waits for all of them.
 ///
 /// # Errors
 ///
 /// The node is going away.
 pub(super) async fn operate(
     shared: &Shared,
-    asker: &Asker,
+    tenant: &TenantId,
     wanted: Vec<Wanted>,
     unit: Unit,
 ) -> Result<Vec<Settled>, Refusal> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    asker.takes_messages(shared, wanted.len())?;
     let references: Vec<_> = wanted.iter().map(|wanted| wanted.reference.clone()).collect();
     let mut settled = Vec::with_capacity(wanted.len());
-    for (answer, reference) in send(shared, asker.tenant(), wanted, unit).await?.into_iter().zip(references) {
+    for (answer, reference) in send(shared, tenant, wanted, unit).await?.into_iter().zip(references) {
         settled.push(match answer.await {
             Ok(told) => Settled::of(&told),
             // The room died with the operation under way.

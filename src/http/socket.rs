@@ -5,8 +5,9 @@
 //! does not read costs no memory, but it would keep its connection for ever, and whatever watches over an answer from
 //! within is not polled any more. So the watch is here: while bytes wait, the socket has to take some within
 //! `limits.stall_timeout`, or the connection is cut. The framework also gives only the first request of a connection a time
-//! to come in; the heads of those behind it are watched here. Owns: invariant **cut** for everything but upgraded
-//! connections, which `actors/driver.rs` watches. Must not know: what the bytes mean.
+//! to come in; the heads of those behind it are watched here. What it writes by itself while a handler is at work, such as
+//! `100 Continue`, is no answer: what comes then is still the request's body, which the handler watches. Owns: invariant **cut**
+//! for everything but upgraded connections, which `actors/driver.rs` watches. Must not know: what the bytes mean.
 
 use std::{
     cell::Cell,
@@ -41,8 +42,7 @@ pub(super) struct Peer {
 #[derive(Debug, Default)]
 struct Seen {
     presence: Cell<Presence>,
-    /// Requests whose heads have come.
-    asked: Cell<u64>,
+    turn: Cell<Turn>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,19 +76,35 @@ impl Peer {
         self.stranger.iter().for_each(|stranger| stranger.is_known());
     }
 
-    /// A request's head has come: now it is the node's turn.
-    pub(super) fn has_asked(&self) {
-        self.seen.asked.set(self.seen.asked.get().wrapping_add(1));
+    /// A request's head has come: it is the node's turn until what is returned is dropped.
+    pub(super) fn has_asked(&self) -> Asked {
+        self.seen.turn.set(Turn::Node);
+        Asked(self.seen.clone())
+    }
+}
+
+/// A request that a handler is at work on.
+#[derive(Debug)]
+pub(super) struct Asked(Rc<Seen>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.turn.set(Turn::Answer);
     }
 }
 
 /// Whom a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Turn {
-    /// For the rest of a request, or for the next one.
-    Peer,
-    /// For an answer. What comes meanwhile is the request's body, or requests that wait their turn.
+    /// For the peer's first request, over which the framework watches.
+    #[default]
+    First,
+    /// For a handler. What comes meanwhile is the request's body, or requests that wait their turn.
     Node,
+    /// For the first bytes of an answer that the handler has made.
+    Answer,
+    /// For the peer: the rest of a request, or the next one.
+    Peer,
 }
 
 /// The socket.
@@ -98,9 +114,6 @@ pub(super) struct Socket {
     peer: Peer,
     /// Runs while the socket takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
-    turn: Turn,
-    /// Requests so far.
-    asked: u64,
     /// Runs from a further request's first byte until its head has come.
     head: Option<Pin<Box<Sleep>>>,
     context: Arc<NodeContext>,
@@ -110,7 +123,7 @@ impl Socket {
     /// Takes a connection over.
     pub(super) fn new(stream: Transport, stranger: Rc<Stranger>, context: Arc<NodeContext>) -> Self {
         let peer = Peer { seen: Rc::default(), stranger: Some(stranger) };
-        Self { stream, peer, stall: None, turn: Turn::Peer, asked: 0, head: None, context }
+        Self { stream, peer, stall: None, head: None, context }
     }
 
     /// Whom it leads to.
@@ -128,23 +141,19 @@ impl Socket {
         (self.stream, self.peer)
     }
 
-    /// Notices that a head has come.
-    fn take_turn(&mut self) {
-        let asked = self.peer.seen.asked.get();
-        if asked != self.asked {
-            (self.asked, self.turn, self.head) = (asked, Turn::Node, None);
-        }
-    }
-
-    /// Bytes of a request came. The framework watches over the first one.
+    /// Bytes of a request came.
     fn begins_head(&mut self) {
-        if self.turn == Turn::Peer && self.asked > 0 && self.head.is_none() {
+        if self.peer.seen.turn.get() == Turn::Peer && self.head.is_none() {
             self.head = Some(Box::pin(sleep(self.context.config.server.handshake_timeout)));
         }
     }
 
     /// Fails when a head takes too long.
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.peer.seen.turn.get() != Turn::Peer {
+            // It has come.
+            self.head = None;
+        }
         let Some(head) = &mut self.head else { return Poll::Pending };
         ready!(head.as_mut().poll(cx));
         self.head = None;
@@ -152,14 +161,25 @@ impl Socket {
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
-    /// The socket has taken something of an answer.
+    /// The socket has taken something.
     fn took(&mut self) {
-        self.take_turn();
-        (self.stall, self.turn, self.head) = (None, Turn::Peer, None);
+        (self.stall, self.head) = (None, None);
+        if self.peer.seen.turn.get() == Turn::Answer {
+            self.peer.seen.turn.set(Turn::Peer);
+        }
+    }
+
+    /// Fails once a stranger has to go.
+    fn wait_for_end(&self, cx: &Context<'_>) -> Poll<io::Error> {
+        let Some(stranger) = &self.peer.stranger else { return Poll::Pending };
+        stranger.poll_end(cx).map(|()| io::ErrorKind::ConnectionAborted.into())
     }
 
     /// The socket takes nothing now: fails when it has not for too long.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if let Poll::Ready(error) = self.wait_for_end(cx) {
+            return Poll::Ready(error);
+        }
         let timeout = self.context.config.limits.stall_timeout;
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(stall.as_mut().poll(cx));
@@ -188,16 +208,13 @@ pub(super) fn set_options(stream: &TcpStream, context: &NodeContext) {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.take_turn();
         if let Poll::Ready(error) = this.wait_for_head(cx) {
             return Poll::Ready(Err(error));
         }
-        let (before, could) = (buffer.filled().len(), buffer.remaining());
-        if let Some(stranger) = &this.peer.stranger
-            && stranger.poll_end(cx).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        if let Poll::Ready(error) = this.wait_for_end(cx) {
+            return Poll::Ready(Err(error));
         }
+        let (before, could) = (buffer.filled().len(), buffer.remaining());
         let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
         if read.is_err() || (could > 0 && buffer.filled().len() == before) {
             this.peer.seen.presence.set(Presence::HungUp);

@@ -3,7 +3,7 @@
 //!
 //! Why the oldest and not the newest: whoever comes in earnest says who it is within moments, so a crowd that says nothing loses
 //! its places to those who do, and keeps nobody out. Owns: that strangers never take more of a node than
-//! `limits.strangers_per_node`. Must not know: what makes one known.
+//! `limits.strangers_per_node`, so one that has to go is waited for nowhere. Must not know: what makes one known.
 
 use std::{
     cell::{Cell, RefCell},

@@ -63,7 +63,13 @@ pub(super) fn service(
                         // On its own, for the same reason.
                         let answer = knock.answer();
                         let knock = (knock, answer, session);
-                        actix_rt::spawn(first::admit_if_ruled(socket, knock, parts.read_buf, context, addresses));
+                        actix_rt::spawn(first::admit_if_ruled(
+                            (socket, peer),
+                            knock,
+                            parts.read_buf,
+                            context,
+                            addresses,
+                        ));
                     }
                     Ok(session) => {
                         let (answer, early) = (knock.answer(), parts.read_buf.freeze());

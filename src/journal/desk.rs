@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     Drained, Figures, Standing,
     entry::Entry,
+    forget::Gone,
     index::{End, Index, Place, Repeat},
     lines::{Lines, Otherwise},
     store::{Buried, Store, size_of},
@@ -72,8 +73,8 @@ pub struct Desk {
     drained: AtomicU64,
     pub(super) dead: AtomicU64,
     refused: AtomicU64,
-    /// Entries of erased tenants that went nowhere, until that is told.
-    pub(super) dropped: Mutex<HashMap<TenantId, u64>>,
+    /// What of erased tenants went nowhere.
+    pub(super) gone: Gone,
     /// The size of the last append that found no room, 0 once one did.
     no_room_for: AtomicU64,
     store_refused: Mutex<Option<Instant>>,
@@ -114,7 +115,7 @@ impl Desk {
             drained: AtomicU64::new(0),
             dead: AtomicU64::new(dead),
             refused: AtomicU64::new(0),
-            dropped: Mutex::default(),
+            gone: Gone::default(),
             no_room_for: AtomicU64::new(0),
             store_refused: Mutex::new(None),
         })

@@ -2,10 +2,18 @@
 //!
 //! Owns: what stands where in it. Must not know: order among rooms, who waits for an answer.
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
@@ -33,6 +41,7 @@ pub struct Store {
     log: EmbeddedLog,
     entries: TenantId,
     dead: TenantId,
+    leftovers: Arc<Leftovers>,
 }
 
 /// Whether an entry's death made a letter.
@@ -48,7 +57,7 @@ impl Store {
     /// In an open log.
     pub fn new(log: EmbeddedLog) -> Self {
         let [entries, dead] = ["entries", "dead"].map(|name| name.parse().expect("a plain word is a tenant id"));
-        Self { log, entries, dead }
+        Self { log, entries, dead, leftovers: Arc::default() }
     }
 
     /// Puts everything that it holds into an empty index; returns the number of dead letters.
@@ -131,20 +140,58 @@ impl Store {
         Ok((found.collect(), next))
     }
 
-    /// Makes what was taken out leave the files.
+    /// Makes whatever was taken out leave the files.
     pub async fn scrub(&self) -> Result<(), BackboneError> {
-        self.log.scrub().await
+        self.leftovers.clear(self.log.scrub()).await
     }
 
     /// Takes entries out; on failure they are still there.
     pub fn remove(&self, positions: Vec<Position>) -> BoxFuture<'static, (Vec<Position>, Result<(), BackboneError>)> {
-        let removed = self.log.remove(positions.clone());
-        async move { (positions, removed.await) }.boxed()
+        let (removed, leftovers) = (self.log.remove(positions.clone()), self.leftovers.clone());
+        async move {
+            let removed = removed.await;
+            leftovers.rise();
+            (positions, removed)
+        }
+        .boxed()
     }
 
     /// Flushes and lets go of the disk.
     pub async fn close(&self) {
         self.log.close().await;
+    }
+}
+
+/// Whether what was taken out may still be in the files.
+#[derive(Debug)]
+struct Leftovers {
+    /// Rises with whatever is taken out.
+    risen_to: AtomicU64,
+    /// Up to where it has left the files.
+    cleared_to: Mutex<u64>,
+}
+
+impl Default for Leftovers {
+    fn default() -> Self {
+        // An earlier process may have ended before it was through.
+        Self { risen_to: AtomicU64::new(1), cleared_to: Mutex::new(0) }
+    }
+}
+
+impl Leftovers {
+    fn rise(&self) {
+        self.risen_to.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Has the files written anew, if there may be any. Whoever comes meanwhile waits for that.
+    async fn clear<E>(&self, scrubbed: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+        let mut cleared_to = self.cleared_to.lock().await;
+        let risen_to = self.risen_to.load(Ordering::Acquire);
+        if *cleared_to < risen_to {
+            scrubbed.await?;
+            *cleared_to = risen_to;
+        }
+        Ok(())
     }
 }
 
@@ -177,5 +224,40 @@ fn stored_as(name: &TenantId, dedupe: DedupeId, body: Bytes) -> Append {
         expect: Expect::Anything,
         first_tried: None,
         body,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_files_are_written_anew_until_that_has_worked_and_then_when_more_was_taken_out() {
+        let (leftovers, times) = (Leftovers::default(), AtomicU32::new(0));
+        let scrub = |result: Result<(), &'static str>| {
+            let times = &times;
+            async move {
+                times.fetch_add(1, Ordering::Relaxed);
+                result
+            }
+        };
+        // What an earlier process took out may still be there.
+        assert_eq!(leftovers.clear(scrub(Err("no space"))).await, Err("no space"));
+        assert_eq!(leftovers.clear(scrub(Err("no space"))).await, Err("no space"));
+        assert_eq!(leftovers.clear(scrub(Ok(()))).await, Ok(()));
+        assert_eq!(leftovers.clear(scrub(Ok(()))).await, Ok(()));
+        assert_eq!(times.load(Ordering::Relaxed), 3);
+        leftovers.rise();
+        // What is taken out meanwhile is for the next time.
+        let scrubbed = async {
+            leftovers.rise();
+            scrub(Ok(())).await
+        };
+        assert_eq!(leftovers.clear(scrubbed).await, Ok(()));
+        assert_eq!(leftovers.clear(scrub(Ok(()))).await, Ok(()));
+        assert_eq!(leftovers.clear(scrub(Ok(()))).await, Ok(()));
+        assert_eq!(times.load(Ordering::Relaxed), 5);
     }
 }

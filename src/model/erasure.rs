@@ -35,14 +35,26 @@ pub enum Stage {
     Done,
 }
 
-/// Where the tenant's next life begins in the log: cursors before this are of the old one.
+/// Up to where a tenant's positions in a log count as gone: they are of an earlier life, or were trimmed for it alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Floor {
     /// Which log.
     #[serde(with = "epoch_text")]
     pub epoch: Epoch,
-    /// The new tenant's records lie behind it, the old one's before it.
+    /// What there is of the tenant lies behind it.
     pub position: u64,
+}
+
+impl Floor {
+    /// At a position of a log.
+    pub fn new(epoch: Epoch, position: Position) -> Self {
+        Self { epoch, position: position.0 }
+    }
+
+    /// Its position, if it is one of this log.
+    pub fn in_log(self, epoch: Epoch) -> Option<Position> {
+        (self.epoch == epoch).then_some(Position(self.position))
+    }
 }
 
 /// What one node let go of.
@@ -123,8 +135,7 @@ impl Erasure {
 
     /// What follows for the tenant's log.
     pub fn tenancy(&self) -> Tenancy {
-        let floor = self.floor.map(|floor| (floor.epoch, Position(floor.position)));
-        Tenancy { since: Timestamp(self.began_at), is_closed: !self.is_done(), floor }
+        Tenancy { since: Timestamp(self.began_at), is_closed: !self.is_done(), floor: self.floor }
     }
 }
 
@@ -135,14 +146,14 @@ pub struct Tenancy {
     pub since: Timestamp,
     /// Nothing is taken now: the old one is being erased.
     pub is_closed: bool,
-    /// Positions of this log up to here are of the old one.
-    pub floor: Option<(Epoch, Position)>,
+    /// Positions up to here are of the old one.
+    pub floor: Option<Floor>,
 }
 
 impl Tenancy {
     /// The last position of a log that is of an earlier life.
     pub fn floor_in(&self, epoch: Epoch) -> Position {
-        self.floor.filter(|(of, _)| *of == epoch).map_or(Position::START, |(_, position)| position)
+        self.floor.and_then(|floor| floor.in_log(epoch)).unwrap_or(Position::START)
     }
 
     /// The later one of what two records say: what is known never goes back.
@@ -186,7 +197,7 @@ mod tests {
     fn an_erasure_is_read_back_and_rises() {
         let tenant: TenantId = "acme".parse().expect("a tenant");
         let mut first = Erasure::begin(&tenant, None, Timestamp(50), Uuid::nil());
-        first.floor = Some(Floor { epoch: Epoch(7), position: 9 });
+        first.floor = Some(Floor::new(Epoch(7), Position(9)));
         let body = serde_json::to_vec(&first).expect("JSON");
         assert_eq!(Erasure::read(&body), Ok((tenant.clone(), first.clone())));
         assert_eq!(first.tenancy().floor_in(Epoch(7)), Position(9));

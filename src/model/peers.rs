@@ -72,7 +72,7 @@ pub enum Introduction {
 pub struct Peers {
     known: BTreeMap<NodeId, Peer>,
     departed: VecDeque<NodeId>,
-    /// Nobody counts as silent since before this: set while the node itself could not hear.
+    /// Nobody counts as silent since before this: set while the node itself could not hear, and when it begins to listen.
     excused_until: Duration,
 }
 
@@ -123,6 +123,11 @@ impl Peers {
             self.known.remove(node);
         }
         gone
+    }
+
+    /// Whether every living node was heard: who was not, all the while that this node could hear, is gone.
+    pub fn are_all_known(&self, now: Duration) -> bool {
+        now.saturating_sub(self.excused_until) >= SILENCE
     }
 
     /// Whether there is any.
@@ -177,6 +182,18 @@ mod tests {
         peers.excuse(100 * SECOND);
         assert_eq!(peers.expire(100 * SECOND + SILENCE - SECOND), []);
         assert_eq!(peers.expire(100 * SECOND + SILENCE).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_has_just_begun_to_hear_does_not_know_who_is_there() {
+        let mut peers = Peers::default();
+        assert!(!peers.are_all_known(SILENCE - Duration::from_millis(1)));
+        assert!(peers.are_all_known(SILENCE));
+        // Silent ones that are excused may live as well as those that were never heard.
+        peers.excuse(20 * SECOND);
+        assert!(!peers.are_all_known(20 * SECOND));
+        assert!(!peers.are_all_known(20 * SECOND + SILENCE - Duration::from_millis(1)));
+        assert!(peers.are_all_known(20 * SECOND + SILENCE));
     }
 
     #[test]

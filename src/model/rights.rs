@@ -17,12 +17,10 @@ use super::{
 pub const MOST: usize = 64;
 /// Greatest length of a pattern, in bytes.
 pub const LONGEST: usize = 256;
-/// Greatest number of `*` in a pattern.
-pub const STARS: usize = 8;
 
-/// How many `*` a pattern has.
-pub fn stars(pattern: &str) -> usize {
-    pattern.bytes().filter(|byte| *byte == b'*').count()
+/// Whether a pattern has at most one `*`: then a look at it is two comparisons, and a list of them is looked through in no time.
+pub fn has_one_star(pattern: &str) -> bool {
+    pattern.bytes().filter(|byte| *byte == b'*').count() <= 1
 }
 
 /// All that somebody may do.
@@ -53,7 +51,7 @@ pub enum Admin {
     System,
 }
 
-/// Names in which `*` stands for any run of characters.
+/// Names in which one `*` stands for any run of characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns(Scope<Box<str>>);
 

@@ -180,3 +180,23 @@ fn action(happened: Happened) -> &'static str {
         Happened::ConflictSettled => "conflict_resolved",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_a_version_of_its_own_tenants_entity_alone() {
+        let body =
+            br#"{"tenant_id":"acme","entity":{"type":"memory","id":"m1","happened":"created","base":0,"parts":[],
+            "delta":{}},"state":{},"data":{}}"#;
+        let read = |tenant: &str, kind: &str, id: &str| {
+            let (tenant, key) = (tenant.parse().expect("a tenant"), EntityKey::new(kind, id).expect("a key"));
+            Version::read(&tenant, &key, body).map(|version| version.base())
+        };
+        assert_eq!(read("acme", "memory", "m1"), Ok(Position::START));
+        for (tenant, kind, id) in [("team-1", "memory", "m1"), ("acme", "node", "m1"), ("acme", "memory", "m2")] {
+            assert_eq!(read(tenant, kind, id), Err(DamagedRecord::Foreign), "{tenant} {kind}:{id}");
+        }
+    }
+}

@@ -53,3 +53,15 @@ pub(super) fn read(data: Option<&RawValue>) -> Result<Token, Refusal> {
     let token = data.map(|data| Token(data.token)).filter(|token| !token.0.is_empty());
     token.ok_or_else(|| Refusal::new(Code::InvalidMessage, "'data.token' is missing"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_shown_by_what_it_was_read_from() {
+        let token = read_first(r#"{"type":"auth","data":{"token":"planted"}}"#, 8).expect("a token");
+        assert_eq!(token.0, "planted");
+        assert!(!format!("{token:?}").contains("planted"));
+    }
+}

@@ -134,6 +134,21 @@ async fn dropping_the_log_finishes_what_waits() {
     assert_eq!(answers, 100);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_written_anew_for_several_who_ask_at_the_same_time() {
+    let backend = Embedded::make(Options::default()).await;
+    let acme = tenant("acme");
+    put_all(backend.log(), (0..2_000).map(|number| event(&acme, vec![number as u8; 2_000])).collect()).await;
+    let all = (0..8).map(|_| {
+        let log = backend.log().clone();
+        tokio::spawn(async move { log.scrub().await })
+    });
+    for scrubbed in all.collect::<Vec<_>>() {
+        in_time(scrubbed).await.expect("no panic").expect("the files are written anew");
+    }
+    assert_eq!(all_after(backend.log(), &acme, Position::START).await.len(), 2_000);
+}
+
 #[tokio::test]
 async fn single_records_can_be_taken_out_and_are_gone_for_good() {
     let (dir, acme, other) = (tempfile::tempdir().expect("a directory"), tenant("acme"), tenant("other"));

@@ -4,6 +4,7 @@
 //! dedupe window has passed. So whatever is found once was found by what the journal remembers.
 
 mod drain;
+mod forget;
 mod full;
 mod full_disk;
 mod keep;

@@ -20,7 +20,7 @@ use continuum::{
     },
     model::{
         Cursor, DedupeId, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp,
-        erasure::{Counts, Tenancy},
+        erasure::{Counts, Floor, Tenancy},
     },
 };
 use futures_util::future::BoxFuture;
@@ -68,6 +68,9 @@ pub struct Switch {
     /// Appends and questions that did not reach the log.
     pub cut: AtomicUsize,
     refusing: AtomicBool,
+    behind: AtomicBool,
+    /// How often it was asked where a time is.
+    pub times_asked: AtomicUsize,
 }
 
 impl fmt::Debug for Switch {
@@ -88,6 +91,8 @@ impl Switch {
             held: Mutex::default(),
             cut: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
+            times_asked: AtomicUsize::new(0),
         })
     }
 
@@ -107,6 +112,11 @@ impl Switch {
     /// From here on the log refuses every append for good.
     pub fn refuse_for_good(&self) {
         self.refusing.store(true, SeqCst);
+    }
+
+    /// From here on whoever is asked where a time is has not heard of anything that late.
+    pub fn fall_behind(&self) {
+        self.behind.store(true, SeqCst);
     }
 
     /// Gives up what is held, in the order in which it came.
@@ -170,7 +180,7 @@ impl Erasing for Switch {
         self.ask(self.log.strike(tenant, records))
     }
 
-    fn set_trimmed(&self, tenant: &TenantId, to: (Epoch, Position)) {
+    fn set_trimmed(&self, tenant: &TenantId, to: Floor) {
         self.log.set_trimmed(tenant, to);
     }
 
@@ -283,6 +293,11 @@ impl Backbone for Switch {
     }
 
     fn position_at(&self, tenant: &TenantId, time: Timestamp) -> BoxFuture<'static, Result<Position, BackboneError>> {
+        self.times_asked.fetch_add(1, SeqCst);
+        if self.behind.load(SeqCst) {
+            let end = self.known_end(tenant);
+            return Box::pin(async move { Ok(end) });
+        }
         self.ask(self.log.position_at(tenant, time))
     }
 

@@ -174,6 +174,13 @@ async fn json_that_nests_too_deeply_is_refused_at_every_door() {
             answer.problem(400, &code);
         }
     }
+    // By a session, in either envelope.
+    for path in ["ws/sync", "ws"] {
+        let mut member = Client::open_on(node.address(), path, &format!("token={token}&instance_id=deep")).await;
+        let data = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        member.send_text(format!("{{\"type\":\"note\",\"event_type\":\"note\",\"data\":{data}}}")).await;
+        assert_eq!(member.expect("error").await["data"]["code"], "too_deep", "{path}");
+    }
     // Before anybody knows who it is, too.
     let request = raw::upgrade_request("tenant_id=acme&instance_id=a", "13", Some(raw::KEY));
     let (mut stranger, _) = RawClient::handshake(node.address(), &request).await;

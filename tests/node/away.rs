@@ -1,13 +1,17 @@
 //! A node whose log goes out of reach and comes back: the log is a real one behind a switch.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use continuum::backbone::embedded::{EmbeddedConfig, EmbeddedLog};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    support::{Client, InProcess, http, new_id, within},
+    support::{Client, InProcess, Issuer, http, issuer::ADMIN, new_id, until, within},
     switch::{Says, Switch, Way},
 };
 
@@ -285,4 +289,29 @@ async fn a_room_whose_feed_holds_nothing_delivers_everything_from_the_log() {
     }
     let seen: Vec<_> = reader.take(200).await.iter().map(|record| record["data"]["number"].clone()).collect();
     assert_eq!(seen, (0..200).map(|number| json!(number)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_tenants_retention_takes_nothing_of_whose_age_it_has_only_heard() {
+    let issuer = Issuer::new();
+    let settings = issuer.settings();
+    let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let away = Away::start(&[&settings[..], &[("log.sweep_interval", "50ms")]].concat()).await;
+    until("it is ready", async || (away.readiness().await.0 == 200).then_some(())).await;
+    let token = issuer.token(json!({}));
+    let mut writer = away.node.join_with("acme", "w", &format!("token={token}")).await;
+    for number in 0..5 {
+        writer.publish("note", json!({ "number": number })).await;
+    }
+    away.log.fall_behind();
+    let admin = format!("Bearer {ADMIN}");
+    let headers = [("Authorization", admin.as_str()), ("Content-Type", "application/json")];
+    let (limits, wanted) = ("/v1/admin/tenants/acme/limits", br#"{"retention_age": "1h"}"#);
+    let told = http::send(away.node.address(), "PUT", limits, &headers, wanted).await;
+    assert_eq!(told.status, 200, "{}", told.text());
+    let before = away.log.times_asked.load(SeqCst);
+    // What is said in one sweep is done in the next.
+    until("three sweeps", async || (away.log.times_asked.load(SeqCst) >= before + 4).then_some(())).await;
+    let page = away.node.get(&format!("/v1/tenants/acme/events?limit=1000&token={token}")).await.json();
+    assert_eq!(page["events"].as_array().map(Vec::len), Some(5), "{page}");
 }

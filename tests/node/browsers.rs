@@ -89,6 +89,12 @@ async fn with_a_list_only_its_origins_are_let_in_by_either_door_and_programs_wit
         assert_eq!(response.header("access-control-expose-headers"), Some("ETag, Retry-After, Location"));
         assert_eq!(response.header("access-control-allow-credentials"), None, "tokens go in a header of their own");
     }
+    // The node's own pages are of its own scheme, name and port.
+    let (own, host) = (node.http(), node.address());
+    assert_eq!(ask(&node, "GET", "/v1/stats", &[("Origin", &own)]).await.status, 200);
+    for origin in [format!("https://{host}"), format!("http://evil.{host}"), format!("{own}0"), host.to_string()] {
+        ask(&node, "GET", "/v1/stats", &[("Origin", &origin)]).await.problem(403, "origin_refused");
+    }
     assert_eq!(knock(&node, &[]).await.status, 101);
     let response = node.get("/v1/stats").await;
     assert_eq!(response.status, 200);

@@ -272,6 +272,7 @@ async fn bad_requests_have_their_codes_and_change_nothing() {
     let large = json!({"text": "x".repeat(3_000)}).to_string();
     let bad_patch = json!([{"op": "remove", "path": "/nothing"}]).to_string();
     let failing = json!([{"op": "test", "path": "/text", "value": "x"}]).to_string();
+    let blanks = format!("{{\"more\":1{}}}", " ".repeat(3_000));
     let grown = json!({"more": "x".repeat(1_950)}).to_string();
     let (octets, none) = (("Content-Type", "text/plain"), ("X-Nothing", "x"));
     type Case<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, &'a str, u16, &'a str);
@@ -289,6 +290,7 @@ async fn bad_requests_have_their_codes_and_change_nothing() {
         ("PATCH", "note/n", vec![octets], "{}", 415, "unsupported_media_type"),
         ("PATCH", "note/n", vec![MERGE], "[]", 400, "invalid_operation"),
         ("PATCH", "note/n", vec![MERGE], &grown, 413, "too_large"),
+        ("PATCH", "note/n", vec![MERGE], &blanks, 413, "too_large"),
         ("PATCH", "note/n", vec![PATCH], "{}", 400, "invalid_operation"),
         ("PATCH", "note/n", vec![PATCH], "[{\"op\":\"jump\"}]", 400, "invalid_operation"),
         ("PATCH", "note/n", vec![PATCH], &bad_patch, 422, "patch_failed"),

@@ -173,6 +173,46 @@ async fn an_erased_tenant_leaves_nothing_behind_in_an_embedded_log() {
 }
 
 #[tokio::test]
+async fn tenants_that_are_erased_at_the_same_time_do_not_hold_each_other_up() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    let names = ["acme", "team-1", "team-2", "team-3"];
+    for name in names {
+        plant(&node, &issuer.token(json!({"tenant": name})), name, 10).await;
+    }
+    let mut places = Vec::new();
+    for name in names {
+        places.push(begin(&node, ADMIN, name).await);
+    }
+    for place in &places {
+        nothing_left(&done(&node, place).await);
+    }
+    assert_eq!(files_with(node.data(), SECRET), Vec::<String>::new());
+    // None of them had to be tried again.
+    let failed: Vec<_> = node.log().into_iter().filter(|line| line.contains("the erasure of a tenant waits")).collect();
+    assert_eq!(failed, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_named_like_a_key_takes_nobodys_key_along() {
+    let issuer = Issuer::new();
+    let mut node = issuer.node(&[]).await;
+    let (id, key) = node.api_key(json!({"tenant": "team-1"})).await;
+    let (_, own) = node.api_key(json!({"tenant": id})).await;
+    let revoked = json!({"tenant": id, "user": "ada"});
+    assert_eq!(node.ask(ADMIN, "POST", "/v1/admin/revocations", &revoked).await.status, 201);
+    let report = done(&node, &begin(&node, ADMIN, &id).await).await;
+    nothing_left(&report);
+    // Its own key and its revocation, and this node's word that it has let go.
+    assert_eq!(report["removed"]["registry"], 3, "{report}");
+    for _ in ["at once", "after a restart"] {
+        assert_eq!(node.get_as(&key, "/v1/tenants/team-1/instances").await.status, 200);
+        node.get_as(&own, &format!("/v1/tenants/{id}/instances")).await.problem(401, "unauthenticated");
+        node.restart(Port::New).await;
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_is_killed_in_the_middle_goes_on_when_it_is_back() {
     let issuer = Issuer::new();
     let mut node = issuer.node(&[]).await;
@@ -251,8 +291,9 @@ async fn erased_on_nats(issuer: &Issuer, url: &str, stores: &[std::path::PathBuf
     let report = done(&b, &place).await;
     nothing_left(&report);
     let removed = |name: &str| report["removed"][name].as_u64().unwrap_or_default();
-    // 40 notes, 41 puts, a delete, two notes of members.
-    assert_eq!((removed("SYNC_LOG_0"), removed("SYNC_STATE_0")), (84, 41), "{report}");
+    // 40 notes, 41 puts, a delete, two notes of members. The state of what was written last may still have been on its way.
+    assert_eq!(removed("SYNC_LOG_0"), 84, "{report}");
+    assert!((40..=41).contains(&removed("SYNC_STATE_0")), "{report}");
     assert!(removed("SYNC_KEPT") >= 3 && removed("registry") >= 1, "{report}");
     assert_eq!(report["nodes"].as_array().map(Vec::len), Some(2), "{report}");
     let other_events = everything(&b, &team, "team-1").await;
@@ -311,6 +352,32 @@ async fn another_node_goes_on_with_an_erasure_whose_node_was_killed() {
     assert_eq!(files_with(&server.store(), SECRET), Vec::<String>::new());
     let token = fresh(&issuer, &b, "acme").await;
     assert_eq!(everything(&b, &token, "acme").await, (json!([]), json!([])));
+}
+
+#[tokio::test]
+async fn a_node_that_has_just_started_finds_out_who_is_there_before_it_says_that_all_have_let_go() {
+    let (issuer, server) = (Issuer::new(), NatsServer::start().await);
+    let a = on_nats(&issuer, &server.url(), &[]).await;
+    let token = issuer.token(json!({}));
+    plant(&a, &token, "acme", 3).await;
+    let mut member = join(&a, &token, "acme", "instance_id=member").await;
+    // Not heard while the other one starts, and far from gone.
+    a.pause();
+    let b = on_nats(&issuer, &server.url(), &[]).await;
+    let place = begin(&b, ADMIN, "acme").await;
+    until("the new node has had time to go on alone", async || {
+        let stats = b.get_as(ADMIN, "/v1/stats").await.json();
+        (stats["uptime_seconds"].as_u64() >= Some(5)).then_some(())
+    })
+    .await;
+    assert_eq!(b.get(&place).await.json()["stage"], "closing");
+    a.resume();
+    assert_eq!(member.until_closed().await.code, Some(4013));
+    let report = done(&b, &place).await;
+    nothing_left(&report);
+    let rooms: u64 =
+        report["nodes"].as_array().expect("nodes").iter().filter_map(|node| node["removed"]["rooms"].as_u64()).sum();
+    assert_eq!((report["nodes"].as_array().map(Vec::len), rooms), (Some(2), 1), "{report}");
 }
 
 /// What a node has queued, it does not bring back: whether it was cut off or was not even running.

@@ -1,6 +1,7 @@
 //! A tenant that moves: what was exported from one log stands in another, and a file that is not whole leaves nothing.
 
 mod room;
+mod under_way;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

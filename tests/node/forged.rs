@@ -53,6 +53,9 @@ async fn a_record_that_is_another_tenants_or_damaged_reaches_nobody_on_any_path(
         String::from_utf8_lossy(&entity).contains("planted") && String::from_utf8_lossy(&event).contains("planted")
     );
     let own = stored(&admin, "sync.log.0.acme.entity.memory.m2").await;
+    writer.send(json!({"type": "note", "id": "n", "data": {"text": "own"}})).await;
+    writer.expect("ack").await;
+    let own_note = stored(&admin, "sync.log.0.acme.event.note").await;
     let deep = format!("{{\"planted\":{}", "[".repeat(100_000));
     let odd =
         json!({"tenant_id": "acme", "event_type": ["planted"], "event_id": "planted", "data": "planted"}).to_string();
@@ -63,6 +66,8 @@ async fn a_record_that_is_another_tenants_or_damaged_reaches_nobody_on_any_path(
         ("entity.memory.m5", entity.slice(..entity.len() - 1)),
         ("event.note", event.clone()),
         ("event.other", event.slice(1..)),
+        // Under another type it would be told to whom may not hear of it.
+        ("event.other", own_note),
         ("event.note", entity),
         ("event.note", bytes::Bytes::new()),
         ("event.note", bytes::Bytes::from_static(b"\xff\xfe planted")),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Issuer, Node, http, issuer::ADMIN, new_id};
+use crate::support::{Client, Issuer, Node, RawClient, http, issuer::ADMIN, new_id, until};
 
 /// Somebody with a grant, as instance `name`.
 fn token(issuer: &Issuer, name: &str, grant: Value) -> String {
@@ -137,6 +137,8 @@ async fn what_may_not_be_read_or_heard_is_on_no_path() {
     let mut replayed = sync(&node, &reader, "since=earliest").await;
     replayed.catch_up().await;
     shown(replayed.seen());
+    let greeting = &replayed.ready()["data"];
+    assert_eq!((&greeting["instances"], &greeting["instances_total"]), (&json!([]), &json!(0)), "{greeting}");
     replayed.close().await;
     let mut state = typed(&node, &reader, "instance_id=reader").await;
     state.send(json!({"type": "graph.sync", "id": "s", "data": {}})).await;
@@ -224,6 +226,9 @@ async fn another_tenants_token_finds_nothing_on_any_path_that_is_described() {
         assert_eq!(refused.until_closed().await.code, Some(4001));
     }
     node.get_as(&thief, "/api/v4/ws/status?tenant_id=acme").await.problem(403, "identity_mismatch");
+    // Of its own it is told how many are connected, and that is all.
+    let status = node.get_as(&thief, "/api/v4/ws/status").await.json();
+    assert_eq!((&status["tenant_connections"], &status["total_connections"]), (&json!(0), &json!(0)), "{status}");
     node.get_as(&thief, "/v1/stats").await.problem(403, "forbidden");
     node.get_as(&thief, "/v1/admin/keys?tenant=acme").await.problem(403, "forbidden");
     let own = node.get_as(&thief, "/v1/tenants/team-1/events").await;
@@ -264,6 +269,20 @@ async fn nobody_is_another_by_saying_so_in_an_operation() {
             let answer = socket.ask(message).await;
             assert_eq!(answer["data"]["code"], "identity_mismatch", "{path}: {answer}");
         }
+        if path == "ws/sync" {
+            let own = json!({"entity_type": "memory", "entity_id": "own", "action": "put", "data": {}});
+            let id = new_id();
+            let message = json!({"event_type": "sync_event", "event_id": id, "tenant_id": "team-1", "data": own});
+            socket.send(message).await;
+            let refused = socket.expect("error").await;
+            assert_eq!(refused["data"]["code"], "identity_mismatch", "{refused}");
+            assert!(refused["data"]["message"].as_str().is_some_and(|text| text.contains("tenant_id")), "{refused}");
+        }
+        if path == "ws" {
+            socket.send(json!({"type": "note", "userId": "ada", "data": {}})).await;
+            let refused = socket.expect("error").await;
+            assert_eq!(refused["data"]["code"], "identity_mismatch", "{refused}");
+        }
         assert!(!Value::from(socket.seen().to_vec()).to_string().contains("planted"));
         socket.close().await;
     }
@@ -278,6 +297,12 @@ async fn nobody_is_another_by_saying_so_in_an_operation() {
         let snapshot = node.get_as(token, "/v1/tenants/acme/snapshot?instance_id=ada").await;
         assert_eq!(snapshot.json()["entities"], json!([]));
     }
+    let mut inside = sync(&node, &boss, "tenant_id=acme&instance_id=ada&since=earliest").await;
+    inside.catch_up().await;
+    inside.send(json!({"event_type": "graph.sync", "data": {}})).await;
+    let state = inside.find(|message| message["event_type"] == "graph.sync" && message["data"]["done"] == true).await;
+    assert!(!Value::from(inside.seen().to_vec()).to_string().contains("planted"), "{state}");
+    inside.close().await;
     // And in the tenant that is the system's own is nobody at all.
     for path in ["ws/sync", "ws"] {
         let mut refused = Client::open_on(node.address(), path, &format!("instance_id=x&token={ADMIN}")).await;
@@ -301,4 +326,42 @@ async fn a_resync_names_nobody_to_whom_may_not_know_who_is_here() {
     let resync = stream.expect("resync").await;
     assert!(resync.get("state").is_none() && !resync.to_string().contains("somebody"), "{resync}");
     assert!(!Value::from(member.seen().to_vec()).to_string().contains("somebody"));
+}
+
+#[tokio::test]
+async fn a_resync_that_comes_later_names_nobody_either() {
+    let issuer = Issuer::new();
+    let settings = [
+        ("limits.stall_timeout", "60s"),
+        ("server.send_buffer", "65536"),
+        ("rooms.ring_bytes", "100000"),
+        ("log.retention_bytes", "1000000"),
+        ("log.sweep_interval", "50ms"),
+    ];
+    let node = issuer.node(&settings).await;
+    let writer = token(&issuer, "somebody-here", all());
+    let _here = sync(&node, &writer, "").await;
+    let reader = token(&issuer, "reader", json!({"subscribe": ["note"]}));
+    // It reads nothing until retention has passed it.
+    let mut slow = RawClient::connect_narrow(&node, &format!("token={reader}")).await;
+    let text = "x".repeat(64 * 1024);
+    for number in 0..200 {
+        let event =
+            json!({"event_type": "note", "instance_id": "somebody-here", "data": {"number": number, "text": text}});
+        assert_eq!(node.ask(&writer, "POST", "/v1/tenants/acme/events", &event).await.status, 201);
+    }
+    until("retention passes the reader", async || {
+        let page = node.get_as(&writer, "/v1/tenants/acme/events?limit=1&after=earliest").await.json();
+        (page["events"][0]["data"]["number"].as_u64()? > 100).then_some(())
+    })
+    .await;
+    let resync = loop {
+        let frame = slow.next().await.expect("the connection goes on");
+        let said: Value = serde_json::from_slice(&frame.payload).unwrap_or_default();
+        if said["event_type"] == "resync" {
+            break said;
+        }
+    };
+    assert_eq!(resync["data"]["reason"], "trimmed", "{resync}");
+    assert!(resync["data"].get("state").is_none(), "{resync}");
 }

@@ -20,7 +20,12 @@ async fn a_bad_name_or_parameter_is_refused_before_the_upgrade() {
     let long = "x".repeat(10_240);
     let (long_tenant, long_instance) =
         (format!("tenant_id={long}&instance_id=a"), format!("tenant_id=t&instance_id={long}"));
+    let named = format!("tenant_id=t&instance_id=a&user_id={}", "x".repeat(129));
+    let capable = format!("tenant_id=t&instance_id=a&capabilities={}", ["x"; 33].join(","));
     let cases = [
+        (named.as_str(), "invalid_parameter"),
+        (&capable, "invalid_parameter"),
+        ("tenant_id=t&instance_id=a&user_id=a%0Ab", "invalid_parameter"),
         ("", "invalid_tenant"),
         ("instance_id=a", "invalid_tenant"),
         ("tenant_id=&instance_id=a", "invalid_tenant"),
@@ -191,6 +196,35 @@ async fn who_publishes_too_fast_is_told_when_to_go_on_and_in_the_end_closed() {
 }
 
 #[tokio::test]
+async fn what_passes_in_between_does_not_make_a_flood_better() {
+    let node = Node::start(&[("limits.messages_per_minute", "1"), ("limits.refusals_before_close", "3")]).await;
+    for (instance, between) in [("a", "ping"), ("b", "cursor.move")] {
+        let mut fast = node.join("t", instance).await;
+        fast.publish("note", json!({})).await;
+        for _ in 0..3 {
+            fast.send(json!({"event_type": between, "data": {}})).await;
+            let error = fast.refused(json!({"event_type": "note", "data": {}}).to_string()).await;
+            assert_eq!(error["code"], "rate_limited", "{error}");
+        }
+        assert_eq!(fast.until_closed().await.code, Some(4002), "{between}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_is_read_while_too_many_publishes_wait_for_their_answer() {
+    let node = Node::start(&[("limits.publishes_in_flight", "1")]).await;
+    let mut client = node.join("t", "a").await;
+    for _ in 0..5 {
+        client.send(json!({"event_type": "note", "data": {}})).await;
+        client.send(json!({"event_type": "ping"})).await;
+    }
+    client.settle().await;
+    let answers = client.seen().iter().filter_map(|message| message["event_type"].as_str());
+    let answers: Vec<_> = answers.filter(|kind| ["ack", "pong"].contains(kind)).take(10).collect();
+    assert_eq!(answers, ["ack", "pong"].repeat(5));
+}
+
+#[tokio::test]
 async fn acks_and_pings_have_a_budget_of_their_own() {
     let node = Node::start(&[("limits.messages_per_minute", "1"), ("limits.control_per_minute", "3")]).await;
     let mut client = node.join("t", "a").await;
@@ -202,6 +236,23 @@ async fn acks_and_pings_have_a_budget_of_their_own() {
     let error = client.refused(json!({"event_type": "ping"}).to_string()).await;
     assert_eq!(error["code"], "rate_limited");
     assert!(error["retry_after_ms"].as_u64().is_some_and(|wait| wait <= 20_000), "{error}");
+    // Those of the protocol itself count among them: what is beyond is not answered.
+    let mut client = RawClient::connect(&node, "tenant_id=t&instance_id=b").await;
+    client.expect("caught_up").await;
+    for number in 0..5 {
+        client.send(raw::PING, &[number]).await;
+    }
+    client.send_json(&json!({"event_type": "note", "data": {}})).await;
+    let mut answered = Vec::new();
+    loop {
+        let frame = client.next().await.expect("the connection lives");
+        match frame.first & 0x0f {
+            raw::PONG => answered.push(frame.payload),
+            _ if String::from_utf8_lossy(&frame.payload).contains("\"ack\"") => break,
+            _ => {}
+        }
+    }
+    assert_eq!(answered, [[0], [1], [2]]);
 }
 
 #[tokio::test]

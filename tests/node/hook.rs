@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use crate::{
     nats_support::NatsServer,
     support::{
-        Client, Issuer, Node, http, new_id,
+        Client, Issuer, Node, http,
+        issuer::ADMIN,
+        new_id,
         rules::{Rules, Say, nowhere},
         within,
     },
@@ -436,4 +438,91 @@ async fn a_crowd_that_comes_back_at_once_asks_each_question_once_and_few_at_a_ti
     )
     .await;
     assert_eq!((rules.count("connect"), rules.count("read")), (500, 2));
+}
+
+#[tokio::test]
+async fn whoever_is_over_its_limit_makes_nobody_ask() {
+    let rules = Rules::refusing(&[]).await;
+    let settings = [("limits.http_messages_per_minute", "1"), ("limits.messages_per_minute", "1")];
+    let node = believing(&rules.url(), &settings).await;
+    let as_ann = |path: &str| format!("/v1/tenants/acme/{path}?user_id=ann&instance_id=a");
+    assert_eq!(node.post(&as_ann("events"), &event("first")).await.status, 201);
+    node.post(&as_ann("events"), &event("second")).await.problem(429, "rate_limited");
+    node.post(&as_ann("operations"), &operation("put", "memory", "m1")).await.problem(429, "rate_limited");
+    let json_body = [("Content-Type", "application/json")];
+    let put = http::send(node.address(), "PUT", &as_ann("entities/memory/m1"), &json_body, b"{}").await;
+    put.problem(429, "rate_limited");
+    let mut client = node.join("acme", "b").await;
+    client.publish("first", json!({})).await;
+    let second = json!({"event_type": "second", "event_id": new_id(), "data": {}});
+    assert_eq!(ask(&mut client, second).await["data"]["code"], "rate_limited");
+    let asked: Vec<_> = rules.asked().iter().map(|asked| asked.question.clone()).collect();
+    let of = |what: &str, of: &str| asked.iter().filter(|asked| asked["what"] == what && asked["of"] == of).count();
+    assert_eq!((of("publish", "first"), of("publish", "second"), rules.count("change")), (2, 0, 0), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_tenant_that_asks_much_leaves_turns_to_the_others() {
+    let rules = Rules::start(|question| match question["tenant"].as_str() {
+        Some("acme") => Say::AtGate(json!({"allow": true})),
+        _ => Say::Json(json!({"allow": true})),
+    })
+    .await;
+    let node = believing(&rules.url(), &[("auth.hook.requests", "4"), ("auth.hook.deadline", "60s")]).await;
+    let kinds: Vec<_> = (0..8).map(|n| event(&format!("t{n}"))).collect();
+    let crowd = join_all(kinds.iter().map(|event| node.post(EVENTS, event)));
+    let other = async {
+        rules.until_asked("publish", 2).await;
+        assert_eq!(node.post("/v1/tenants/other/events", &event("note")).await.status, 201);
+        let of_acme = rules.asked().iter().filter(|asked| asked.question["tenant"] == "acme").count();
+        assert_eq!(of_acme, 2, "half of the turns");
+        rules.open_gate();
+    };
+    let (crowd, ()) = within("the answers", async { tokio::join!(crowd, other) }).await;
+    assert!(crowd.iter().all(|answer| answer.status == 201));
+    // With a single turn they have it one after the other.
+    let single = believing(&rules.url(), &[("auth.hook.requests", "1")]).await;
+    assert_eq!(single.post(EVENTS, &event("note")).await.status, 201);
+}
+
+#[tokio::test]
+async fn what_is_called_back_while_the_rules_are_asked_is_good_for_nothing() {
+    let issuer = Issuer::new();
+    let rules = Rules::start(|question| match (question["user"].as_str(), question["what"].as_str()) {
+        (Some("ada"), Some("publish" | "change")) | (Some("bob"), _) => Say::AtGate(json!({"allow": true})),
+        _ => Say::Json(json!({"allow": true})),
+    })
+    .await;
+    let node = node(&issuer, &rules, &[("auth.hook.deadline", "60s")]).await;
+    let [ada, bob] = ["ada", "bob"].map(|user| issuer.token(json!({"sub": user})));
+    let mut member = Client::connect_to(node.address(), &format!("token={ada}&instance_id=m")).await;
+    member.send(json!({"event_type": "of.ada", "event_id": new_id(), "data": {}})).await;
+    let mut knocking = Client::open_on(node.address(), "ws", "instance_id=k").await;
+    knocking.send(json!({"type": "auth", "data": {"token": bob}})).await;
+    let events = async { node.ask(&ada, "POST", EVENTS, &event("of.ada")).await };
+    let operations =
+        async { node.ask(&ada, "POST", "/v1/tenants/acme/operations", &operation("put", "memory", "m1")).await };
+    let called_back = async {
+        rules.until_asked("publish", 2).await;
+        rules.until_asked("change", 1).await;
+        rules.until_asked("connect", 2).await;
+        for user in ["ada", "bob"] {
+            let what = json!({"tenant": "acme", "user": user});
+            assert_eq!(node.ask(ADMIN, "POST", "/v1/admin/revocations", &what).await.status, 201);
+        }
+        rules.open_gate();
+    };
+    let (events, operations, ()) = tokio::join!(events, operations, called_back);
+    events.problem(401, "token_revoked");
+    operations.problem(401, "token_revoked");
+    // It was never let in.
+    assert_eq!(knocking.next().await["data"]["code"], "token_revoked");
+    assert_eq!(member.expect("error").await["data"]["code"], "token_revoked");
+    for client in [&mut member, &mut knocking] {
+        assert_eq!(client.until_closed().await.code, Some(4001));
+    }
+    let carl = issuer.token(json!({"sub": "carl"}));
+    let history = node.get_as(&carl, &format!("{EVENTS}?types=of.ada")).await.json();
+    assert_eq!(history["events"], json!([]), "{history}");
+    assert_eq!(node.get_as(&carl, "/v1/tenants/acme/entities/memory/m1").await.status, 404);
 }

@@ -308,6 +308,7 @@ async fn a_query_has_what_it_finds_and_says_what_is_wrong_with_it() {
         (json!({"region": {"x": 1, "y": 1, "width": 0, "height": 1}}), "invalid_message", "region"),
         (json!({"region": {"node": "n1", "hops": 99}}), "invalid_message", "hops"),
         (json!({"ids": []}), "invalid_message", "ids"),
+        (json!({"ids": vec!["n1"; 257]}), "invalid_message", "ids"),
         (json!({}), "invalid_message", "region"),
     ] {
         let mut named = data.clone();

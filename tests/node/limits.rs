@@ -175,6 +175,33 @@ async fn who_has_shown_nothing_gives_way_to_those_who_come() {
 }
 
 #[tokio::test]
+async fn strangers_who_do_not_listen_are_gone_at_once() {
+    const MANY: usize = 200;
+    let issuer = Issuer::new();
+    let settings =
+        [("limits.strangers_per_node", "8"), ("server.handshake_timeout", "10m"), ("auth.first_message", "10m")];
+    let node = issuer.node(&settings).await;
+    let unproven = upgrade_request("tenant_id=acme&instance_id=x", "13", Some(KEY));
+    let mut silent = Vec::new();
+    for _ in 0..MANY {
+        let mut client = RawClient::open(node.address(), unproven.as_bytes()).await;
+        assert_eq!(client.answer().await.status, 101);
+        silent.push(client);
+    }
+    // None of them reads on, or closes.
+    until("their places are free", async || {
+        let open = node.get_as(ADMIN, "/v1/stats").await.json()["total_connections"].as_u64().expect("a number");
+        (open <= 8).then_some(())
+    })
+    .await;
+    // What the socket took was said all the same.
+    for mut client in silent.drain(..MANY - 16) {
+        let farewell = client.until_closed().await;
+        assert_eq!(farewell.code, Some(4011));
+    }
+}
+
+#[tokio::test]
 async fn an_administrator_changes_a_tenants_limits_while_it_is_connected() {
     let (issuer, server) = (Issuer::new(), NatsServer::start().await);
     let url = server.url();
@@ -302,6 +329,17 @@ async fn a_tenants_records_on_nats_are_kept_as_long_as_an_administrator_says() {
     let changed = c.ask(&acme, "PATCH", memory, &json!({"late": true})).await;
     assert_eq!(changed.status, 200, "{}", changed.text());
     assert_eq!(a.get_as(&acme, memory).await.json()["data"], json!({"text": "old", "more": 1, "late": true}));
+}
+
+#[tokio::test]
+async fn requests_of_who_administers_are_counted_too() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[("limits.requests_per_minute", "3")]).await;
+    for _ in 0..3 {
+        assert_eq!(node.get_as(ADMIN, "/v1/admin/keys").await.status, 200);
+    }
+    node.get_as(ADMIN, "/v1/admin/keys").await.problem(429, "rate_limited");
+    assert_eq!(node.get_as(&issuer.token(json!({})), "/v1/tenants/acme/instances").await.status, 200);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ const RESIDENT: &str = "process_resident_memory_bytes";
 const BEAT: Duration = Duration::from_millis(50);
 
 /// Writes a beginning at once and then a byte each beat, until the other side ends the connection; what that has said.
-async fn drip(socket: &mut (impl AsyncRead + AsyncWrite + Unpin), beginning: &[u8], byte: u8) -> String {
+pub async fn drip(socket: &mut (impl AsyncRead + AsyncWrite + Unpin), beginning: &[u8], byte: u8) -> String {
     within("the node ends it", async {
         let mut said = Vec::new();
         let mut next = beginning.to_vec();
@@ -135,6 +135,32 @@ async fn whoever_is_quick_may_ask_as_often_and_wait_as_long_as_it_likes() {
     let event = json!({"event_type": "note", "instance_id": "a", "data": {}});
     assert_eq!(node.post("/v1/tenants/t/events", &event).await.status, 201);
     stream.record().await.expect("the stream goes on");
+}
+
+#[tokio::test]
+async fn a_body_that_was_asked_for_may_take_longer_than_a_head() {
+    let node = Node::start(&[("server.handshake_timeout", "300ms")]).await;
+    let event = json!({"event_type": "note", "instance_id": "a", "data": {"text": "as slow as it likes"}}).to_string();
+    let head = format!(
+        "POST /v1/tenants/t/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        event.len()
+    );
+    let mut socket = TcpStream::connect(node.address()).await.expect("the node accepts connections");
+    let mut said = Vec::new();
+    // The first request of a connection, and one behind it.
+    for _ in 0..2 {
+        socket.write_all(head.as_bytes()).await.expect("the node reads requests");
+        let asked = within("it is asked for", http::read_response(&mut socket, &mut said)).await;
+        assert_eq!(asked.expect("an answer").status, 100);
+        for part in event.as_bytes().chunks(4) {
+            socket.write_all(part).await.expect("the node reads it");
+            // Until the last of it has come there is nothing to be heard.
+            let _ = timeout(BEAT, socket.read_buf(&mut said)).await;
+        }
+        let answer = within("an answer", http::read_response(&mut socket, &mut said)).await;
+        assert_eq!(answer.expect("the connection is not cut").status, 201);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

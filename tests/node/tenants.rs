@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     nats_support::NatsServer,
-    support::{Client, Node, Port, until},
+    support::{Client, Node, Port, RawClient, until},
 };
 
 #[tokio::test]
@@ -154,6 +154,74 @@ async fn operations_never_meet(mut node: Node) {
     let page = page.unwrap_or_else(|| panic!("there is more: {first}"));
     let stolen = node.get(&format!("/v1/tenants/bob/snapshot?limit=10&page={page}")).await;
     assert!(!stolen.text().contains("alice"), "{}", stolen.text());
+    stolen.problem(400, "invalid_parameter");
+}
+
+#[tokio::test]
+async fn a_page_of_one_tenants_conflicts_is_none_of_anothers() {
+    let node = Node::start(&[]).await;
+    for tenant in ["alice", "bob"] {
+        let operations = format!("/v1/tenants/{tenant}/operations");
+        let make = |n: usize| {
+            json!({"instance_id": "i", "op_id": format!("make-{n}"), "entity_type": "memory", "entity_id": format!("m{n:03}"),
+                "action": "create", "data": {"of": tenant}})
+        };
+        let made = node.post(&operations, &(0..60).map(make).collect()).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let first = node.get(&format!("/v1/tenants/{tenant}/entities/memory/m000")).await.json();
+        let change = |n: usize| {
+            json!({"instance_id": format!("i-{n}"), "op_id": format!("change-{n}"), "entity_type": "memory", "entity_id": "m000",
+                "action": "update", "base_version": first["version"], "strategy": "manual", "patch": {"of": format!("{tenant} {n}")}})
+        };
+        for n in 0..2 {
+            node.post(&operations, &change(n)).await;
+        }
+    }
+    let first = node.get("/v1/tenants/alice/conflicts?limit=1").await.json();
+    assert_eq!(first["conflicts"].as_array().map(Vec::len), Some(1), "{first}");
+    let next = first["next"].as_str().unwrap_or_else(|| panic!("there is more to look through: {first}"));
+    node.get(&format!("/v1/tenants/bob/conflicts?page={next}")).await.problem(400, "invalid_parameter");
+    assert_eq!(node.get(&format!("/v1/tenants/alice/conflicts?page={next}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_same_instance_of_two_tenants_goes_on_at_two_places() {
+    kept_places_never_meet(Node::start(&KEPT).await).await;
+}
+
+#[tokio::test]
+async fn the_same_instance_of_two_tenants_goes_on_at_two_places_on_nats() {
+    let server = NatsServer::start().await;
+    let url = server.url();
+    let nats = [("backbone.kind", "nats"), ("nats.urls", url.as_str()), ("log.retention_bytes", "0")];
+    kept_places_never_meet(Node::start(&[&KEPT[..], &nats].concat()).await).await;
+}
+
+const KEPT: [(&str, &str); 1] = [("rooms.cursor_flush", "10ms")];
+
+/// An instance that has read everything in one tenant, and next to nothing in another that began before.
+async fn kept_places_never_meet(mut node: Node) {
+    for (tenant, read) in [("bob", 1), ("alice", 3)] {
+        // Nothing but what it says moves its place.
+        let mut reader = RawClient::connect(&node, &format!("tenant_id={tenant}&instance_id=desk")).await;
+        reader.expect("caught_up").await;
+        let mut writer = node.join(tenant, "writer").await;
+        let mut seqs = Vec::new();
+        for n in 0..3 {
+            seqs.push(writer.publish("note", json!({"of": tenant, "n": n})).await["seq"].clone());
+        }
+        reader.send_json(&json!({"event_type": "ack", "data": {"seq": seqs[read - 1]}})).await;
+        reader.send_json(&json!({"event_type": "sync_request"})).await;
+        reader.expect("sync_response").await;
+    }
+    node.terminate().await;
+    node.restart(Port::New).await;
+    for (tenant, missed) in [("bob", 2), ("alice", 0)] {
+        let mut reader = node.join(tenant, "desk").await;
+        let records = reader.catch_up().await;
+        assert_eq!(records.len(), missed, "{tenant}: {records:?}");
+        all_of(tenant, reader.seen());
+    }
 }
 
 impl Node {

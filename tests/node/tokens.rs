@@ -6,6 +6,10 @@ use std::sync::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use continuum::{
+    auth::Authority,
+    config::{Config, Sources},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -15,7 +19,7 @@ use tokio::{
 use crate::{
     nats_support::NatsServer,
     support::{
-        Client, Issuer, Port, RawClient,
+        Client, Issuer, Node, Port, RawClient,
         issuer::{ADMIN, Key, seconds},
         raw, until, within,
     },
@@ -222,6 +226,8 @@ async fn a_session_ends_with_its_token_unless_it_was_renewed_and_so_do_a_stream_
     let mut stream = node.stream("acme", &format!("token={}", short())).await;
     let waits = format!("/v1/tenants/acme/events?after=latest&wait=30s&token={}", short());
     let waits = node.get(&waits);
+    let gone = json!({"tenant": "acme", "token_id": "gone"});
+    assert_eq!(node.ask(ADMIN, "POST", "/v1/admin/revocations", &gone).await.status, 201);
     // Another's token does not pass for a renewal, nor one that grants something else, nor a bad one.
     for (claims, code) in [
         (json!({"sub": "bob"}), "identity_mismatch"),
@@ -229,6 +235,7 @@ async fn a_session_ends_with_its_token_unless_it_was_renewed_and_so_do_a_stream_
         (json!({"sub": "ada", "instance": "other"}), "identity_mismatch"),
         (json!({"sub": "ada", "grant": {"publish": ["*"]}}), "identity_mismatch"),
         (json!({"sub": "ada", "exp": seconds(-5.0)}), "token_expired"),
+        (json!({"sub": "ada", "jti": "gone"}), "token_revoked"),
     ] {
         renews.send(json!({"event_type": "auth", "data": {"token": issuer.token(claims)}})).await;
         assert_eq!(renews.expect("error").await["data"]["code"], code);
@@ -255,7 +262,10 @@ async fn what_is_revoked_ends_on_every_node_and_stays_revoked() {
     let (issuer, server) = (Issuer::new(), NatsServer::start().await);
     let url = server.url();
     let nats = [("backbone.kind", "nats"), ("nats.urls", url.as_str()), ("log.retention_bytes", "0")];
-    let (mut a, b) = (issuer.node(&nats).await, issuer.node(&nats).await);
+    // A stream looks at its token with each heartbeat too; here it has to be woken.
+    let slow = [("heartbeat.interval", "10m"), ("heartbeat.timeout", "30m")];
+    let settings = [&nats[..], &slow].concat();
+    let (mut a, b) = (issuer.node(&settings).await, issuer.node(&settings).await);
     let (id, key) = a.api_key(json!({"tenant": "acme", "user": "ada", "label": "a laptop"})).await;
     // The other node knows it a moment later.
     until("the key opens the other node too", async || (b.get_as(&key, HERE).await.status == 200).then_some(())).await;
@@ -267,6 +277,7 @@ async fn what_is_revoked_ends_on_every_node_and_stays_revoked() {
     for (instance, token) in [("by-key", &key), ("by-jti", &jti), ("by-user", &of_user), ("worker", &of_instance)] {
         sessions.push(b.join_with("acme", instance, &format!("token={token}")).await);
     }
+    let mut stream = b.stream("acme", &format!("token={of_user}")).await;
     let mut stays = b.join_with("acme", "stays", &format!("token={}", issuer.token(json!({"sub": "eve"})))).await;
     assert_eq!(a.ask(ADMIN, "DELETE", &format!("/v1/admin/keys/{id}"), &Value::Null).await.status, 200);
     for what in [json!({"token_id": "t-1"}), json!({"user": "bob"}), json!({"instance": "worker"})] {
@@ -279,10 +290,23 @@ async fn what_is_revoked_ends_on_every_node_and_stays_revoked() {
         assert_eq!(session.expect("error").await["data"]["code"], "token_revoked");
         assert_eq!(session.until_closed().await.code, Some(4001));
     }
+    assert_eq!(stream.expect("error").await["code"], "token_revoked");
     stays.publish("note", json!({})).await;
+    // Who has the same name in another tenant is another.
+    let elsewhere = issuer.token(json!({"tenant": "team-1", "sub": "bob", "jti": "t-1"}));
     for round in ["before", "after"] {
         for token in [&key, &jti, &of_user] {
             a.get_as(token, HERE).await.problem(401, "token_revoked");
+            a.ask(token, "POST", "/v1/tickets", &Value::Null).await.problem(401, "token_revoked");
+        }
+        let theirs = a.get_as(&elsewhere, "/v1/tenants/team-1/instances?instance_id=worker").await;
+        assert_eq!(theirs.status, 200, "{round}: {}", theirs.text());
+        for instance in ["worker", "by-jti"] {
+            let shown = if instance == "worker" { &any } else { &jti };
+            let query = format!("tenant_id=acme&instance_id={instance}&token={shown}");
+            let mut refused = Client::open(&a, &query).await;
+            assert_eq!(refused.expect("error").await["data"]["code"], "token_revoked", "{round}: {instance}");
+            assert_eq!(refused.until_closed().await.code, Some(4001));
         }
         a.get_as(&of_instance, &format!("{HERE}?instance_id=worker")).await.problem(401, "token_revoked");
         // Who may be any instance is not this one either.
@@ -301,7 +325,11 @@ async fn what_is_revoked_ends_on_every_node_and_stays_revoked() {
 async fn keys_are_administered_by_those_who_may_and_of_their_own_tenant_only() {
     let issuer = Issuer::new();
     let mut node = issuer.node(&[]).await;
-    let (_, boss) = node.api_key(json!({"tenant": "acme", "grant": {"admin": "tenant"}})).await;
+    let (id, boss) = node.api_key(json!({"tenant": "acme", "grant": {"admin": "tenant"}})).await;
+    // Its id is no secret, and not enough.
+    let guessed = format!("cnt_{id}_{}", "0".repeat(64));
+    node.get_as(&guessed, "/v1/admin/keys").await.problem(401, "unauthenticated");
+    node.get_as(&guessed, HERE).await.problem(401, "unauthenticated");
     let (foreign, plain) = node.api_key(json!({"tenant": "team-1", "user": "ada"})).await;
     // An issuer gives no more than it has: this one may not administer anything.
     let token = issuer.token(json!({"grant": {"admin": "system"}}));
@@ -332,6 +360,50 @@ async fn keys_are_administered_by_those_who_may_and_of_their_own_tenant_only() {
     assert_eq!(node.get_as(&own, HERE).await.status, 200);
     assert_eq!(node.get_as(&plain, "/v1/tenants/team-1/instances").await.status, 200);
     node.get_as(&plain, HERE).await.problem(403, "identity_mismatch");
+}
+
+#[tokio::test]
+async fn an_api_key_ends_when_it_expires_and_so_does_what_is_open_under_it() {
+    let issuer = Issuer::new();
+    let node = issuer.node(&[]).await;
+    let (_, key) = node.api_key(json!({"tenant": "acme", "expires_in": "3s"})).await;
+    let mut session = node.join_with("acme", "a", &format!("token={key}")).await;
+    session.publish("note", json!({})).await;
+    assert_eq!(session.expect("error").await["data"]["code"], "token_expired");
+    assert_eq!(session.until_closed().await.code, Some(4001));
+    node.get_as(&key, HERE).await.problem(401, "token_expired");
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_know_what_was_revoked_lets_nobody_in() {
+    let issuer = Issuer::new();
+    let own = issuer.settings();
+    let own: Vec<_> = own.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    // Nobody listens there.
+    let away = [("backbone.kind", "nats"), ("nats.urls", "nats://127.0.0.1:1"), ("log.retention_bytes", "0")];
+    let node = Node::start_unready(&[&own[..], &away].concat()).await;
+    for (token, target) in [(issuer.token(json!({})).as_str(), HERE), (ADMIN, "/v1/stats")] {
+        let problem = node.get_as(token, target).await.problem(503, "unavailable");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("not read yet")), "{problem}");
+    }
+}
+
+#[test]
+fn secrets_that_could_be_guessed_are_refused() {
+    for file in ["secret.public", "admin.key"] {
+        let issuer = Issuer::new();
+        let open = || {
+            let overrides = issuer.settings().map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
+            let config =
+                Config::load(&Sources { overrides, ..Sources::default() }).expect("the settings are good").config;
+            Authority::open(&config.auth).map(drop)
+        };
+        std::fs::write(issuer.path(file), "a secret of thirty-two bytes, aa\n").expect("a file");
+        assert_eq!(open(), Ok(()));
+        std::fs::write(issuer.path(file), "a secret of thirty-one bytes, a\n").expect("a file");
+        let error = open().expect_err("it could be guessed");
+        assert!(error.contains("fewer than 32 bytes") && error.contains(file) && !error.contains("thirty"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -36,6 +36,9 @@ impl HeartbeatSupervisor {
         let listening = self.context.backbone.listen(Channel::Nodes);
         ctx.spawn(listening.into_actor(self).map(|listening, supervisor, ctx| match listening {
             Ok(signals) => {
+                let context = &supervisor.context;
+                // Whoever was there before has not been heard yet.
+                context.nodes.peers().excuse(context.uptime());
                 ctx.add_stream(stream::unfold(signals, |mut signals| async move {
                     let item = signals.next().await;
                     (item != SignalItem::Ended).then_some((item, signals))

@@ -3,7 +3,7 @@
 //! Owns: that a line is no longer than it may be, and what makes a file whole.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::File,
     io::{BufRead as _, BufReader, Read as _, Seek as _},
 };
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::unkept;
 use crate::{
     backbone::{Append, Expect, Subject},
-    model::{DedupeId, EntityKey, Position, TenantId},
+    model::{DedupeId, EntityKey, Position, TenantId, entity::OpId},
     wire::{
         Code, Refusal,
         export::{self, Bounds, End, Header, Line, Told, damaged, moved},
@@ -25,8 +25,31 @@ use crate::{
 pub(super) struct Checked {
     /// Its last line.
     pub end: End,
-    /// Entities that have more than one line, with the number of the one that holds.
-    later: HashMap<EntityKey, u64>,
+    /// Entities that were changed while the file was written, with the number of the line that holds.
+    later: HashMap<OpId, u64>,
+}
+
+/// Lines that the log holds: a bit each, as there may be many.
+#[derive(Debug, Default)]
+struct Marks(Vec<u64>);
+
+impl Marks {
+    fn place(line: u64) -> (usize, u64) {
+        (usize::try_from(line / 64).unwrap_or(usize::MAX), 1 << (line % 64))
+    }
+
+    fn set(&mut self, line: u64) {
+        let (at, bit) = Self::place(line);
+        if self.0.len() <= at {
+            self.0.resize(at + 1, 0);
+        }
+        self.0[at] |= bit;
+    }
+
+    fn has(&self, line: u64) -> bool {
+        let (at, bit) = Self::place(line);
+        self.0.get(at).is_some_and(|bits| bits & bit != 0)
+    }
 }
 
 /// Some records of a file.
@@ -49,11 +72,14 @@ pub(super) struct Lines {
     /// The last line that was read, with its end.
     line: Vec<u8>,
     number: u64,
+    /// What the log holds of it.
+    there: Marks,
 }
 
 impl Lines {
     pub(super) fn new(file: File, tenant: TenantId, bounds: Bounds) -> Self {
-        Self { input: BufReader::with_capacity(1 << 16, file), tenant, bounds, line: Vec::new(), number: 0 }
+        let input = BufReader::with_capacity(1 << 16, file);
+        Self { input, tenant, bounds, line: Vec::new(), number: 0, there: Marks::default() }
     }
 
     /// Back to the first line.
@@ -83,8 +109,8 @@ impl Lines {
         })
     }
 
-    /// Holds the whole file to its own word and to what this node takes.
-    pub(super) fn check(mut self) -> Result<(Self, Checked), Refusal> {
+    /// Holds the whole file to its own word and to what this node takes. No more than `most` entities are remembered.
+    pub(super) fn check(mut self, most: usize) -> Result<(Self, Checked), Refusal> {
         self.rewind()?;
         let (mut hash, mut later) = (Sha256::new(), HashMap::new());
         let (mut events, mut entities) = (0, 0);
@@ -101,7 +127,14 @@ impl Lines {
                 Some(Line::Entity(key, _, told)) => {
                     entities += 1;
                     if told == Told::Later {
-                        later.insert(key, self.number);
+                        later.insert(short(&key), self.number);
+                    }
+                    if later.len() > most {
+                        let message = format!(
+                            "more than {most} entities were changed while the file was written \
+                             (limits.import_memory_bytes); export again while less is changed"
+                        );
+                        return Err(Refusal::new(Code::TooLarge, message));
                     }
                 }
                 Some(Line::End(end)) => break end,
@@ -135,25 +168,26 @@ impl Lines {
         Ok(())
     }
 
-    /// Whether all these events are the file's.
-    pub(super) fn holds_all(mut self, there: &HashSet<DedupeId>) -> Result<Self, Refusal> {
+    /// Finds events that the log holds; none is found yet.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not the file's.
+    pub(super) fn find(mut self, mut events: HashMap<DedupeId, bool>) -> Result<Self, Refusal> {
         self.rewind()?;
-        let mut missing = there.clone();
         while let Some(line) = self.next()? {
-            if let Line::Event(instance, publish) = line {
-                missing.remove(&DedupeId::of(&self.tenant, &instance, publish.id));
+            if let Line::Event(instance, publish) = line
+                && let Some(is_found) = events.get_mut(&DedupeId::of(&self.tenant, &instance, publish.id))
+            {
+                *is_found = true;
+                self.there.set(self.number);
             }
         }
-        if missing.is_empty() { Ok(self) } else { Err(super::not_empty()) }
+        if events.into_values().all(|is_found| is_found) { Ok(self) } else { Err(super::not_empty()) }
     }
 
     /// The next records, until there are so many or they have so many bytes.
-    pub(super) fn take(
-        mut self,
-        there: &HashSet<DedupeId>,
-        checked: &Checked,
-        (most, bytes): (usize, usize),
-    ) -> Result<(Self, Part), Refusal> {
+    pub(super) fn take(mut self, checked: &Checked, (most, bytes): (usize, usize)) -> Result<(Self, Part), Refusal> {
         let (mut part, mut size) = (Part::default(), 0);
         while part.appends.len() < most && size < bytes {
             let Some(line) = self.next()? else {
@@ -162,17 +196,18 @@ impl Lines {
             };
             let append = match line {
                 Line::Header(_) | Line::End(_) => continue,
+                Line::Event(..) if self.there.has(self.number) => {
+                    part.already_there += 1;
+                    continue;
+                }
                 Line::Event(instance, publish) => {
                     let dedupe = DedupeId::of(&self.tenant, &instance, publish.id);
-                    if there.contains(&dedupe) {
-                        part.already_there += 1;
-                        continue;
-                    }
                     let body = publish.to_body(&self.tenant, &instance, self.bounds.now);
                     self.append(Subject::Event(publish.event_type), dedupe, Expect::Anything, body)
                 }
                 Line::Entity(key, entity, told) => {
-                    let holds = checked.later.get(&key).map_or(told == Told::First, |line| *line == self.number);
+                    let holds =
+                        checked.later.get(&short(&key)).map_or(told == Told::First, |line| *line == self.number);
                     if !holds {
                         continue;
                     }
@@ -190,4 +225,9 @@ impl Lines {
     fn append(&self, subject: Subject, dedupe: DedupeId, expect: Expect, body: bytes::Bytes) -> Append {
         Append { tenant: self.tenant.clone(), subject, dedupe, expect, first_tried: None, body }
     }
+}
+
+/// A key in 16 bytes, however long it is.
+fn short(key: &EntityKey) -> OpId {
+    export::id_of(key, "")
 }

@@ -88,8 +88,8 @@ impl Session {
         match self.tenant.take_messages(count, self.context.uptime()) {
             Ok(()) => (Verdict::Pass, MESSAGES),
             Err((over, retry_after)) => {
-                // What is not done does not count.
-                self.messages.give_back(count);
+                // What is not done does not count, but what it cost before.
+                self.messages.give_back(count - u32::from(paid == Paid::Yes));
                 (Verdict::Refuse { retry_after }, over.key())
             }
         }

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     backbone::{BackboneError, Erased, Erasing, Subject},
     model::{
-        Epoch, Position, TenantId,
-        erasure::{Counts, Tenancy},
+        Position, TenantId,
+        erasure::{Counts, Floor, Tenancy},
     },
 };
 
@@ -85,7 +85,7 @@ impl Erasing for EmbeddedLog {
         self.change_and_tell(move |store, rooms, tail| strike(store, rooms, tail, &tenant, &records))
     }
 
-    fn set_trimmed(&self, tenant: &TenantId, to: (Epoch, Position)) {
+    fn set_trimmed(&self, tenant: &TenantId, to: Floor) {
         // Its own rows say so as well, as soon as they are trimmed.
         self.shared.queue.tenancies.set_trimmed(tenant, to);
     }

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     backbone::{BackboneError, Erased, Erasing, Subject},
     model::{
-        Epoch, Position, TenantId,
-        erasure::{Counts, Tenancy},
+        Position, TenantId,
+        erasure::{Counts, Floor, Tenancy},
     },
 };
 
@@ -64,7 +64,7 @@ impl Erasing for NatsLog {
         self.ask(|shared| async move { shared.strike(&tenant, records).await })
     }
 
-    fn set_trimmed(&self, tenant: &TenantId, to: (Epoch, Position)) {
+    fn set_trimmed(&self, tenant: &TenantId, to: Floor) {
         self.shared.tenancies.set_trimmed(tenant, to);
     }
 

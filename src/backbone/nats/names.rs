@@ -208,6 +208,14 @@ mod tests {
     }
 
     #[test]
+    fn what_no_id_is_written_as_is_no_token() {
+        for token in ["", "a.b", "a b", "=", "=4", "=61", "a=5F", "=2a", "=+A", "=FF"] {
+            assert_eq!(id_in(token), None, "{token}");
+        }
+        assert_eq!(id_in("a=2Ab").as_deref(), Some("a*b"));
+    }
+
+    #[test]
     fn a_tenant_stays_in_its_shard_for_good() {
         let names = Names::new("sync", 8);
         let shards = ["default", "acme", "team-7", "Zoë".trim_end_matches('ë')]
