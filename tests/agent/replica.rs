@@ -178,7 +178,7 @@ async fn two_processes_on_one_journal_are_one_agent() {
     let dir = TempDir::new().expect("a directory");
     let first = open(node.address(), "a", dir.path()).await;
     let second = open(node.address(), "a", dir.path()).await;
-    let (one, two) = tokio::join!(
+    tokio::join!(
         async {
             for n in 0..30 {
                 first.write(put("task:1", json!({format!("first{n}"): n}))).await.expect("written");
@@ -190,7 +190,6 @@ async fn two_processes_on_one_journal_are_one_agent() {
             }
         }
     );
-    (one, two);
     assert_eq!((first.push(PATIENCE).await.expect("pushed"), second.push(PATIENCE).await.expect("pushed")), (0, 0));
     let stands = at_node(node.address(), "task:1").await.expect("there");
     assert_eq!(stands["data"].as_object().map(serde_json::Map::len), Some(60));
