@@ -104,6 +104,7 @@ async fn manual_waits_for_a_choice_that_either_may_make() {
     let ticket = pair.a.write(change("task:1", None, choice)).await.expect("written");
     let settled = pair.a.settled(ticket, PATIENCE).await.expect("read").expect("settled");
     assert!(!settled.is_refusal(), "{settled:?}");
+    pair.until_open(0).await;
     until_seen(&pair.b, "task:1", |data| data["state"] == "b's").await;
     until_seen(&pair.a, "task:1", |data| data["state"] == "b's").await;
 }

@@ -81,6 +81,11 @@ impl Leading {
         let kinds = &self.shared.options.kinds;
         let is_wanted = |key: &EntityKey| kinds.is_empty() || kinds.iter().any(|kind| **kind == *key.kind);
         let wanted: Conflicts = conflicts.into_iter().filter(|(_, key, _)| is_wanted(key)).collect();
+        self.open = wanted.iter().map(|(_, key, _)| key.clone()).collect();
+        if !self.open.is_empty() {
+            // The node's list may be a moment old: as long as something is on it, it is asked for now and then.
+            self.conflicts_due = Some(self.conflicts_due.unwrap_or_else(|| Instant::now() + LATER));
+        }
         let write =
             self.shared.store.write(Care::Quick, move |transaction| mirror::set_conflicts(transaction, &wanted));
         write.await?;
