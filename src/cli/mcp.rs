@@ -106,7 +106,7 @@ pub struct Serve {
     /// With --http: a name that it may be asked under, beside this machine's own
     #[arg(long, value_name = "HOST", requires = "http")]
     http_host: Vec<String>,
-    /// With --http: a page that may ask, like https://example.org
+    /// With --http: the origin of pages that may ask, scheme and host
     #[arg(long, value_name = "ORIGIN", requires = "http")]
     http_origin: Vec<String>,
     /// Serve figures for Prometheus at http://ADDRESS/metrics
