@@ -53,6 +53,22 @@ pub async fn serve(server: Server, listener: TcpListener, door: Door, closing: C
         StreamableHttpService::new(move || Ok(first.another()), Arc::new(LocalSessionManager::default()), config);
     let token = door.token.map(|token| digest(&format!("Bearer {token}")));
     let place = Arc::new(Place { service, server, token });
+    connections(listener, closing, move |request| answer(place.clone(), request)).await;
+}
+
+/// Serves nothing but the figures, until `closing` says so.
+pub async fn serve_figures(server: Server, listener: TcpListener, closing: CancellationToken) {
+    connections(listener, closing, move |request| figures(server.clone(), request)).await;
+}
+
+/// Takes connections and has their requests answered, until `closing` says so.
+async fn connections<F>(
+    listener: TcpListener,
+    closing: CancellationToken,
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = Result<Response<BoxBody<Bytes, Infallible>>, Infallible>> + Send,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -60,39 +76,17 @@ pub async fn serve(server: Server, listener: TcpListener, door: Door, closing: C
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, seat)) = accepted else { continue };
-        let (place, closing) = (place.clone(), closing.clone());
+        let (answer, closing) = (answer.clone(), closing.clone());
         tokio::spawn(async move {
             let _seat = seat;
-            let answer = service_fn(|request| answer(place.clone(), request));
             let mut connection = http1::Builder::new();
             connection.timer(TokioTimer::new()).header_read_timeout(HEAD);
-            let connection = connection.serve_connection(TokioIo::new(stream), answer);
+            let connection = connection.serve_connection(TokioIo::new(stream), service_fn(answer));
             tokio::select! {
                 // How it ended is the client's affair.
                 _ = connection => {}
                 () = closing.cancelled() => {}
             }
-        });
-    }
-}
-
-/// Serves nothing but the figures, until `closing` says so.
-pub async fn serve_figures(server: Server, listener: TcpListener, closing: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = closing.cancelled() => return,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        let Some((stream, seat)) = accepted else { continue };
-        let server = server.clone();
-        tokio::spawn(async move {
-            let _seat = seat;
-            let answer = service_fn(|request: Request<Incoming>| figures(server.clone(), request));
-            let mut connection = http1::Builder::new();
-            connection.timer(TokioTimer::new()).header_read_timeout(HEAD);
-            // How it ended is the client's affair.
-            let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
         });
     }
 }

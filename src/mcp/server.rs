@@ -129,7 +129,7 @@ impl Server {
         request: CallToolRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if !catalogue::tools().iter().any(|tool| tool.name == request.name) {
+        if !catalogue::TOOLS.iter().any(|tool| tool.name == request.name) {
             return Err(ErrorData::invalid_params(format!("there is no tool '{}'", request.name), None));
         }
         if let Some((open, said)) = asking::repeated(&request)? {
@@ -202,7 +202,7 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = ListToolsResult::with_all_items(catalogue::tools());
+        let tools = ListToolsResult::with_all_items(catalogue::TOOLS.clone());
         Ok(tools.with_ttl_ms(3_600_000).with_cache_scope(CacheScope::Public))
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, fs, path::PathBuf, sync::Arc};
 
 use tokio::time::Instant;
 
-use crate::client::ClientOptions;
+use crate::{client::ClientOptions, model::EntityKey};
 
 /// Most bytes that may be pending.
 pub const JOURNAL_BYTES: u64 = 64 << 20;
@@ -43,6 +43,11 @@ impl Options {
     pub fn new(client: ClientOptions, agent: ureq::Agent, dir: PathBuf) -> Self {
         let (token, kinds, clock) = (TokenSource::None, Vec::new(), Clock::default());
         Self { client, token, agent, dir, kinds, journal_bytes: JOURNAL_BYTES, clock }
+    }
+
+    /// Whether an entity is mirrored.
+    pub(super) fn mirrors(&self, key: &EntityKey) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|kind| **kind == *key.kind)
     }
 }
 

@@ -78,9 +78,8 @@ impl Leading {
             self.conflicts_due = Some(Instant::now() + LATER);
             return Ok(());
         };
-        let kinds = &self.shared.options.kinds;
-        let is_wanted = |key: &EntityKey| kinds.is_empty() || kinds.iter().any(|kind| **kind == *key.kind);
-        let wanted: Conflicts = conflicts.into_iter().filter(|(_, key, _)| is_wanted(key)).collect();
+        let options = &self.shared.options;
+        let wanted: Conflicts = conflicts.into_iter().filter(|(_, key, _)| options.mirrors(key)).collect();
         self.open = wanted.iter().map(|(_, key, _)| key.clone()).collect();
         if !self.open.is_empty() {
             // The node's list may be a moment old: as long as something is on it, it is asked for now and then.

@@ -143,9 +143,7 @@ impl Leading {
     }
 
     fn record(&mut self, told: Told, steps: &mut Vec<Step>) {
-        let kinds = &self.shared.options.kinds;
-        let is_wanted =
-            told.what.key().is_none_or(|key| kinds.is_empty() || kinds.iter().any(|kind| **kind == *key.kind));
+        let is_wanted = told.what.key().is_none_or(|key| self.shared.options.mirrors(key));
         let is_about_open = told.what.key().is_some_and(|key| self.open.contains(key));
         if is_about_open || matches!(told.what, told::What::Open(_)) {
             self.conflicts_due = Some(Instant::now() + SHORTLY);
