@@ -16,7 +16,8 @@ use continuum::{
     config::{Config, Sources},
     model::{
         EntityKey, Timestamp,
-        rights::{Entities, EntityRule, LONGEST, MOST, Patterns, has_one_star},
+        glob::has_one_star,
+        rights::{Entities, EntityRule, LONGEST, MOST, Patterns},
     },
 };
 use serde_json::{Map, json};

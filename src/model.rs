@@ -10,6 +10,7 @@ pub mod erasure;
 pub mod filter;
 pub mod finding;
 pub mod gather;
+pub mod glob;
 pub mod ids;
 pub mod interest;
 pub mod lane;

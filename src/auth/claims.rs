@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TokenError;
 use crate::model::{
-    IdError, InstanceId, TenantId,
+    IdError, InstanceId, TenantId, glob,
     rights::{self, Admin, Entities, EntityRule, Patterns, Rights},
 };
 
@@ -163,7 +163,7 @@ fn bounded(claim: &str, patterns: &[String], is_of_entities: bool) -> Result<(),
     let fits = |pattern: &String| {
         // An entity's type and its id may have one each.
         let mut parts = pattern.splitn(if is_of_entities { 2 } else { 1 }, ':');
-        !pattern.is_empty() && pattern.len() <= rights::LONGEST && parts.all(rights::has_one_star)
+        !pattern.is_empty() && pattern.len() <= rights::LONGEST && parts.all(glob::has_one_star)
     };
     if patterns.len() > rights::MOST || !patterns.iter().all(fits) {
         let (most, longest) = (rights::MOST, rights::LONGEST);

@@ -16,7 +16,10 @@ use super::{
     jwks::RemoteKeys,
     keys::{Key, KeySet, Signing},
 };
-use crate::model::rights::{Admin, Patterns, Rights, has_one_star};
+use crate::model::{
+    glob::has_one_star,
+    rights::{Admin, Patterns, Rights},
+};
 
 /// The issuers by name.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //!
 //! A client that never subscribes hears everything; from its first subscription on it hears what it subscribed to.
 
-use super::filter;
+use super::glob;
 
 /// The channels that somebody is subscribed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Channels {
             "tenant.updates" => !is_memory,
             name => {
                 let below = event_type.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-                below || filter::matches(name.as_bytes(), event_type.as_bytes())
+                below || glob::matches(name, event_type)
             }
         })
     }

@@ -1,9 +1,6 @@
 //! Server-side filters over types: a comma-separated list of names in which one `*` stands for any run of characters.
 
-use super::{
-    EventType, IdError,
-    rights::{Patterns, has_one_star},
-};
+use super::{EventType, IdError, glob::has_one_star, rights::Patterns};
 
 /// Greatest number of patterns in one filter.
 const MAX_PATTERNS: usize = 64;
@@ -56,21 +53,6 @@ impl TypeFilter {
     }
 }
 
-/// Whether a pattern with at most one `*` admits a name: two comparisons, whatever both are.
-pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    // Most differ in their first byte; and patterns are short, so that to look for the star byte by byte costs less than a call.
-    if !pattern.starts_with(b"*") && pattern.first() != name.first() {
-        return false;
-    }
-    match pattern.iter().position(|byte| *byte == b'*') {
-        None => pattern == name,
-        Some(star) => {
-            let (begin, end) = (&pattern[..star], &pattern[star + 1..]);
-            name.len() >= begin.len() + end.len() && name.starts_with(begin) && name.ends_with(end)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,37 +65,6 @@ mod tests {
         }
         for name in ["memory", "concept_learned2", "made_up"] {
             assert!(!filter.admits(&name.parse().expect("type")), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_glob_is_what_trying_every_run_finds() {
-        fn slowly(pattern: &[u8], name: &[u8]) -> bool {
-            match pattern.split_first() {
-                None => name.is_empty(),
-                Some((b'*', rest)) => (0..=name.len()).any(|taken| slowly(rest, &name[taken..])),
-                Some((byte, rest)) => name.split_first().is_some_and(|(n, name)| n == byte && slowly(rest, name)),
-            }
-        }
-        let words = |letters: &[u8], longest: u32| -> Vec<Vec<u8>> {
-            let of = |length: u32| {
-                (0..(letters.len() as u64).pow(length)).map(move |mut n| {
-                    let mut letter = || {
-                        let letter = letters[(n % letters.len() as u64) as usize];
-                        n /= letters.len() as u64;
-                        letter
-                    };
-                    (0..length).map(|_| letter()).collect::<Vec<_>>()
-                })
-            };
-            (0..=longest).flat_map(of).collect()
-        };
-        let names = words(b"ab", 6);
-        let has_one = |pattern: &Vec<u8>| pattern.iter().filter(|byte| **byte == b'*').count() <= 1;
-        for pattern in words(b"ab*", 6).into_iter().filter(has_one) {
-            for name in &names {
-                assert_eq!(matches(&pattern, name), slowly(&pattern, name), "{pattern:?} {name:?}");
-            }
         }
     }
 

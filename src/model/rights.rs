@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EntityKey,
-    filter::matches,
+    glob::Glob,
     place::{Place, Rectangle, has_place},
 };
 
@@ -17,11 +17,6 @@ use super::{
 pub const MOST: usize = 64;
 /// Greatest length of a pattern, in bytes.
 pub const LONGEST: usize = 256;
-
-/// Whether a pattern has at most one `*`: then a look at it is two comparisons, and a list of them is looked through in no time.
-pub fn has_one_star(pattern: &str) -> bool {
-    pattern.bytes().filter(|byte| *byte == b'*').count() <= 1
-}
 
 /// All that somebody may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +48,7 @@ pub enum Admin {
 
 /// Names in which one `*` stands for any run of characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patterns(Scope<Box<str>>);
+pub struct Patterns(Scope<Glob>);
 
 /// Which entities: those that a rule admits by name, and nodes by where they lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,17 +72,17 @@ impl Regions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityRule {
     /// Which types, `*` in it stands for any run of characters.
-    pub kind: Box<str>,
+    pub kind: Glob,
     /// Which ids, likewise.
-    pub id: Box<str>,
+    pub id: Glob,
 }
 
 impl EntityRule {
     /// As whoever gave it wrote it, no longer: what is written down is held to the same bounds again when it is read.
     fn text(&self) -> String {
-        match &*self.id {
-            "*" => self.kind.to_string(),
-            id => format!("{}:{id}", self.kind),
+        match self.id.as_str() {
+            "*" => self.kind.as_str().to_owned(),
+            id => format!("{}:{id}", self.kind.as_str()),
         }
     }
 }
@@ -119,8 +114,8 @@ impl Patterns {
 
     /// Those that one of these admits.
     pub fn of(patterns: impl IntoIterator<Item = String>) -> Self {
-        let patterns: Vec<Box<str>> = patterns.into_iter().map(Box::from).collect();
-        let is_all = patterns.iter().any(|pattern| &**pattern == "*");
+        let patterns: Vec<Glob> = patterns.into_iter().map(Glob::from).collect();
+        let is_all = patterns.iter().any(|pattern| pattern.as_str() == "*");
         Self(if is_all { Scope::All } else { Scope::Only(patterns.into()) })
     }
 
@@ -133,7 +128,7 @@ impl Patterns {
     pub fn list(&self) -> Vec<String> {
         match &self.0 {
             Scope::All => vec!["*".into()],
-            Scope::Only(patterns) => patterns.iter().map(|pattern| pattern.to_string()).collect(),
+            Scope::Only(patterns) => patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         }
     }
 
@@ -141,7 +136,7 @@ impl Patterns {
     pub fn admits(&self, name: &str) -> bool {
         match &self.0 {
             Scope::All => true,
-            Scope::Only(patterns) => patterns.iter().any(|pattern| fits(pattern, name)),
+            Scope::Only(patterns) => patterns.iter().any(|pattern| pattern.admits(name)),
         }
     }
 }
@@ -155,7 +150,7 @@ impl Entities {
     /// Those that one of these admits.
     pub fn of(rules: impl IntoIterator<Item = EntityRule>) -> Self {
         let rules: Vec<_> = rules.into_iter().collect();
-        let is_all = rules.iter().any(|rule| &*rule.kind == "*" && &*rule.id == "*");
+        let is_all = rules.iter().any(|rule| rule.kind.as_str() == "*" && rule.id.as_str() == "*");
         Self { named: if is_all { Scope::All } else { Scope::Only(rules.into()) }, regions: Regions::default() }
     }
 
@@ -184,7 +179,7 @@ impl Entities {
     fn names(&self, key: &EntityKey) -> bool {
         match &self.named {
             Scope::All => true,
-            Scope::Only(rules) => rules.iter().any(|rule| fits(&rule.kind, &key.kind) && fits(&rule.id, &key.id)),
+            Scope::Only(rules) => rules.iter().any(|rule| rule.kind.admits(&key.kind) && rule.id.admits(&key.id)),
         }
     }
 
@@ -208,10 +203,6 @@ impl Entities {
     pub fn may_admit(&self, key: &EntityKey) -> bool {
         self.names(key) || (has_place(key) && !self.regions.0.is_empty())
     }
-}
-
-fn fits(pattern: &str, name: &str) -> bool {
-    matches(pattern.as_bytes(), name.as_bytes())
 }
 
 #[cfg(test)]
