@@ -50,9 +50,12 @@ fn grants() {
     println!("--- one look at a grant, nothing in it fits but the last ---");
     let others = |count: usize| (1..count).map(|n| format!("other-{n}.*"));
     let usual = |count: usize| Patterns::of(others(count).chain(["memory.*".to_owned()]));
-    for (what, patterns) in
-        [("*", Patterns::all()), ("1 pattern", usual(1)), ("8 patterns", usual(8)), ("64 patterns", usual(MOST))]
-    {
+    for (what, patterns) in [
+        ("*", Patterns::all()),
+        ("1 pattern", usual(1)),
+        ("8 patterns", usual(8)),
+        ("as many patterns as may be", usual(MOST)),
+    ] {
         row(&format!("publish, {what}"), time(LOOKS, || patterns.admits(black_box("memory.created"))));
     }
     let entities = |count: usize| {
