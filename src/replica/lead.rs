@@ -10,7 +10,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     fs::{File, TryLockError},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -57,7 +57,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
     while !shared.closing.is_cancelled() {
         match lock(&shared.options.dir) {
             Ok(Some(lock)) => {
+                begin(&shared).await;
+                shared.is_leading.store(true, Relaxed);
                 lead(&shared).await;
+                shared.is_leading.store(false, Relaxed);
                 drop(lock);
             }
             Ok(None) => {}
@@ -94,20 +97,40 @@ async fn watch(shared: Arc<Shared>) {
             continue;
         }
         known = Some(stamp);
-        let told = shared.store.read(|transaction| fact(transaction, "live")).await;
-        if let Ok(Some(text)) = told
-            && let Ok(told) = serde_json::from_str::<Live>(&text)
-        {
-            let now = shared.now();
-            let mut live = shared.live();
-            // What this process told itself is older than what it knows.
-            if told.beat > live.0.beat {
-                live.1 = told.age_ms.and_then(|age| now.checked_sub(Duration::from_millis(age)));
-                live.0 = told;
-            }
+        if !shared.is_leading.load(Relaxed) {
+            hear(&shared).await;
         }
         shared.wake.notify_one();
         shared.has_moved();
+    }
+}
+
+/// Counts on where the one before it stopped; how that one stood says nothing of this one.
+async fn begin(shared: &Shared) {
+    hear(shared).await;
+    let mut live = shared.live();
+    live.0.link = Link::Connecting;
+    live.0.here_mut().clear();
+    live.1 = None;
+}
+
+/// Takes what the process that leads, or that led last, told the others.
+async fn hear(shared: &Shared) {
+    let turn = shared.live().0.turn;
+    let told = shared.store.read(move |transaction| {
+        let Some(told) = fact(transaction, "live")?.and_then(|text| serde_json::from_str::<Live>(&text).ok()) else {
+            return Ok(None);
+        };
+        let here = if told.turn == turn { None } else { fact(transaction, "here")? };
+        Ok(Some((told, here.map(|text| serde_json::from_str(&text).unwrap_or_default()))))
+    });
+    let Ok(Some((mut told, here))) = told.await else { return };
+    let now = shared.now();
+    let mut live = shared.live();
+    if told.beat > live.0.beat {
+        live.1 = told.age_ms.and_then(|age| now.checked_sub(Duration::from_millis(age)));
+        told.here = here.unwrap_or_else(|| std::mem::take(&mut live.0.here));
+        live.0 = told;
     }
 }
 
@@ -169,23 +192,31 @@ async fn options(shared: &Shared) -> Result<ClientOptions, String> {
 /// How the connection stands, told to all processes.
 async fn tell(shared: &Shared, link: Link) {
     let now = shared.now();
-    let live = {
+    let (live, here, turn) = {
         let mut live = shared.live();
-        if matches!(link, Link::Offline { .. } | Link::Refused { .. }) {
-            live.0.here.clear();
+        if matches!(link, Link::Offline { .. } | Link::Refused { .. }) && !live.0.here.is_empty() {
+            live.0.here_mut().clear();
         }
         live.0.link = link;
         live.0.beat += 1;
         live.0.told_at = now_ms();
         live.0.age_ms =
             live.1.map(|at| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX));
-        serde_json::to_string(&live.0)
+        let turn = live.0.turn;
+        let here = (turn != shared.told_turn.load(Relaxed)).then(|| serde_json::to_string(&live.0.here));
+        (serde_json::to_string(&live.0), here.transpose(), turn)
     };
     shared.has_moved();
-    let Ok(text) = live else { return };
-    let told = shared.store.write(Care::Quick, move |transaction| set_fact(transaction, "live", &text)).await;
-    if let Err(error) = told {
-        tracing::debug!(%error, "the other processes are not told how the connection stands");
+    let (Ok(text), Ok(here)) = (live, here) else { return };
+    let told = shared.store.write(Care::Quick, move |transaction| {
+        if let Some(here) = here {
+            set_fact(transaction, "here", &here)?;
+        }
+        set_fact(transaction, "live", &text)
+    });
+    match told.await {
+        Ok(()) => shared.told_turn.store(turn, Relaxed),
+        Err(error) => tracing::debug!(%error, "the other processes are not told how the connection stands"),
     }
 }
 
@@ -222,6 +253,8 @@ struct Leading {
     /// Writes in their order that are not on their way; those behind `loaded` are not read yet.
     queue: VecDeque<Pending>,
     loaded: u64,
+    /// Behind them there may be more.
+    has_more: bool,
     /// Writes on their way, with what they are about.
     flying: HashMap<Uuid, Option<EntityKey>>,
     state: State,
@@ -229,6 +262,8 @@ struct Leading {
     pulling: Option<(u64, Option<u64>)>,
     /// No pull before this.
     pull_after: Instant,
+    /// Somebody may wait for one.
+    is_pull_wanted: bool,
     /// Entities of which something lies open, as far as it was asked.
     open: HashSet<EntityKey>,
     /// When to ask what lies open.
@@ -246,10 +281,12 @@ impl Leading {
             shared,
             queue: VecDeque::new(),
             loaded: 0,
+            has_more: true,
             flying: HashMap::new(),
             state: State::Settled,
             pulling: None,
             pull_after: Instant::now(),
+            is_pull_wanted: true,
             open: HashSet::new(),
             conflicts_due: None,
             conflicts: mpsc::channel(1),
@@ -286,8 +323,9 @@ impl Leading {
         if let State::Wanted(at) = self.state { Some(at) } else { None }
     }
 
-    /// Others may have dropped what waits, or written more.
+    /// Somebody may have dropped what waits, written more, or want to know what others wrote.
     async fn reload(&mut self) -> Result<(), Stop> {
+        (self.has_more, self.is_pull_wanted) = (true, true);
         if let (Some(first), Some(last)) = (self.queue.front(), self.queue.back()) {
             let (after, most) = (first.number - 1, self.queue.len());
             let last = last.number;
@@ -300,9 +338,10 @@ impl Leading {
 
     /// Puts on its way what may be.
     async fn send(&mut self) -> Result<(), Stop> {
-        if self.queue.len() < AHEAD / 2 {
+        if self.has_more && self.queue.len() < AHEAD / 2 {
             let after = self.loaded;
             let more = self.shared.store.read(move |transaction| journal::page(transaction, after, AHEAD)).await?;
+            self.has_more = more.len() == AHEAD;
             self.loaded = more.last().map_or(self.loaded, |write| write.number);
             self.queue.extend(more);
         }
@@ -335,7 +374,7 @@ impl Leading {
         self.room.forget_outstanding();
         self.flying.clear();
         self.queue.clear();
-        self.loaded = 0;
+        (self.loaded, self.has_more) = (0, true);
     }
 
     /// Takes what came, and what came with it.

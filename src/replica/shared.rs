@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -34,13 +37,24 @@ pub(super) struct Live {
     pub age_ms: Option<u64>,
     /// When this was told, in milliseconds since 1970.
     pub told_at: i64,
-    /// Who is in the room, by instance.
+    /// Rises with every change of who is here.
+    pub turn: u64,
+    /// Who is in the room, by instance: told beside this, and only if it is another list than before.
+    #[serde(skip)]
     pub here: BTreeMap<String, Value>,
+}
+
+impl Live {
+    /// Who is here changes.
+    pub fn here_mut(&mut self) -> &mut BTreeMap<String, Value> {
+        self.turn += 1;
+        &mut self.here
+    }
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { beat: 0, link: Link::Connecting, age_ms: None, told_at: 0, here: BTreeMap::new() }
+        Self { beat: 0, link: Link::Connecting, age_ms: None, told_at: 0, turn: 0, here: BTreeMap::new() }
     }
 }
 
@@ -56,6 +70,10 @@ pub(super) struct Shared {
     /// The store may be another one than before.
     pub moved: watch::Sender<()>,
     pub live: Mutex<(Live, Option<Instant>)>,
+    /// Whether it is this process that tells the others.
+    pub is_leading: AtomicBool,
+    /// Of which turn the list of who is here was told.
+    pub told_turn: AtomicU64,
     pub closing: CancellationToken,
 }
 
@@ -80,6 +98,8 @@ impl Shared {
             wake: Notify::new(),
             moved: watch::Sender::new(()),
             live: Mutex::default(),
+            is_leading: AtomicBool::new(false),
+            told_turn: AtomicU64::new(0),
             closing: CancellationToken::new(),
         }
     }

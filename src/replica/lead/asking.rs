@@ -38,14 +38,15 @@ impl Leading {
             let _ = self.room.publish(Publish::once(question.to_string()));
             self.state = State::Coming;
         }
-        let may_pull = self.pulling.is_none() && self.pull_after <= Instant::now();
+        let may_pull = self.is_pull_wanted && self.pulling.is_none() && self.pull_after <= Instant::now();
         if may_pull && self.shared.live().0.link == Link::Online {
             let (asked, answered) = self
                 .shared
                 .store
                 .read(|transaction| Ok((number(transaction, "asked")?, number(transaction, "answered")?)))
                 .await?;
-            if asked > answered {
+            self.is_pull_wanted = asked > answered;
+            if self.is_pull_wanted {
                 let _ = self.room.publish(Publish::once(r#"{"event_type":"sync_request"}"#.to_owned()));
                 self.pulling = Some((asked, None));
             }

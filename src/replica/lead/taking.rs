@@ -117,7 +117,7 @@ impl Leading {
         }
         let here: Here = serde_json::from_str(frame.envelope.data.get()).unwrap_or(Here { instances: Vec::new() });
         let named = |one: Value| Some((one["instance_id"].as_str()?.to_owned(), one));
-        self.shared.live().0.here = here.instances.into_iter().filter_map(named).collect();
+        *self.shared.live().0.here_mut() = here.instances.into_iter().filter_map(named).collect();
         self.shared.counter.count(|figures| figures.connections += 1);
         self.pulling = None;
         self.since = Instant::now();
@@ -197,7 +197,8 @@ impl Leading {
             kind @ ("instance_joined" | "instance_left") => {
                 let one: Value = serde_json::from_str(data.get()).unwrap_or_default();
                 let Some(name) = one["instance_id"].as_str().map(str::to_owned) else { return };
-                let here = &mut self.shared.live().0.here;
+                let mut live = self.shared.live();
+                let here = live.0.here_mut();
                 if kind == "instance_joined" {
                     here.insert(name, one);
                 } else {
