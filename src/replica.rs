@@ -30,6 +30,7 @@ mod looking;
 mod mirror;
 mod options;
 mod overlay;
+mod salvage;
 mod search;
 mod shared;
 mod status;

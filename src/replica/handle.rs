@@ -23,18 +23,20 @@ use super::{
     lead, mirror,
     options::Options,
     overlay::{self, Writer},
-    shared::{Live, Shared, number},
+    shared::{Live, MESSAGE_BYTES, Shared, number},
     status::Link,
     store::{Care, Store, StoreError, fact, now_ms, set_fact},
 };
 use crate::{
     client::ClientOptions,
-    model::{EntityKey, InstanceId, TenantId},
+    model::{InstanceId, TenantId},
     wire::Refusal,
 };
 
 /// Characters of an instance's name in the name of its replica, which has 128 bytes at most.
 const SHORT: usize = 24;
+/// Longest message of which it is known that a node takes it, in bytes, before one was asked.
+const LONGEST: u64 = 1 << 20;
 /// Longest time for a clean end of the connection.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -116,6 +118,10 @@ impl Replica {
             user: client.user.as_deref().map(Into::into),
             replica: replica.into(),
         };
+        if store.set_aside().is_some() {
+            let writer = writer.clone();
+            store.write(Care::Quick, move |transaction| mirror::relay_all(transaction, &writer)).await?;
+        }
         let shared = Arc::new(Shared::new(options, store, writer));
         let work = tokio::spawn(lead::run(shared.clone()));
         Ok(Self { shared, work: Mutex::new(Some(work)) })
@@ -127,11 +133,8 @@ impl Replica {
     ///
     /// There is none in this directory, or it cannot be read.
     pub async fn look(dir: PathBuf) -> Result<Self, StoreError> {
-        if !dir.join("replica.db").exists() {
-            return Err(StoreError::Broken(format!("there is no journal in {}", dir.display())));
-        }
         let place = dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&place)).await;
+        let opened = tokio::task::spawn_blocking(move || Store::look(&place)).await;
         let store = opened.unwrap_or_else(|error| Err(StoreError::Broken(error.to_string())))?;
         let (owner, replica, live) = store
             .read(|transaction| {
@@ -150,7 +153,10 @@ impl Replica {
             user: None,
             replica: replica.unwrap_or_default().into(),
         };
-        let live: Live = live.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let mut live: Live = live.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        if lead::lock(&dir)?.is_some() {
+            live.link = Link::Offline { why: "no process has this journal open".to_owned() };
+        }
         // What was told grows old by a clock that may be set; for a look that is all there is.
         let heard = live.age_ms.map(|age| {
             let since = u64::try_from(now_ms() - live.told_at).unwrap_or(0);
@@ -191,30 +197,38 @@ impl Replica {
             }
             Write::Event { event_type, data } => (event_type.as_str().to_owned(), None, None, data.get().to_owned()),
         };
-        let key = entity.as_deref().and_then(|id| EntityKey::new(&kind, id).ok());
-        if entity.is_some() {
-            let (kind, entity) = (kind.as_str().into(), entity.as_deref().map(Into::into));
-            let body = body.clone();
-            let draft = Pending { number: 0, id: Uuid::nil(), kind, entity, base, body, written_at: now_ms() };
-            overlay::check(&writer, &draft).map_err(WriteError::Invalid)?;
-        }
+        let mut write = Pending {
+            // As long as it may get: whether it fits must not depend on how many there were before.
+            number: u64::MAX,
+            id: Uuid::new_v4(),
+            kind: kind.into(),
+            entity: entity.map(Into::into),
+            base,
+            body,
+            written_at: now_ms(),
+        };
         self.shared.store.has_space().await?;
         let done = self.shared.store.write(Care::Sure, move |transaction| {
-            let (_, _, pending) = journal::count(transaction)?;
-            if pending + body.len() as u64 > most {
-                return Ok(Err(pending));
+            let longest = number(transaction, MESSAGE_BYTES)?;
+            if let Err(refusal) = overlay::check(&writer, &write, if longest == 0 { LONGEST } else { longest }) {
+                return Ok(Err(WriteError::Invalid(refusal)));
             }
-            let base = match (&key, base) {
-                (Some(key), None) => mirror::version(transaction, key)?,
-                (_, given) => given,
-            };
-            let ticket = journal::append(transaction, (&kind, entity.as_deref()), base, &body)?;
+            let pending = journal::count(transaction)?.bytes;
+            if pending + write.body.len() as u64 > most {
+                return Ok(Err(WriteError::JournalFull { pending, most }));
+            }
+            let key = write.key();
+            if let (Some(key), None) = (&key, base) {
+                write.base = Some(mirror::version(transaction, key)?);
+            }
+            let number = journal::append(transaction, &write)?;
+            let ticket = Ticket { id: write.id, number };
             if let Some(key) = &key {
-                mirror::relay(transaction, &writer, key)?;
+                mirror::lay_on(transaction, &writer, key, Pending { number, ..write })?;
             }
             Ok(Ok(ticket))
         });
-        let ticket = done.await?.map_err(|pending| WriteError::JournalFull { pending, most })?;
+        let ticket = done.await??;
         self.shared.counter.count(|figures| figures.written += 1);
         self.changed();
         Ok(ticket)
@@ -235,13 +249,10 @@ impl Replica {
     ///
     /// The store cannot be read.
     pub async fn push(&self, within: Duration) -> Result<u64, StoreError> {
-        let none = |transaction: &Transaction<'_>| {
-            let (pending, ..) = journal::count(transaction)?;
-            Ok((pending == 0).then_some(()))
-        };
+        let none = |transaction: &Transaction<'_>| Ok(journal::is_empty(transaction)?.then_some(()));
         match self.until(within, none).await? {
             Some(()) => Ok(0),
-            None => self.shared.store.read(|transaction| Ok(journal::count(transaction)?.0)).await,
+            None => self.shared.store.read(|transaction| Ok(journal::count(transaction)?.pending)).await,
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     mirror,
     store::{StoreError, now_ms},
 };
-use crate::model::{EntityKey, EventId, EventType};
+use crate::model::{EntityKey, EventType};
 
 /// How many settled writes are remembered, for those who wait for them.
 const SETTLED: i64 = 4_096;
@@ -169,27 +169,52 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Pending> {
     })
 }
 
-/// Puts a write behind the others.
-pub(super) fn append(
-    transaction: &Transaction<'_>,
-    (kind, entity): (&str, Option<&str>),
-    base: Option<u64>,
-    body: &str,
-) -> Result<Ticket, StoreError> {
-    let id = EventId(Uuid::new_v4()).0;
+/// Puts a write behind the others. Gives its number.
+pub(super) fn append(transaction: &Transaction<'_>, write: &Pending) -> Result<u64, StoreError> {
     transaction
         .prepare_cached(
             "INSERT INTO pending (id, kind, entity, base, body, written_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![id.to_string(), kind, entity, base, body, now_ms()])?;
-    Ok(Ticket { id, number: transaction.last_insert_rowid().unsigned_abs() })
+        .execute(params![
+            write.id.to_string(),
+            &*write.kind,
+            write.entity.as_deref(),
+            write.base,
+            write.body,
+            write.written_at
+        ])?;
+    Ok(transaction.last_insert_rowid().unsigned_abs())
 }
 
-/// How many writes are pending and refused, and how many bytes the pending ones have.
-pub(super) fn count(transaction: &Transaction<'_>) -> Result<(u64, u64, u64), StoreError> {
+/// What a journal holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    /// Writes whose fate is open.
+    pub pending: u64,
+    /// Writes that were refused.
+    pub refused: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+}
+
+/// Counts what it holds.
+pub(super) fn count(transaction: &Transaction<'_>) -> Result<Counts, StoreError> {
     let text = "SELECT (SELECT count(*) FROM pending), (SELECT count(*) FROM refused),
-        (SELECT ifnull(sum(length(body)), 0) FROM pending)";
-    Ok(transaction.prepare_cached(text)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+        (SELECT ifnull(sum(octet_length(body)), 0) FROM pending) + (SELECT ifnull(sum(octet_length(body)), 0) FROM refused)";
+    let counts = |row: &Row<'_>| Ok(Counts { pending: row.get(0)?, refused: row.get(1)?, bytes: row.get(2)? });
+    Ok(transaction.prepare_cached(text)?.query_row([], counts)?)
+}
+
+/// Whether nothing is pending.
+pub(super) fn is_empty(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
+    Ok(transaction.prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM pending)")?.query_row([], |row| row.get(0))?)
+}
+
+/// Which of these numbers, the first to the last, are pending.
+pub(super) fn numbers(transaction: &Transaction<'_>, first: u64, last: u64) -> Result<HashSet<u64>, StoreError> {
+    let mut asked = transaction.prepare_cached("SELECT number FROM pending WHERE number BETWEEN ?1 AND ?2")?;
+    let rows = asked.query_map([first, last], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Writes behind a place, in their order.
@@ -273,11 +298,12 @@ pub(super) fn retry(
     transaction: &Transaction<'_>,
     number: u64,
 ) -> Result<Option<(Ticket, Option<EntityKey>)>, StoreError> {
-    let Some(write) = take_dead(transaction, number)? else { return Ok(None) };
+    let Some(mut write) = take_dead(transaction, number)? else { return Ok(None) };
     let key = write.key();
-    let base = key.as_ref().map(|key| mirror::version(transaction, key)).transpose()?.flatten();
-    let ticket = append(transaction, (&write.kind, write.entity.as_deref()), base, &write.body)?;
-    Ok(Some((ticket, key)))
+    (write.id, write.written_at) = (Uuid::new_v4(), now_ms());
+    write.base = key.as_ref().map(|key| mirror::version(transaction, key)).transpose()?;
+    let number = append(transaction, &write)?;
+    Ok(Some((Ticket { id: write.id, number }, key)))
 }
 
 /// Forgets something that was refused, or that waits. What waits may have reached the node.
@@ -296,10 +322,16 @@ fn take_dead(transaction: &Transaction<'_>, number: u64) -> Result<Option<Pendin
     Ok(asked.query_map([number], read)?.next().transpose()?)
 }
 
-/// The log is another one: versions of the old one mean nothing in it. Gives the entities that have something pending.
-pub(super) fn forget_bases(transaction: &Transaction<'_>) -> Result<HashSet<EntityKey>, StoreError> {
-    let mut asked =
-        transaction.prepare_cached("UPDATE pending SET base = NULL WHERE entity IS NOT NULL RETURNING kind, entity")?;
+/// The log is another one: versions of the old one mean nothing in it.
+pub(super) fn forget_bases(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    transaction.execute("UPDATE pending SET base = 0 WHERE entity IS NOT NULL", [])?;
+    Ok(())
+}
+
+/// Entities that have something pending.
+pub(super) fn entities(transaction: &Transaction<'_>) -> Result<HashSet<EntityKey>, StoreError> {
+    let text = "SELECT DISTINCT kind, entity FROM pending WHERE entity IS NOT NULL";
+    let mut asked = transaction.prepare_cached(text)?;
     let rows = asked.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
     let keys: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
     Ok(keys.iter().filter_map(|(kind, id)| EntityKey::new(kind, id).ok()).collect())

@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use serde_json::json;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
@@ -24,7 +25,7 @@ use uuid::Uuid;
 use self::taking::Step;
 use super::{
     figures,
-    journal::{self, Pending},
+    journal::{self, Pending, Settled},
     shared::{Live, Shared},
     status::Link,
     store::{Care, StoreError, fact, now_ms, set_fact},
@@ -34,8 +35,8 @@ use crate::{
         Backoff, ClientOptions, Echo, Happening, Incoming, Publish, Reconnecting, Since, connection::Ended,
         reconnecting::Fatal,
     },
-    model::{EntityKey, EventId},
-    wire::token::Token,
+    model::{Cursor, EntityKey, EventId},
+    wire::{codes::Code, token::Token},
 };
 
 /// How often it is looked whether nobody leads, and whether others have written.
@@ -78,7 +79,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// The right to lead, for as long as the file is open.
-fn lock(dir: &Path) -> std::io::Result<Option<File>> {
+pub(super) fn lock(dir: &Path) -> std::io::Result<Option<File>> {
     let file = File::options().create(true).truncate(false).write(true).open(dir.join("leader.lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
@@ -258,8 +259,16 @@ struct Leading {
     /// Writes on their way, with what they are about.
     flying: HashMap<Uuid, Option<EntityKey>>,
     state: State,
+    /// The id under which it was asked for.
+    asked: Uuid,
+    /// Longest message that the node takes, in bytes.
+    most: u64,
+    /// Where we stand, as it is written down.
+    written: Option<Cursor>,
     /// Pulls up to this one are under way, done once we stand at the position.
     pulling: Option<(u64, Option<u64>)>,
+    /// The id under which it was asked where the room stands.
+    pull: Uuid,
     /// No pull before this.
     pull_after: Instant,
     /// Somebody may wait for one.
@@ -284,7 +293,11 @@ impl Leading {
             has_more: true,
             flying: HashMap::new(),
             state: State::Settled,
+            asked: Uuid::nil(),
+            most: u64::MAX,
+            written: None,
             pulling: None,
+            pull: Uuid::nil(),
             pull_after: Instant::now(),
             is_pull_wanted: true,
             open: HashSet::new(),
@@ -327,11 +340,9 @@ impl Leading {
     async fn reload(&mut self) -> Result<(), Stop> {
         (self.has_more, self.is_pull_wanted) = (true, true);
         if let (Some(first), Some(last)) = (self.queue.front(), self.queue.back()) {
-            let (after, most) = (first.number - 1, self.queue.len());
-            let last = last.number;
-            let there = self.shared.store.read(move |transaction| journal::page(transaction, after, most)).await?;
-            self.queue = there.into_iter().filter(|write| write.number <= last).collect();
-            self.queue.retain(|write| !self.flying.contains_key(&write.id));
+            let (first, last) = (first.number, last.number);
+            let there = self.shared.store.read(move |transaction| journal::numbers(transaction, first, last)).await?;
+            self.queue.retain(|write| there.contains(&write.number));
         }
         Ok(())
     }
@@ -361,6 +372,13 @@ impl Leading {
             }
             let Some(write) = self.queue.remove(at) else { break };
             let (id, text) = (EventId(write.id), write.message(&replica));
+            if text.len() as u64 > self.most {
+                // Sent, it would cost the connection, again and again.
+                let message = format!("{} bytes as a message, of which the node takes {}", text.len(), self.most);
+                let answer = json!({"code": Code::TooLarge.word(), "message": message});
+                self.write(vec![Step::Fate(write.id, Settled { outcome: "refused".into(), answer })]).await?;
+                continue;
+            }
             let publish = if key.is_some() { Publish::operation(id, text) } else { Publish::event(id, text) };
             // There is room: it was looked for.
             let _ = self.room.publish(publish);
@@ -369,7 +387,7 @@ impl Leading {
         Ok(())
     }
 
-    /// What was made ready to be sent was made for another log.
+    /// What was made ready to be sent was made for another log, or for a node that takes more.
     fn begin_anew(&mut self) {
         self.room.forget_outstanding();
         self.flying.clear();

@@ -121,11 +121,11 @@ impl Replica {
     ///
     /// The store cannot be read.
     pub async fn status(&self) -> Result<Status, StoreError> {
-        let counts = self.shared.store.read(|transaction| {
-            let (pending, refused, _) = journal::count(transaction)?;
-            Ok((pending, refused, mirror::count_conflicts(transaction)?))
-        });
-        let (pending, refused, conflicted) = counts.await?;
+        let counts = self
+            .shared
+            .store
+            .read(|transaction| Ok((journal::count(transaction)?, mirror::count_conflicts(transaction)?)));
+        let (journal::Counts { pending, refused, .. }, conflicted) = counts.await?;
         let age = self.shared.age();
         let connection = self.shared.live().0.link.clone();
         let blocked = if let Link::Refused { why } = &connection { Some(why.clone()) } else { None };

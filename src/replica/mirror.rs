@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    journal,
+    journal::{self, Pending},
     overlay::{self, Writer},
     search,
     store::{StoreError, fact, set_fact},
@@ -171,22 +171,61 @@ fn raise(transaction: &Transaction<'_>, key: &EntityKey, version: u64) -> Result
     Ok(())
 }
 
+/// An entity's row, the log's version and content of it, and how it looks.
+type Known = (i64, u64, Option<String>, Option<String>);
+
+fn known(transaction: &Transaction<'_>, key: &EntityKey) -> Result<Option<Known>, StoreError> {
+    let text = "SELECT row, version, data, local FROM entity WHERE kind = ?1 AND id = ?2";
+    let mut asked = transaction.prepare_cached(text)?;
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    Ok(asked.query_row(params![&*key.kind, &*key.id], row).optional()?)
+}
+
 /// Lays what is pending over an entity anew.
 pub(super) fn relay(transaction: &Transaction<'_>, writer: &Writer, key: &EntityKey) -> Result<(), StoreError> {
-    let mut asked = transaction.prepare_cached("SELECT row, version, data FROM entity WHERE kind = ?1 AND id = ?2")?;
-    let known: Option<(i64, u64, Option<String>)> =
-        asked.query_row(params![&*key.kind, &*key.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+    let known = known(transaction, key)?;
     let pending = journal::of_entity(transaction, key)?;
-    let base = known.as_ref().and_then(|(_, version, data)| Some((*version, data.as_deref()?)));
+    let base = known.as_ref().and_then(|(_, version, data, _)| Some((*version, data.as_deref()?)));
     let local = match pending.is_empty() {
         true => base.map(|(_, text)| text.to_owned()),
         false => overlay::lay(writer, base, &pending),
     };
+    show_as(transaction, key, known, local, pending.is_empty())
+}
+
+/// The same for all that have something pending.
+pub(super) fn relay_all(transaction: &Transaction<'_>, writer: &Writer) -> Result<(), StoreError> {
+    journal::entities(transaction)?.iter().try_for_each(|key| relay(transaction, writer, key))
+}
+
+/// Lays one more write on how an entity looks: that of the ones before it is laid already.
+pub(super) fn lay_on(
+    transaction: &Transaction<'_>,
+    writer: &Writer,
+    key: &EntityKey,
+    write: Pending,
+) -> Result<(), StoreError> {
+    let known = known(transaction, key)?;
+    let looks = known.as_ref().and_then(|(_, version, _, local)| Some((*version, local.as_deref()?)));
+    // Of something that is gone, how it was is not kept here: what is pending may bring it back.
+    let Some(looks) = looks else { return relay(transaction, writer, key) };
+    let local = overlay::lay(writer, Some(looks), &[write]);
+    show_as(transaction, key, known, local, false)
+}
+
+fn show_as(
+    transaction: &Transaction<'_>,
+    key: &EntityKey,
+    known: Option<Known>,
+    local: Option<String>,
+    is_settled: bool,
+) -> Result<(), StoreError> {
     let row = match known {
-        Some((row, 0, _)) if local.is_none() && pending.is_empty() => {
+        Some((row, 0, ..)) if local.is_none() && is_settled => {
             transaction.prepare_cached("DELETE FROM entity WHERE row = ?1")?.execute([row])?;
             row
         }
+        Some((.., looked)) if looked == local => return Ok(()),
         Some((row, ..)) => {
             transaction.prepare_cached("UPDATE entity SET local = ?2 WHERE row = ?1")?.execute(params![row, local])?;
             row
@@ -202,11 +241,10 @@ pub(super) fn relay(transaction: &Transaction<'_>, writer: &Writer, key: &Entity
     search::index(transaction, row, key, local.as_deref())
 }
 
-/// The log's version of an entity, if there is one.
-pub(super) fn version(transaction: &Transaction<'_>, key: &EntityKey) -> Result<Option<u64>, StoreError> {
-    let mut asked =
-        transaction.prepare_cached("SELECT version FROM entity WHERE kind = ?1 AND id = ?2 AND version > 0")?;
-    Ok(asked.query_row(params![&*key.kind, &*key.id], |row| row.get(0)).optional()?)
+/// The log's version of an entity; 0: nothing is known of it, and whoever writes says so.
+pub(super) fn version(transaction: &Transaction<'_>, key: &EntityKey) -> Result<u64, StoreError> {
+    let mut asked = transaction.prepare_cached("SELECT version FROM entity WHERE kind = ?1 AND id = ?2")?;
+    Ok(asked.query_row(params![&*key.kind, &*key.id], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 /// Notes which version somebody was shown.
@@ -313,9 +351,8 @@ pub(super) fn begin_state(
         transaction.execute("UPDATE entity SET version = 0, shown = 0, data = NULL", [])?;
         transaction.execute("DELETE FROM conflict", [])?;
         transaction.execute("DELETE FROM change", [])?;
-        for key in journal::forget_bases(transaction)? {
-            relay(transaction, writer, &key)?;
-        }
+        journal::forget_bases(transaction)?;
+        relay_all(transaction, writer)?;
     }
     Ok(())
 }
@@ -323,13 +360,12 @@ pub(super) fn begin_state(
 /// Takes a page of the state.
 pub(super) fn put_page(transaction: &Transaction<'_>, writer: &Writer, page: &Page) -> Result<(), StoreError> {
     for (key, version, data) in &page.entities {
-        if put(transaction, key, *version, data.as_deref(), None)? {
-            relay(transaction, writer, key)?;
-        } else {
+        if !put(transaction, key, *version, data.as_deref(), None)? {
             transaction
                 .prepare_cached("UPDATE entity SET round = ?3 WHERE kind = ?1 AND id = ?2")?
                 .execute(params![&*key.kind, &*key.id, round(transaction)?])?;
         }
+        relay(transaction, writer, key)?;
     }
     Ok(())
 }

@@ -12,8 +12,9 @@ use crate::{
     },
     wire::{
         Refusal,
-        operation::{Identity, Wanted},
-        request::read_item,
+        codes::Code,
+        incoming::{self, ClientMessage},
+        operation::{Identity, Sender, Wanted},
     },
 };
 
@@ -37,17 +38,31 @@ impl Writer {
     }
 }
 
-/// Reads an operation as the node will.
+/// Whether a node that takes messages of at most so many bytes can take a write, whatever stands.
 ///
 /// # Errors
 ///
-/// The node would refuse it, whatever stands.
-pub(super) fn check(writer: &Writer, write: &Pending) -> Result<Wanted, Refusal> {
-    let fields = write.operation(&writer.replica);
-    let instance = serde_json::Value::from(writer.instance.as_str());
-    let text = format!(r#"{{"instance_id":{instance},{}"#, &fields[1..]);
-    let who = (Identity::Claimed, &Entities::all(), |_| Ok(writer.author()));
-    read_item(&text, &writer.tenant, who, Timestamp(write.written_at), DEPTH)
+/// It cannot, in its own words.
+pub(super) fn check(writer: &Writer, write: &Pending, most: u64) -> Result<(), Refusal> {
+    let text = write.message(&writer.replica);
+    if text.len() as u64 > most {
+        let (long, message) = (text.len(), "bytes as a message, of which a node takes");
+        return Err(Refusal::new(Code::TooLarge, format!("{long} {message} {most}: write it in parts")));
+    }
+    read(writer, write, &text).map(drop)
+}
+
+/// Reads a write's message as the node will; `None`: it is an event.
+fn read(writer: &Writer, write: &Pending, text: &str) -> Result<Option<Wanted>, Refusal> {
+    let (author, change) = (writer.author(), &Entities::all());
+    let (tenant, now) = (&writer.tenant, Timestamp(write.written_at));
+    let sender = Sender { tenant, author: &author, identity: Identity::Claimed, change, now };
+    match (incoming::read(text, sender, DEPTH)?, &write.entity) {
+        (ClientMessage::Change(changes), Some(_)) => changes.wanted.into_iter().next().transpose(),
+        (ClientMessage::Publish(_), None) => Ok(None),
+        // What is only passed on is answered by nobody: it would wait for ever.
+        _ => Err(Refusal::new(Code::ReservedType, format!("'{}' is no event that is kept", write.kind))),
+    }
 }
 
 /// The entity with what is pending done to it, as far as it can be; `None`: it is not there.
@@ -60,7 +75,7 @@ pub(super) fn lay(writer: &Writer, base: Option<(u64, &str)>, pending: &[Pending
         }
     };
     for write in pending {
-        let Ok(wanted) = check(writer, write) else { continue };
+        let Ok(Some(wanted)) = read(writer, write, &write.message(&writer.replica)) else { continue };
         let mut operation = wanted.operation;
         // What it was made on is what stands here: whether others have changed that is the node's to find out.
         Arc::make_mut(&mut operation).base = None;

@@ -26,6 +26,9 @@ use super::{
     store::{Store, StoreError, fact},
 };
 
+/// The fact that says which messages the node takes, in bytes.
+pub(super) const MESSAGE_BYTES: &str = "message_bytes";
+
 /// What the process that leads tells the others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Live {
@@ -38,6 +41,7 @@ pub(super) struct Live {
     /// When this was told, in milliseconds since 1970.
     pub told_at: i64,
     /// Rises with every change of who is here.
+    #[serde(default)]
     pub turn: u64,
     /// Who is in the room, by instance: told beside this, and only if it is another list than before.
     #[serde(skip)]

@@ -4,12 +4,14 @@
 //! damaged. Must not know: what stands in the tables.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use super::salvage;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 /// The form of the tables.
@@ -109,23 +111,51 @@ pub(super) enum Care {
 }
 
 impl Store {
-    /// Opens the store in a directory, or makes it. A file that is damaged is put beside it under another name.
+    /// Opens the store in a directory, or makes it. A file that is damaged is put beside it under another name, and what can still
+    /// be read of what was promised is taken along.
     ///
     /// # Errors
     ///
-    /// The directory cannot be used.
+    /// The directory cannot be used, or the file is damaged and another process goes on with it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(dir)?;
         let path = dir.join("replica.db");
-        let (sure, set_aside) = match connect(&path, Care::Sure) {
+        match connect(&path, Care::Sure).and_then(|sure| checked(sure, "quick_check(1)")) {
             Err(OpenError::Damaged) => {
-                let aside = set_aside(&path)?;
-                (connect(&path, Care::Sure).map_err(OpenError::told)?, Some(aside))
+                // One after the other: the second one finds it mended.
+                let turn = File::options().create(true).truncate(false).write(true).open(dir.join("open.lock"))?;
+                turn.lock()?;
+                match connect(&path, Care::Sure).and_then(|sure| checked(sure, "quick_check(1)")) {
+                    Err(OpenError::Damaged) => {
+                        let aside = salvage::set_aside(dir, &path)?;
+                        let mut sure = connect(&path, Care::Sure).map_err(OpenError::told)?;
+                        salvage::take_along(&aside, &mut sure);
+                        Self::with(dir, sure, Some(aside))
+                    }
+                    opened => Self::with(dir, opened.map_err(OpenError::told)?, None),
+                }
             }
-            opened => (opened.map_err(OpenError::told)?, None),
-        };
-        let quick = connect(&path, Care::Quick).map_err(OpenError::told)?;
-        Ok(Self(Arc::new(Opened { sure: Mutex::new(sure), quick: Mutex::new(quick), set_aside, dir: dir.to_owned() })))
+            opened => Self::with(dir, opened.map_err(OpenError::told)?, None),
+        }
+    }
+
+    /// Opens what is there, as it is.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing, or it is damaged.
+    pub fn look(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join("replica.db");
+        if !path.exists() {
+            return Err(StoreError::Broken(format!("there is no journal in {}", dir.display())));
+        }
+        Self::with(dir, connect(&path, Care::Sure).map_err(OpenError::told)?, None)
+    }
+
+    fn with(dir: &Path, sure: Connection, set_aside: Option<PathBuf>) -> Result<Self, StoreError> {
+        let quick = connect(&dir.join("replica.db"), Care::Quick).map_err(OpenError::told)?;
+        let (sure, quick, dir) = (Mutex::new(sure), Mutex::new(quick), dir.to_owned());
+        Ok(Self(Arc::new(Opened { sure, quick, set_aside, dir })))
     }
 
     /// Where the file went that was damaged, if this opening found it so.
@@ -189,20 +219,15 @@ impl Store {
         .await
     }
 
-    /// A number that is another one whenever the file was changed by somebody else than this connection.
+    /// A number that is another one whenever the file was changed by another process, or by [`Care::Sure`] of this one.
     ///
     /// # Errors
     ///
     /// It cannot be read.
-    pub async fn stamp(&self) -> Result<(i64, i64), StoreError> {
+    pub async fn stamp(&self) -> Result<i64, StoreError> {
         let store = self.clone();
-        off_thread(move || {
-            let of = |care| -> Result<i64, StoreError> {
-                Ok(store.connection(care).query_row("PRAGMA data_version", [], |row| row.get(0))?)
-            };
-            Ok((of(Care::Sure)?, of(Care::Quick)?))
-        })
-        .await
+        off_thread(move || Ok(store.connection(Care::Quick).query_row("PRAGMA data_version", [], |row| row.get(0))?))
+            .await
     }
 
     fn connection(&self, care: Care) -> MutexGuard<'_, Connection> {
@@ -227,7 +252,7 @@ enum OpenError {
 impl OpenError {
     fn told(self) -> StoreError {
         match self {
-            Self::Damaged => StoreError::Broken("it is damaged".to_owned()),
+            Self::Damaged => StoreError::Broken("it is damaged; the next agent that opens it puts it aside".to_owned()),
             Self::Other(error) => error,
         }
     }
@@ -256,33 +281,16 @@ fn connect(path: &Path, care: Care) -> Result<Connection, OpenError> {
             transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "user_version", FORM)?;
         }
-        FORM => {
-            // What was promised has to be there to the last line; the rest can be had again.
-            for table in ["pending", "refused", "fact"] {
-                let found: String =
-                    transaction.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
-                if found != "ok" {
-                    return Err(OpenError::Damaged);
-                }
-            }
-        }
+        FORM => {}
         _ => return Err(OpenError::Other(StoreError::Later(path.to_owned()))),
     }
     transaction.commit()?;
     Ok(connection)
 }
 
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let aside = path.with_extension(format!("db.damaged-{}", now_ms()));
-    for end in ["", "-wal", "-shm"] {
-        let with_end = |path: &Path| PathBuf::from(format!("{}{end}", path.display()));
-        match fs::rename(with_end(path), with_end(&aside)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-    }
-    tracing::error!(path = %aside.display(), "the journal was damaged and put aside; what it held is not sent");
-    Ok(aside)
+fn checked(connection: Connection, check: &str) -> Result<Connection, OpenError> {
+    let found: String = connection.query_row(&format!("PRAGMA {check}"), [], |row| row.get(0))?;
+    if found == "ok" { Ok(connection) } else { Err(OpenError::Damaged) }
 }
 
 /// The time for people, in milliseconds since 1970. No decision looks at it.

@@ -143,6 +143,8 @@ fn event(data: &RawValue) -> Result<What, String> {
 /// A page of the room's state.
 #[derive(Debug)]
 pub(super) struct Page {
+    /// The question that it answers.
+    pub id: String,
     /// Entities with their versions; without content those that are gone.
     pub entities: Vec<(EntityKey, u64, Option<String>)>,
     /// It is the last one: everything up to this position is said.
@@ -157,6 +159,8 @@ pub(super) struct Page {
 pub(super) fn page(data: &RawValue) -> Result<Page, String> {
     #[derive(Deserialize)]
     struct Data {
+        #[serde(default)]
+        id: String,
         #[serde(default)]
         nodes: Vec<Map<String, Value>>,
         #[serde(default)]
@@ -175,7 +179,7 @@ pub(super) fn page(data: &RawValue) -> Result<Page, String> {
         version: u64,
         data: Option<Box<RawValue>>,
     }
-    let Data { nodes, edges, entities, deleted, done, as_of } = parse(data)?;
+    let Data { id, nodes, edges, entities, deleted, done, as_of } = parse(data)?;
     let mut all = Vec::new();
     for (kind, list) in [("node", nodes), ("edge", edges)] {
         for mut fields in list {
@@ -190,7 +194,7 @@ pub(super) fn page(data: &RawValue) -> Result<Page, String> {
     for Entity { entity_type, entity_id, version, data } in entities.into_iter().chain(deleted) {
         all.push((key(&entity_type, &entity_id)?, version, data.map(|data| data.get().to_owned())));
     }
-    Ok(Page { entities: all, as_of: if done { Some(as_of.unwrap_or_default()) } else { None } })
+    Ok(Page { id, entities: all, as_of: if done { Some(as_of.unwrap_or_default()) } else { None } })
 }
 
 fn parse<'a, T: Deserialize<'a>>(data: &'a RawValue) -> Result<T, String> {

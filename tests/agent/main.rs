@@ -2,6 +2,7 @@
 
 mod client;
 mod days;
+mod journal;
 mod many;
 mod mcp;
 #[path = "../nats_support/mod.rs"]

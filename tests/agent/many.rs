@@ -33,7 +33,7 @@ async fn all_are_out(agents: &[Arc<Replica>]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_restarts_under_two_hundred_agents_gets_all_that_they_write_once() {
-    let mut node = Node::start(&[]).await;
+    let mut node = Node::start(&[("limits.connections_per_tenant", "250")]).await;
     let dir = TempDir::new().expect("a directory");
     let agents = join_all((0..AGENTS).map(async |n| {
         let name = format!("agent-{n}");

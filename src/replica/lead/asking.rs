@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{Leading, State, Stop};
 use crate::{
@@ -13,8 +14,6 @@ use crate::{
     replica::{mirror, shared::number, status::Link, store::Care},
 };
 
-/// The id of the question for the whole state.
-pub(super) const STATE: &str = "state";
 /// Most that lies open that is kept here.
 const OPEN: usize = 1_000;
 /// Pause before it is asked again what could not be had.
@@ -33,8 +32,9 @@ impl Leading {
         if let State::Wanted(at) = self.state
             && at <= Instant::now()
         {
-            let question =
-                json!({"event_type": "graph.sync", "id": STATE, "data": {"types": self.shared.options.kinds}});
+            self.asked = Uuid::new_v4();
+            let (id, types) = (self.asked.to_string(), &self.shared.options.kinds);
+            let question = json!({"event_type": "graph.sync", "event_id": id, "data": {"types": types}});
             let _ = self.room.publish(Publish::once(question.to_string()));
             self.state = State::Coming;
         }
@@ -47,7 +47,9 @@ impl Leading {
                 .await?;
             self.is_pull_wanted = asked > answered;
             if self.is_pull_wanted {
-                let _ = self.room.publish(Publish::once(r#"{"event_type":"sync_request"}"#.to_owned()));
+                self.pull = Uuid::new_v4();
+                let question = json!({"event_type": "sync_request", "event_id": self.pull.to_string()});
+                let _ = self.room.publish(Publish::once(question.to_string()));
                 self.pulling = Some((asked, None));
             }
         }

@@ -17,8 +17,9 @@ use crate::{
     replica::{
         journal::{self, Settled},
         mirror,
+        shared::MESSAGE_BYTES,
         status::Link,
-        store::{Care, StoreError, now_ms, set_fact},
+        store::{Care, StoreError, fact, now_ms, set_fact},
         told::{self, Page, Told},
     },
 };
@@ -26,6 +27,11 @@ use crate::{
 /// After what opens or settles something, it is asked what lies open: with what follows at once.
 const SHORTLY: Duration = Duration::from_millis(100);
 
+/// Pause before a question is asked again, and before one that was refused is.
+const SOON: Duration = Duration::from_secs(1);
+const REFUSED: Duration = Duration::from_secs(60);
+/// Longest pause that a node can ask for.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// Pause before the state is read again for which there was no space.
 const FULL: Duration = Duration::from_secs(30);
 
@@ -101,10 +107,6 @@ impl Leading {
             Incoming::Other => self.other(frame, steps),
             Incoming::Advance(_) | Incoming::Heartbeat | Incoming::Draining(_) => {}
         }
-        if self.room.tracker().is_live() {
-            let now = self.shared.now();
-            self.shared.live().1 = Some(now);
-        }
         self.pulled(steps);
         Ok(())
     }
@@ -123,8 +125,16 @@ impl Leading {
         self.since = Instant::now();
         tell(&self.shared, Link::CatchingUp).await;
         let whole = self.shared.store.read(mirror::whole).await?;
-        let known = self.shared.store.read(|transaction| crate::replica::store::fact(transaction, "epoch")).await?;
+        let known = self.shared.store.read(|transaction| fact(transaction, "epoch")).await?;
         let epoch = ready.epoch.to_string();
+        let most = ready.limits.max_message_bytes;
+        if most < self.most {
+            // What was made ready may be too long for it.
+            self.begin_anew();
+        }
+        self.most = most;
+        let set = move |transaction: &Transaction<'_>| set_fact(transaction, MESSAGE_BYTES, &most.to_string());
+        self.shared.store.write(Care::Quick, set).await?;
         if whole != Some(self.whole_of(&epoch)) {
             self.want_state(known.is_some_and(|known| known != epoch), steps);
         }
@@ -154,16 +164,17 @@ impl Leading {
     }
 
     fn error(&mut self, error: &crate::client::incoming::Error) {
+        let wait =
+            |otherwise| Instant::now() + error.retry_after_ms.map_or(otherwise, Duration::from_millis).min(LONGEST);
+        let is_about = |asked| error.id.iter().chain(&error.event_id).any(|id| is_about(id, asked));
         // The question for the state was not answered: it is asked once more.
-        if error.id.as_deref() == Some(super::asking::STATE) {
-            let wait = error.retry_after_ms.map_or(Duration::from_secs(1), Duration::from_millis);
-            self.state = State::Wanted(Instant::now() + wait);
+        if self.state == State::Coming && is_about(self.asked) {
+            self.state = State::Wanted(wait(SOON));
         }
-        // What is refused without a name may be the question where the room stands.
-        if error.id.is_none() && error.event_id.is_none() && matches!(self.pulling, Some((_, None))) {
+        if matches!(self.pulling, Some((_, None))) && is_about(self.pull) {
             self.pulling = None;
-            self.pull_after =
-                Instant::now() + error.retry_after_ms.map_or(Duration::from_secs(1), Duration::from_millis);
+            // Who may not ask is not told otherwise a second later.
+            self.pull_after = wait(REFUSED);
         }
     }
 
@@ -171,6 +182,8 @@ impl Leading {
         let data = &frame.envelope.data;
         match frame.envelope.event_type.as_str() {
             "graph.sync" if self.state == State::Coming => match told::page(data) {
+                // A page of an answer that is not waited for any more says nothing of this one.
+                Ok(page) if !is_about(&page.id, self.asked) => {}
                 Ok(page) => {
                     let is_last = page.as_of.is_some();
                     steps.push(Step::Page(page));
@@ -221,6 +234,14 @@ impl Leading {
         }
     }
 
+    /// If all is here that the node has told, it is as fresh as can be.
+    fn is_fresh(&self) {
+        if self.room.tracker().is_live() && self.state == State::Settled {
+            let now = self.shared.now();
+            self.shared.live().1 = Some(now);
+        }
+    }
+
     /// Writes it all down.
     pub(super) async fn write(&mut self, steps: Vec<Step>) -> Result<(), Stop> {
         let tracker = self.room.tracker();
@@ -232,6 +253,10 @@ impl Leading {
                     self.conflicts_due = Some(Instant::now() + SHORTLY);
                 }
             }
+        }
+        if steps.is_empty() && cursor == self.written {
+            self.is_fresh();
+            return Ok(());
         }
         let is_other_log = steps.iter().any(|step| matches!(step, Step::BeginState(true)));
         let steps = Arc::new(steps);
@@ -261,14 +286,21 @@ impl Leading {
             }
             Ok(done)
         });
+        let mut is_whole = true;
         let done = match written.await {
-            Err(StoreError::Full(why)) => {
+            // Of another log, nothing of what is here must be taken for its.
+            Err(StoreError::Full(why)) if !is_other_log => {
                 tracing::warn!(why, "the disk is full: what came is left out and will be read again");
                 self.state = State::Wanted(Instant::now() + FULL);
+                is_whole = false;
                 self.shared.store.write(Care::Quick, move |transaction| settle_only(transaction, &again)).await?
             }
             written => written?,
         };
+        if is_whole {
+            self.written = cursor;
+            self.is_fresh();
+        }
         if is_other_log {
             self.begin_anew();
         }
@@ -303,6 +335,10 @@ fn settle_only(transaction: &Transaction<'_>, steps: &[Step]) -> Result<Vec<(i64
     }
     set_fact(transaction, "whole", "")?;
     Ok(done)
+}
+
+fn is_about(id: &str, asked: Uuid) -> bool {
+    Uuid::try_parse(id) == Ok(asked)
 }
 
 fn settled(outcome: &str, data: &str) -> Settled {

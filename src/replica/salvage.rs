@@ -1,0 +1,83 @@
+//! What becomes of a file that is damaged.
+//!
+//! Owns: that it is put aside and not thrown away, that nobody goes on writing into it, and that what was promised and can still be
+//! read goes on in the new one.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::{
+    lead,
+    store::{StoreError, now_ms},
+};
+
+/// Gives it another name.
+///
+/// # Errors
+///
+/// It cannot be renamed, or another process has it open and would go on writing into it.
+pub(super) fn set_aside(dir: &Path, path: &Path) -> Result<PathBuf, StoreError> {
+    if lead::lock(dir)?.is_none() {
+        return Err(StoreError::Broken(
+            "it is damaged, and another process has it open; end that one first".to_owned(),
+        ));
+    }
+    let aside = path.with_extension(format!("db.damaged-{}", now_ms()));
+    for end in ["", "-wal", "-shm"] {
+        let with_end = |path: &Path| PathBuf::from(format!("{}{end}", path.display()));
+        match fs::rename(with_end(path), with_end(&aside)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// Takes along what waits and what was refused, if all of it can be read; what was mirrored can be had again.
+pub(super) fn take_along(aside: &Path, new: &mut Connection) {
+    match copy(aside, new) {
+        Ok(pending) => {
+            tracing::error!(path = %aside.display(), pending, "the journal was damaged and put aside; what it held goes on");
+        }
+        Err(error) => {
+            tracing::error!(path = %aside.display(), %error, "the journal was damaged and put aside; what it held is not sent");
+        }
+    }
+}
+
+fn copy(aside: &Path, new: &mut Connection) -> Result<usize, rusqlite::Error> {
+    let old = Connection::open_with_flags(aside, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let transaction = new.transaction()?;
+    let last: u64 = old.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'pending'", [], |row| row.get(0))?;
+    for name in ["owner", "replica"] {
+        let value: String = old.query_row("SELECT value FROM fact WHERE name = ?1", [name], |row| row.get(0))?;
+        transaction.execute("INSERT INTO fact (name, value) VALUES (?1, ?2)", [name, &value])?;
+    }
+    let mut copied = 0;
+    for (table, columns) in [
+        ("pending", "number, id, kind, entity, base, body, written_at"),
+        ("refused", "number, id, kind, entity, base, body, written_at, code, reason, current, refused_at"),
+    ] {
+        let count = columns.split(',').count();
+        let places: Vec<String> = (1..=count).map(|place| format!("?{place}")).collect();
+        let text = format!("INSERT INTO {table} ({columns}) VALUES ({})", places.join(", "));
+        let mut put = transaction.prepare(&text)?;
+        let mut asked = old.prepare(&format!("SELECT {columns} FROM {table} ORDER BY number"))?;
+        let mut rows = asked.query([])?;
+        while let Some(row) = rows.next()? {
+            for place in 0..count {
+                put.raw_bind_parameter(place + 1, row.get::<_, rusqlite::types::Value>(place)?)?;
+            }
+            copied += put.raw_execute()?;
+        }
+    }
+    // A number that was given once is known at the node.
+    transaction.execute("INSERT INTO sqlite_sequence (name, seq) SELECT 'pending', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'pending')", [])?;
+    transaction.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'pending'", params![last])?;
+    transaction.commit()?;
+    Ok(copied)
+}
