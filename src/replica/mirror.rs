@@ -3,6 +3,8 @@
 //! Owns: that an entity only goes forward in the log's order, and that what is shown and what is searched is what the log has
 //! with what is pending laid over it, in the same transaction. Must not know: connections.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -94,12 +96,15 @@ pub struct Conflict {
     pub shown: Value,
 }
 
+/// Entities that look otherwise than they did, perhaps: they are laid anew, once, at the end of a transaction.
+pub(super) type Touched = HashSet<EntityKey>;
+
 /// Takes one record.
-pub(super) fn apply(transaction: &Transaction<'_>, writer: &Writer, told: &Told) -> Result<(), StoreError> {
+pub(super) fn apply(transaction: &Transaction<'_>, told: &Told, touched: &mut Touched) -> Result<(), StoreError> {
     let (action, data) = match &told.what {
         What::Entity(key, data) => {
             if put(transaction, key, told.seq, data.as_deref(), Some(told))? {
-                relay(transaction, writer, key)?;
+                touched.insert(key.clone());
             }
             (if data.is_some() { "changed" } else { "deleted" }, None)
         }
@@ -358,14 +363,14 @@ pub(super) fn begin_state(
 }
 
 /// Takes a page of the state.
-pub(super) fn put_page(transaction: &Transaction<'_>, writer: &Writer, page: &Page) -> Result<(), StoreError> {
+pub(super) fn put_page(transaction: &Transaction<'_>, page: &Page, touched: &mut Touched) -> Result<(), StoreError> {
     for (key, version, data) in &page.entities {
         if !put(transaction, key, *version, data.as_deref(), None)? {
             transaction
                 .prepare_cached("UPDATE entity SET round = ?3 WHERE kind = ?1 AND id = ?2")?
                 .execute(params![&*key.kind, &*key.id, round(transaction)?])?;
         }
-        relay(transaction, writer, key)?;
+        touched.insert(key.clone());
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What writes leave free on the disk, in bytes: sending what waits takes space too.
 const FREE: u64 = 1 << 20;
+/// Statements that are kept ready: more than there are.
+const STATEMENTS: usize = 64;
 /// Pages of what is written down but not merged yet, of 4 KiB.
 const UNMERGED: i64 = 100;
 
@@ -270,6 +272,7 @@ impl From<rusqlite::Error> for OpenError {
 fn connect(path: &Path, care: Care) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", if care == Care::Sure { "FULL" } else { "NORMAL" })?;
     connection.pragma_update(None, "wal_autocheckpoint", UNMERGED)?;

@@ -42,14 +42,11 @@ async fn a_node_that_restarts_under_two_hundred_agents_gets_all_that_they_write_
     .await;
     all_write(&agents, 1).await;
     all_are_out(&agents).await;
-    eprintln!("1");
     // Its end comes while they write, and they go on.
     let (_, _) = tokio::join!(all_write(&agents, 2), node.kill9());
     all_write(&agents, 3).await;
-    eprintln!("2");
     node.restart(Port::Same).await;
     all_are_out(&agents).await;
-    eprintln!("3");
     let all = at_node(node.address(), "project:all").await.expect("there");
     assert_eq!(all["conflicts"], json!([]));
     for (n, agent) in agents.iter().enumerate() {
@@ -63,7 +60,6 @@ async fn a_node_that_restarts_under_two_hundred_agents_gets_all_that_they_write_
     }
     // And each has what all the others wrote.
     let pulled = join_all(agents.iter().map(|agent| agent.pull(PATIENCE))).await;
-    eprintln!("4");
     for (n, (agent, pulled)) in agents.iter().zip(pulled).enumerate() {
         assert_eq!(pulled.expect("pulled"), Pulled::Fresh, "agent {n}");
         let seen = agent.get(key("project:all")).await.expect("read").expect("there");

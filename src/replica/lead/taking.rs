@@ -262,24 +262,23 @@ impl Leading {
         let steps = Arc::new(steps);
         let again = steps.clone();
         let written = self.shared.store.write(Care::Quick, move |transaction| {
-            let mut done = Vec::new();
+            let (mut done, mut touched) = (Vec::new(), mirror::Touched::new());
             for step in &*steps {
                 match step {
-                    Step::Record(told) => mirror::apply(transaction, &writer, told)?,
+                    Step::Record(told) => mirror::apply(transaction, told, &mut touched)?,
                     Step::Fate(id, settled) => {
                         if let Some(write) = journal::settle(transaction, *id, settled)? {
-                            if let Some(key) = write.key() {
-                                mirror::relay(transaction, &writer, &key)?;
-                            }
+                            touched.extend(write.key());
                             done.push((write.written_at, settled.clone()));
                         }
                     }
                     Step::BeginState(is_other_log) => mirror::begin_state(transaction, &writer, *is_other_log)?,
-                    Step::Page(page) => mirror::put_page(transaction, &writer, page)?,
+                    Step::Page(page) => mirror::put_page(transaction, page, &mut touched)?,
                     Step::EndState(epoch) => mirror::end_state(transaction, &writer, epoch)?,
                     Step::Pulled(wanted) => set_fact(transaction, "answered", &wanted.to_string())?,
                 }
             }
+            touched.iter().try_for_each(|key| mirror::relay(transaction, &writer, key))?;
             if let Some(cursor) = cursor {
                 set_fact(transaction, "cursor", &cursor.to_string())?;
                 set_fact(transaction, "epoch", &cursor.epoch.to_string())?;
