@@ -212,3 +212,28 @@ async fn a_refused_handshake_gives_the_problem_even_when_its_body_comes_late() {
     assert_eq!(fatal.to_string(), "preview must be a number (invalid_parameter, HTTP 400)");
     script.await.expect("the script ran to its end");
 }
+
+#[tokio::test]
+async fn a_refusal_that_names_nothing_of_ours_settles_nothing() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        let publish = peer.hear().await;
+        for id in [Value::Null, json!("state")] {
+            peer.say(json!({"event_type": "error", "data": {"code": "forbidden", "message": "", "id": id}})).await;
+        }
+        peer.say(json!({"event_type": "ack", "data": {"event_id": publish["event_id"], "seq": 18}})).await;
+        peer
+    });
+    let mut client = client(options);
+    client.publish(note("once")).expect("room");
+    for _ in 0..2 {
+        let is_error = |happening: &Happening| matches!(happening, Happening::Frame(frame) if matches!(frame.message, Incoming::Error(_)));
+        until(&mut client, |happening| is_error(happening) || matches!(happening, Happening::Refused(_))).await;
+        assert_eq!(client.outstanding().len(), 1, "it waits for its own answer");
+    }
+    until(&mut client, is_ack).await;
+    assert!(client.outstanding().is_empty());
+    script.await.expect("the script ran to its end");
+}

@@ -114,7 +114,7 @@ impl Outstanding {
     pub fn sent(&mut self) {
         if let Some(at) = self.entries.iter().position(|entry| !entry.sent) {
             match self.entries[at].publish.answer {
-                Answer::Ack(_) | Answer::Fate(_) | Answer::Message(_) => self.entries[at].sent = true,
+                Answer::Ack(_) | Answer::Fate(_) | Answer::Message(..) => self.entries[at].sent = true,
                 Answer::None => drop(self.entries.remove(at)),
             }
         }
@@ -128,7 +128,7 @@ impl Outstanding {
 
     /// A message of this type came; it may be what a question waited for.
     pub fn answered(&mut self, event_type: &str) {
-        let asked = |entry: &Entry| matches!(entry.publish.answer, Answer::Message(answer) if answer == event_type);
+        let asked = |entry: &Entry| matches!(entry.publish.answer, Answer::Message(_, answer) if answer == event_type);
         if let Some(at) = self.entries.iter().position(|entry| entry.sent && asked(entry)) {
             self.entries.remove(at);
         }
@@ -136,13 +136,9 @@ impl Outstanding {
 
     /// The node refused something.
     pub fn refused(&mut self, error: &incoming::Error, now: Instant) -> Verdict {
-        let named: Option<EventId> = error.event_id.as_deref().or(error.id.as_deref()).and_then(|id| id.parse().ok());
-        // Without an id it is ours only if nothing else can be meant.
-        let is_only = self.entries.len() == 1;
-        let is_meant = |entry: &Entry| named.map_or(is_only, |id| entry.publish.answer.is_of(id));
-        let Some(at) = self.entries.iter().position(|entry| entry.sent && is_meant(entry)) else {
-            return Verdict::Foreign;
-        };
+        // The node names what it refuses, if it can be named: without a name of ours it is about something else.
+        let named = error.event_id.as_deref().or(error.id.as_deref()).and_then(|id| id.parse().ok());
+        let Some(at) = named.and_then(|id| self.position(id)) else { return Verdict::Foreign };
         if !PASSING.contains(&error.code.as_str()) {
             self.entries.remove(at);
             return Verdict::Refused;
@@ -153,9 +149,13 @@ impl Outstanding {
 
     /// An operation was tried and could not be done now.
     pub fn try_again(&mut self, id: EventId, retry_after_ms: Option<u64>, now: Instant) {
-        if let Some(at) = self.entries.iter().position(|entry| entry.sent && entry.publish.answer.is_of(id)) {
+        if let Some(at) = self.position(id) {
             self.repeat(at, retry_after_ms, now);
         }
+    }
+
+    fn position(&self, id: EventId) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.sent && entry.publish.answer.is_of(id))
     }
 
     fn repeat(&mut self, at: usize, retry_after_ms: Option<u64>, now: Instant) {
@@ -179,9 +179,18 @@ mod tests {
         (id, Publish::from_json(&text).expect("a publish"))
     }
 
-    fn error(code: &str, id: Option<EventId>) -> incoming::Error {
-        let event_id = id.map(|id| id.to_string());
-        incoming::Error { code: code.to_owned(), message: String::new(), event_id, id: None, retry_after_ms: Some(500) }
+    fn error(code: &str, id: EventId, retry_after_ms: Option<u64>) -> incoming::Error {
+        let (code, event_id) = (code.to_owned(), Some(id.to_string()));
+        incoming::Error { code, message: String::new(), event_id, id: None, retry_after_ms }
+    }
+
+    /// One publish on its way.
+    fn sent() -> (EventId, Outstanding) {
+        let mut outstanding = Outstanding::default();
+        let (id, only) = publish(1);
+        outstanding.push(only).expect("room");
+        outstanding.sent();
+        (id, outstanding)
     }
 
     #[test]
@@ -205,28 +214,44 @@ mod tests {
     #[test]
     fn a_refusal_that_passes_pauses_and_repeats_and_another_gives_up() {
         let now = Instant::now();
-        let mut outstanding = Outstanding::default();
-        let (id, only) = publish(1);
-        outstanding.push(only).expect("room");
-        outstanding.sent();
-        assert_eq!(outstanding.refused(&error("rate_limited", Some(id)), now), Verdict::Repeats);
+        let (id, mut outstanding) = sent();
+        assert_eq!(outstanding.refused(&error("rate_limited", id, Some(500)), now), Verdict::Repeats);
         assert_eq!(outstanding.next(now), None);
         assert!(outstanding.next(now + Duration::from_millis(500)).is_some());
         outstanding.sent();
-        assert_eq!(outstanding.refused(&error("too_large", None), now), Verdict::Refused);
+        assert_eq!(outstanding.refused(&error("too_large", id, None), now), Verdict::Refused);
         assert!(outstanding.is_empty());
-        assert_eq!(outstanding.refused(&error("too_large", None), now), Verdict::Foreign);
+        assert_eq!(outstanding.refused(&error("too_large", id, None), now), Verdict::Foreign);
     }
 
     #[test]
     fn a_full_journal_is_a_refusal_that_passes() {
-        let now = Instant::now();
-        let mut outstanding = Outstanding::default();
-        let (id, only) = publish(1);
-        outstanding.push(only).expect("room");
-        outstanding.sent();
-        assert_eq!(outstanding.refused(&error("journal_full", Some(id)), now), Verdict::Repeats);
+        let (id, mut outstanding) = sent();
+        assert_eq!(outstanding.refused(&error("journal_full", id, None), Instant::now()), Verdict::Repeats);
         assert_eq!(outstanding.len(), 1);
+    }
+
+    #[test]
+    fn a_refusal_that_names_nothing_of_ours_is_not_ours() {
+        let (id, mut outstanding) = sent();
+        let other = EventId(Uuid::from_u128(2)).to_string();
+        for (event_id, name) in [(None, None), (None, Some("state")), (Some(other), None)] {
+            let foreign = incoming::Error { event_id, id: name.map(str::to_owned), ..error("forbidden", id, None) };
+            assert_eq!(outstanding.refused(&foreign, Instant::now()), Verdict::Foreign);
+        }
+        assert_eq!(outstanding.len(), 1);
+    }
+
+    #[test]
+    fn a_refused_question_is_settled_as_well() {
+        let mut outstanding = Outstanding::default();
+        let id = EventId(Uuid::from_u128(1));
+        let question = format!(r#"{{"event_type":"sync_request","event_id":"{id}"}}"#);
+        outstanding.push(Publish::from_json(&question).expect("a question")).expect("room");
+        outstanding.sent();
+        let refusal = incoming::Error { event_id: None, id: Some(id.to_string()), ..error("forbidden", id, None) };
+        assert_eq!(outstanding.refused(&refusal, Instant::now()), Verdict::Refused);
+        assert!(outstanding.is_empty());
     }
 
     #[test]
