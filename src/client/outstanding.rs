@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    backoff::CAP,
     incoming,
     publish::{Answer, Publish},
 };
@@ -14,11 +15,12 @@ use crate::model::EventId;
 pub const MOST: usize = 256;
 /// How many go out at once before the node has shown that it takes them.
 const FIRST_WINDOW: usize = 32;
-/// How long to pause after a refusal that names no time.
+/// How long to pause after a refusal that names no time; twice as long after each further one of the same publish.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Refusals after which the same publish may go through.
-const PASSING: [&str; 7] = ["rate_limited", "busy", "log_full", "journal_full", "unavailable", "unknown", "draining"];
+/// Refusals after which the same publish may go through, beside those that say when: none of them speaks of the publish.
+const PASSING: [&str; 8] =
+    ["rate_limited", "busy", "log_full", "journal_full", "unavailable", "unknown", "draining", "internal"];
 
 /// There are [`MOST`] publishes without an ack already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,8 @@ pub enum Verdict {
 struct Entry {
     publish: Publish,
     sent: bool,
+    /// How often it was refused for a while.
+    refused: u32,
 }
 
 /// Publishes in the order in which they were made.
@@ -63,7 +67,7 @@ impl Outstanding {
         if self.is_full() {
             return Err(Full);
         }
-        self.entries.push_back(Entry { publish, sent: false });
+        self.entries.push_back(Entry { publish, sent: false, refused: 0 });
         Ok(())
     }
 
@@ -139,7 +143,7 @@ impl Outstanding {
         // The node names what it refuses, if it can be named: without a name of ours it is about something else.
         let named = error.event_id.as_deref().or(error.id.as_deref()).and_then(|id| id.parse().ok());
         let Some(at) = named.and_then(|id| self.position(id)) else { return Verdict::Foreign };
-        if !PASSING.contains(&error.code.as_str()) {
+        if error.retry_after_ms.is_none() && !PASSING.contains(&error.code.as_str()) {
             self.entries.remove(at);
             return Verdict::Refused;
         }
@@ -159,10 +163,13 @@ impl Outstanding {
     }
 
     fn repeat(&mut self, at: usize, retry_after_ms: Option<u64>, now: Instant) {
-        self.entries[at].sent = false;
+        let entry = &mut self.entries[at];
+        entry.sent = false;
         // One at a time from here on: what is refused in the middle of a window comes back behind its followers.
         self.window = 1;
-        let pause = retry_after_ms.map_or(PAUSE, Duration::from_millis);
+        let unhinted = CAP.min(PAUSE * (1 << entry.refused.min(6)));
+        entry.refused = entry.refused.saturating_add(1);
+        let pause = retry_after_ms.map_or(unhinted, Duration::from_millis);
         self.paused_until = Some(self.paused_until.map_or(now + pause, |until| until.max(now + pause)));
     }
 }
@@ -225,10 +232,31 @@ mod tests {
     }
 
     #[test]
-    fn a_full_journal_is_a_refusal_that_passes() {
+    fn what_passes_is_what_says_when_or_speaks_of_the_node_alone() {
+        for (code, hint, verdict) in [
+            ("journal_full", None, Verdict::Repeats),
+            ("internal", None, Verdict::Repeats),
+            ("limit_reached", Some(5_000), Verdict::Repeats),
+            ("new_in_a_later_version", Some(5_000), Verdict::Repeats),
+            ("limit_reached", None, Verdict::Refused),
+            ("not_storable", None, Verdict::Refused),
+        ] {
+            let (id, mut outstanding) = sent();
+            assert_eq!(outstanding.refused(&error(code, id, hint), Instant::now()), verdict, "{code}");
+        }
+    }
+
+    #[test]
+    fn without_a_hint_the_pause_grows_to_a_minute() {
         let (id, mut outstanding) = sent();
-        assert_eq!(outstanding.refused(&error("journal_full", id, None), Instant::now()), Verdict::Repeats);
-        assert_eq!(outstanding.len(), 1);
+        let mut now = Instant::now();
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(outstanding.refused(&error("internal", id, None), now), Verdict::Repeats);
+            now += Duration::from_secs(seconds);
+            assert_eq!(outstanding.pause(now - Duration::from_millis(1)), Some(now));
+            assert!(outstanding.next(now).is_some());
+            outstanding.sent();
+        }
     }
 
     #[test]
