@@ -3,6 +3,8 @@
 #[path = "client/vectors.rs"]
 mod vectors;
 
+use std::time::Duration;
+
 use continuum::client::{Backoff, ClientOptions, Happening, Incoming, Publish, Reconnecting, reconnecting::Fatal};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json, value::to_raw_value};
@@ -210,6 +212,30 @@ async fn a_refused_handshake_gives_the_problem_even_when_its_body_comes_late() {
     });
     let fatal = client(options).next().await.expect_err("a refusal");
     assert_eq!(fatal.to_string(), "preview must be a number (invalid_parameter, HTTP 400)");
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_hint_of_absurd_size_is_an_hour() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        let publish = peer.hear().await;
+        peer.say(
+            json!({"event_type": "error", "data": {"code": "busy", "message": "", "event_id": publish["event_id"],
+            "retry_after_ms": u64::MAX}}),
+        )
+        .await;
+        peer.say(json!({"event_type": "draining", "data": {"retry_after_ms": u64::MAX}})).await;
+        peer.close(1012, "restart").await;
+    });
+    let mut client = client(options);
+    client.publish(note("once")).expect("room");
+    let waiting = until(&mut client, |happening| matches!(happening, Happening::Waiting { .. })).await;
+    let Happening::Waiting { retry_in, .. } = waiting else { unreachable!("it was looked for") };
+    assert_eq!(retry_in, Duration::from_secs(3600));
+    assert_eq!(client.outstanding().len(), 1);
     script.await.expect("the script ran to its end");
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -17,6 +17,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    backoff::followed,
     handshake::{self, HandshakeError, Refusal},
     incoming::{Frame, Incoming, Malformed, Ready},
     options::{ClientOptions, Encoding, Scheme, Since},
@@ -92,7 +93,7 @@ impl Ended {
     pub fn retry_after(&self) -> Option<Duration> {
         let Self::Closed { code: 1012, reason } = self else { return None };
         let millis = reason.strip_prefix("retry in ")?.strip_suffix(" ms")?;
-        millis.parse().ok().map(Duration::from_millis)
+        millis.parse().ok().map(Duration::from_millis).map(followed)
     }
 
     /// Whether connecting again can only end the same way (the protocol's table of close codes).
@@ -178,7 +179,7 @@ impl Connection {
     pub async fn next(&mut self) -> Result<Frame, Ended> {
         loop {
             let silence = Duration::from_millis(self.ready.heartbeat.timeout_ms);
-            let next = timeout_at(self.heard + silence, next_message(&mut self.socket)).await;
+            let next = timeout(silence.saturating_sub(self.heard.elapsed()), next_message(&mut self.socket)).await;
             let text = match next.map_err(|_| Ended::Silent(silence))?? {
                 Message::Text(text) => text,
                 Message::Binary(bytes) => text_of(bytes, self.encoding)?,
