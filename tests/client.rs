@@ -5,7 +5,10 @@ mod vectors;
 
 use std::time::Duration;
 
-use continuum::client::{Backoff, ClientOptions, Happening, Incoming, Publish, Reconnecting, reconnecting::Fatal};
+use continuum::{
+    client::{Backoff, ClientOptions, Happening, Incoming, Publish, Reconnecting, reconnecting::Fatal},
+    wire::Close,
+};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json, value::to_raw_value};
 use tokio::{
@@ -83,8 +86,8 @@ impl Peer {
         }
     }
 
-    async fn close(mut self, code: u16, reason: &'static str) {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+    async fn close(mut self, code: u16, reason: impl Into<String>) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into().into() };
         self.socket.close(Some(frame)).await.expect("the client listens");
         while let Some(Ok(_)) = self.socket.next().await {}
     }
@@ -212,6 +215,22 @@ async fn a_refused_handshake_gives_the_problem_even_when_its_body_comes_late() {
     });
     let fatal = client(options).next().await.expect_err("a refusal");
     assert_eq!(fatal.to_string(), "preview must be a number (invalid_parameter, HTTP 400)");
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn the_reason_that_a_node_gives_with_a_restart_says_when_to_return() {
+    let (node, options) = Node::start().await;
+    let restart = Close::Restart { retry_after: Duration::from_millis(1) };
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        peer.close(restart.code(), restart.reason().into_owned()).await;
+    });
+    let mut client = client(options);
+    let waiting = until(&mut client, |happening| matches!(happening, Happening::Waiting { .. })).await;
+    let Happening::Waiting { retry_in, .. } = waiting else { unreachable!("it was looked for") };
+    assert_eq!(retry_in, Duration::from_millis(1));
     script.await.expect("the script ran to its end");
 }
 

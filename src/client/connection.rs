@@ -24,7 +24,7 @@ use super::{
     tls::{Stream, Trust},
     track::{Gap, Novelty, Tracker},
 };
-use crate::wire::encoding::inflate;
+use crate::wire::{encoding::inflate, retry};
 
 /// Longest time for connection, upgrade and first message together.
 const JOIN_TIME: Duration = Duration::from_secs(20);
@@ -89,11 +89,10 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// When the node says so itself: how long to stay away (close 1012, `retry in N ms`).
+    /// When the node says so itself: how long to stay away (close 1012).
     pub fn retry_after(&self) -> Option<Duration> {
         let Self::Closed { code: 1012, reason } = self else { return None };
-        let millis = reason.strip_prefix("retry in ")?.strip_suffix(" ms")?;
-        millis.parse().ok().map(Duration::from_millis).map(followed)
+        retry::millis_in(reason).map(Duration::from_millis).map(followed)
     }
 
     /// Whether connecting again can only end the same way (the protocol's table of close codes).
@@ -262,6 +261,7 @@ async fn next_message(socket: &mut WebSocketStream<Stream>) -> Result<Message, E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Close;
 
     fn closed(code: u16, reason: &str) -> Ended {
         Ended::Closed { code, reason: reason.to_owned() }
@@ -269,9 +269,12 @@ mod tests {
 
     #[test]
     fn a_restart_says_how_long_to_stay_away() {
-        assert_eq!(closed(1012, "retry in 1234 ms").retry_after(), Some(Duration::from_millis(1234)));
+        let said = |retry_after| Close::Restart { retry_after }.reason().into_owned();
+        let wait = Duration::from_millis(1234);
+        assert_eq!(closed(1012, &said(wait)).retry_after(), Some(wait));
+        assert_eq!(closed(1012, &said(Duration::from_secs(1 << 40))).retry_after(), Some(Duration::from_secs(3600)));
         assert_eq!(closed(1012, "restart").retry_after(), None);
-        assert_eq!(closed(1011, "retry in 1234 ms").retry_after(), None);
+        assert_eq!(closed(1011, &said(wait)).retry_after(), None);
     }
 
     #[test]
