@@ -14,6 +14,7 @@ use serde_json::{Value, json, value::to_raw_value};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -216,6 +217,38 @@ async fn a_refused_handshake_gives_the_problem_even_when_its_body_comes_late() {
     let fatal = client(options).next().await.expect_err("a refusal");
     assert_eq!(fatal.to_string(), "preview must be a number (invalid_parameter, HTTP 400)");
     script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_node_that_takes_nothing_is_left_however_often_the_caller_looks_elsewhere() {
+    let (node, mut options) = Node::start().await;
+    options.send_time = Duration::from_millis(300);
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        // It reads nothing, and does not close.
+        (node.listener.accept().await.is_ok(), peer)
+    });
+    let mut client = client(options);
+    until(
+        &mut client,
+        |happening| matches!(happening, Happening::Frame(frame) if matches!(frame.message, Incoming::CaughtUp(_))),
+    )
+    .await;
+    // More than the buffers between them hold.
+    for _ in 0..32 {
+        client.publish(note(&"x".repeat(1 << 20))).expect("room");
+    }
+    let looking = async {
+        loop {
+            if let Ok(Ok(Happening::Waiting { why, .. })) = timeout(Duration::from_millis(50), client.next()).await {
+                return why;
+            }
+        }
+    };
+    let why = timeout(Duration::from_secs(20), looking).await.expect("the client notices");
+    assert_eq!(why, "nothing was heard from the node for 300ms");
+    script.abort();
 }
 
 #[tokio::test]

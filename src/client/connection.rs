@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -28,8 +28,6 @@ use crate::wire::{encoding::inflate, retry};
 
 /// Longest time for connection, upgrade and first message together.
 const JOIN_TIME: Duration = Duration::from_secs(20);
-/// Longest time for the node to take what we send.
-const SEND_TIME: Duration = Duration::from_secs(30);
 /// The largest message: as large as one may come uncompressed.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// Longest time for the node to answer our close.
@@ -118,6 +116,9 @@ pub struct Connection {
     ready: Ready,
     encoding: Encoding,
     heard: Instant,
+    send_time: Duration,
+    /// Since when something waits to be sent: asked for again and again, it is the same sending.
+    sending_since: Option<Instant>,
 }
 
 impl Connection {
@@ -160,7 +161,9 @@ impl Connection {
             _ => return Err(JoinError::NotANode("its first message is not session_ready")),
         };
         tracker.see(&frame.message).map_err(Ended::from)?;
-        Ok((Self { socket, tracker, ready, encoding: options.encoding, heard: Instant::now() }, frame))
+        let ClientOptions { encoding, send_time, .. } = *options;
+        let heard = Instant::now();
+        Ok((Self { socket, tracker, ready, encoding, heard, send_time, sending_since: None }, frame))
     }
 
     /// What the node said of itself.
@@ -204,13 +207,26 @@ impl Connection {
 
     /// Puts a text into the send buffer; [`Connection::flush`] sends it. Dropped before it is ready, nothing was taken.
     pub async fn enqueue(&mut self, text: String) -> Result<(), Ended> {
-        let sent = timeout(SEND_TIME, self.socket.feed(Message::text(text))).await;
-        Ok(sent.map_err(|_| Ended::Silent(SEND_TIME))??)
+        let by = self.send_by();
+        let sent = timeout_at(by, self.socket.feed(Message::text(text))).await;
+        self.sent(sent)
     }
 
     /// Sends what is in the buffer.
     pub async fn flush(&mut self) -> Result<(), Ended> {
-        Ok(timeout(SEND_TIME, self.socket.flush()).await.map_err(|_| Ended::Silent(SEND_TIME))??)
+        let by = self.send_by();
+        let sent = timeout_at(by, self.socket.flush()).await;
+        self.sent(sent)
+    }
+
+    fn send_by(&mut self) -> Instant {
+        *self.sending_since.get_or_insert_with(Instant::now) + self.send_time
+    }
+
+    fn sent(&mut self, sent: Result<Result<(), tungstenite::Error>, Elapsed>) -> Result<(), Ended> {
+        sent.map_err(|_| Ended::Silent(self.send_time))??;
+        self.sending_since = None;
+        Ok(())
     }
 
     /// Closes cleanly, so that the others learn of it at once.
