@@ -315,3 +315,23 @@ async fn a_refusal_that_names_nothing_of_ours_settles_nothing() {
     assert!(client.outstanding().is_empty());
     script.await.expect("the script ran to its end");
 }
+
+#[tokio::test]
+async fn the_answer_to_an_operation_closes_the_chain_as_an_ack_does() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        let operation = peer.hear().await;
+        peer.say(json!({"event_type": "update.confirmed", "data": {"updateId": operation["event_id"], "version": 18}}))
+            .await;
+        peer.record(18, 19).await;
+        peer
+    });
+    let mut client = client(options);
+    client.publish(Publish::from_json(r#"{"event_type":"node.create","data":{}}"#).expect("JSON")).expect("room");
+    let is_waiting = |happening: &Happening| matches!(happening, Happening::Waiting { .. });
+    let came = until(&mut client, |happening| is_record(19)(happening) || is_waiting(happening)).await;
+    assert!(!is_waiting(&came), "{came:?}");
+    script.await.expect("the script ran to its end");
+}
