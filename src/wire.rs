@@ -23,6 +23,7 @@ pub mod peer;
 pub mod preview;
 pub mod record;
 pub mod request;
+pub mod retry;
 pub mod shown;
 pub mod signal;
 pub mod signature;

@@ -3,12 +3,18 @@
 #[path = "client/vectors.rs"]
 mod vectors;
 
-use continuum::client::{Backoff, ClientOptions, Happening, Incoming, Publish, Reconnecting, reconnecting::Fatal};
+use std::time::Duration;
+
+use continuum::{
+    client::{Backoff, ClientOptions, Happening, Incoming, Publish, Reconnecting, reconnecting::Fatal},
+    wire::Close,
+};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json, value::to_raw_value};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -81,8 +87,8 @@ impl Peer {
         }
     }
 
-    async fn close(mut self, code: u16, reason: &'static str) {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+    async fn close(mut self, code: u16, reason: impl Into<String>) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into().into() };
         self.socket.close(Some(frame)).await.expect("the client listens");
         while let Some(Ok(_)) = self.socket.next().await {}
     }
@@ -210,5 +216,122 @@ async fn a_refused_handshake_gives_the_problem_even_when_its_body_comes_late() {
     });
     let fatal = client(options).next().await.expect_err("a refusal");
     assert_eq!(fatal.to_string(), "preview must be a number (invalid_parameter, HTTP 400)");
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_node_that_takes_nothing_is_left_however_often_the_caller_looks_elsewhere() {
+    let (node, mut options) = Node::start().await;
+    options.send_time = Duration::from_millis(300);
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        // It reads nothing, and does not close.
+        (node.listener.accept().await.is_ok(), peer)
+    });
+    let mut client = client(options);
+    until(
+        &mut client,
+        |happening| matches!(happening, Happening::Frame(frame) if matches!(frame.message, Incoming::CaughtUp(_))),
+    )
+    .await;
+    // More than the buffers between them hold.
+    for _ in 0..32 {
+        client.publish(note(&"x".repeat(1 << 20))).expect("room");
+    }
+    let looking = async {
+        loop {
+            if let Ok(Ok(Happening::Waiting { why, .. })) = timeout(Duration::from_millis(50), client.next()).await {
+                return why;
+            }
+        }
+    };
+    let why = timeout(Duration::from_secs(20), looking).await.expect("the client notices");
+    assert_eq!(why, "nothing was heard from the node for 300ms");
+    script.abort();
+}
+
+#[tokio::test]
+async fn the_reason_that_a_node_gives_with_a_restart_says_when_to_return() {
+    let (node, options) = Node::start().await;
+    let restart = Close::Restart { retry_after: Duration::from_millis(1) };
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        peer.close(restart.code(), restart.reason().into_owned()).await;
+    });
+    let mut client = client(options);
+    let waiting = until(&mut client, |happening| matches!(happening, Happening::Waiting { .. })).await;
+    let Happening::Waiting { retry_in, .. } = waiting else { unreachable!("it was looked for") };
+    assert_eq!(retry_in, Duration::from_millis(1));
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_hint_of_absurd_size_is_an_hour() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        let publish = peer.hear().await;
+        peer.say(
+            json!({"event_type": "error", "data": {"code": "busy", "message": "", "event_id": publish["event_id"],
+            "retry_after_ms": u64::MAX}}),
+        )
+        .await;
+        peer.say(json!({"event_type": "draining", "data": {"retry_after_ms": u64::MAX}})).await;
+        peer.close(1012, "restart").await;
+    });
+    let mut client = client(options);
+    client.publish(note("once")).expect("room");
+    let waiting = until(&mut client, |happening| matches!(happening, Happening::Waiting { .. })).await;
+    let Happening::Waiting { retry_in, .. } = waiting else { unreachable!("it was looked for") };
+    assert_eq!(retry_in, Duration::from_secs(3600));
+    assert_eq!(client.outstanding().len(), 1);
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn a_refusal_that_names_nothing_of_ours_settles_nothing() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        let publish = peer.hear().await;
+        for id in [Value::Null, json!("state")] {
+            peer.say(json!({"event_type": "error", "data": {"code": "forbidden", "message": "", "id": id}})).await;
+        }
+        peer.say(json!({"event_type": "ack", "data": {"event_id": publish["event_id"], "seq": 18}})).await;
+        peer
+    });
+    let mut client = client(options);
+    client.publish(note("once")).expect("room");
+    for _ in 0..2 {
+        let is_error = |happening: &Happening| matches!(happening, Happening::Frame(frame) if matches!(frame.message, Incoming::Error(_)));
+        until(&mut client, |happening| is_error(happening) || matches!(happening, Happening::Refused(_))).await;
+        assert_eq!(client.outstanding().len(), 1, "it waits for its own answer");
+    }
+    until(&mut client, is_ack).await;
+    assert!(client.outstanding().is_empty());
+    script.await.expect("the script ran to its end");
+}
+
+#[tokio::test]
+async fn the_answer_to_an_operation_closes_the_chain_as_an_ack_does() {
+    let (node, options) = Node::start().await;
+    let script = tokio::spawn(async move {
+        let (mut peer, _) = node.accept().await;
+        peer.welcome(17).await;
+        let operation = peer.hear().await;
+        peer.say(json!({"event_type": "update.confirmed", "data": {"updateId": operation["event_id"], "version": 18}}))
+            .await;
+        peer.record(18, 19).await;
+        peer
+    });
+    let mut client = client(options);
+    client.publish(Publish::from_json(r#"{"event_type":"node.create","data":{}}"#).expect("JSON")).expect("room");
+    let is_waiting = |happening: &Happening| matches!(happening, Happening::Waiting { .. });
+    let came = until(&mut client, |happening| is_record(19)(happening) || is_waiting(happening)).await;
+    assert!(!is_waiting(&came), "{came:?}");
     script.await.expect("the script ran to its end");
 }

@@ -49,11 +49,11 @@ pub fn needs_of<'a>(grant: &Grant, message: &'a ClientMessage) -> Vec<Need<'a>> 
         ClientMessage::Change(changes) => {
             changes.wanted.iter().flatten().map(|wanted| Need::Change(&wanted.key)).collect()
         }
-        ClientMessage::SyncRequest => vec![Need::Presence],
+        ClientMessage::SyncRequest(_) => vec![Need::Presence],
         ClientMessage::Subscribe(_) => vec![Need::Hear],
         ClientMessage::State(_) => vec![Need::Look],
         ClientMessage::Auth(_)
-        | ClientMessage::Ping
+        | ClientMessage::Ping(_)
         | ClientMessage::Ack(_)
         | ClientMessage::Unsubscribe(_)
         | ClientMessage::Reconnect { .. }

@@ -185,10 +185,10 @@ impl Session {
             ClientMessage::Publish(publish) => self.publish(publish, ctx),
             ClientMessage::Signal(sent) => self.signal(sent, ctx),
             ClientMessage::Auth(token) => self.renew(token, ctx),
-            ClientMessage::Ping => self.link.send(self.voice().pong()),
-            ClientMessage::SyncRequest => match self.needs(Need::Presence) {
-                Ok(()) => self.tell_room(|key| TellFigures { key }),
-                Err(refusal) => self.refuse(&refusal),
+            ClientMessage::Ping(_) => self.link.send(self.voice().pong()),
+            ClientMessage::SyncRequest(name) => match self.needs(Need::Presence) {
+                Ok(()) => self.ask_room(name, |key| TellFigures { key }),
+                Err(refusal) => self.refuse(&Refusal { reference: name, ..refusal }),
             },
             ClientMessage::Change(changes) => self.change(changes, ctx),
             ClientMessage::State(request) => self.send_state(request),
@@ -199,7 +199,7 @@ impl Session {
             ClientMessage::Ack(None) => {}
             ClientMessage::Ack(Some(position)) => {
                 let instance = self.grant.instance().clone();
-                self.tell_room(|key| Acknowledged { key, instance, position });
+                self.ask_room(None, |key| Acknowledged { key, instance, position });
             }
         }
     }
@@ -276,8 +276,8 @@ impl Session {
         ctx.wait(settled.into_actor(self));
     }
 
-    /// Sends a small request to the room; one that finds the mailbox full is only a question asked again later.
-    fn tell_room<M>(&self, message: impl FnOnce(MemberKey) -> M)
+    /// Sends a small request of this name to the room; one that finds the mailbox full is only a question asked again later.
+    fn ask_room<M>(&self, name: Option<Arc<str>>, message: impl FnOnce(MemberKey) -> M)
     where
         M: actix::Message<Result = ()> + Send + 'static,
         Room: Handler<M>,
@@ -285,8 +285,8 @@ impl Session {
         if let Some(Membership { outlet, key, .. }) = &*self.membership.borrow()
             && let Err(actix::dev::SendError::Full(_)) = outlet.room().room.try_send(message(*key))
         {
-            let refusal = Refusal::new(Code::Busy, "the room is busy; ask again");
-            self.refuse(&refusal.after(Duration::from_millis(100)));
+            let refusal = Refusal::new(Code::Busy, "the room is busy; ask again").after(Duration::from_millis(100));
+            self.refuse(&Refusal { reference: name, ..refusal });
         }
     }
 
@@ -340,7 +340,7 @@ impl StreamHandler<Result<Frame, ProtocolError>> for Session {
             Ok(Some(Frame::Pong(payload))) => {
                 if let Some(position) = frame::pong_position(&payload) {
                     let instance = self.grant.instance().clone();
-                    self.tell_room(|key| Acknowledged { key, instance, position });
+                    self.ask_room(None, |key| Acknowledged { key, instance, position });
                 }
             }
             Ok(_) => {} // a fragment

@@ -6,8 +6,15 @@ use std::time::Duration;
 pub const BASE: Duration = Duration::from_secs(1);
 /// No delay's upper bound is above this.
 pub const CAP: Duration = Duration::from_secs(60);
+/// No hint of a node's is followed for longer.
+pub const LONGEST_HINT: Duration = Duration::from_secs(3600);
 /// A connection that lived this long starts the delays from [`BASE`] again.
 pub const STABLE: Duration = Duration::from_secs(30);
+
+/// For how long a hint is followed: whoever reads one asks here.
+pub fn followed(hint: Duration) -> Duration {
+    hint.min(LONGEST_HINT)
+}
 
 /// Delays drawn evenly from zero to a bound that doubles with every failure.
 #[derive(Debug)]
@@ -92,6 +99,12 @@ mod tests {
         assert_eq!(backoff.bound(), Duration::from_secs(4));
         backoff.lived(STABLE);
         assert_eq!(backoff.bound(), BASE);
+    }
+
+    #[test]
+    fn a_hint_is_followed_for_an_hour_at_most() {
+        assert_eq!(followed(CAP), CAP);
+        assert_eq!(followed(Duration::MAX), LONGEST_HINT);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -17,18 +17,17 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    backoff::followed,
     handshake::{self, HandshakeError, Refusal},
     incoming::{Frame, Incoming, Malformed, Ready},
     options::{ClientOptions, Encoding, Scheme, Since},
     tls::{Stream, Trust},
     track::{Gap, Novelty, Tracker},
 };
-use crate::wire::encoding::inflate;
+use crate::wire::{encoding::inflate, retry};
 
 /// Longest time for connection, upgrade and first message together.
 const JOIN_TIME: Duration = Duration::from_secs(20);
-/// Longest time for the node to take what we send.
-const SEND_TIME: Duration = Duration::from_secs(30);
 /// The largest message: as large as one may come uncompressed.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// Longest time for the node to answer our close.
@@ -88,11 +87,10 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// When the node says so itself: how long to stay away (close 1012, `retry in N ms`).
+    /// When the node says so itself: how long to stay away (close 1012).
     pub fn retry_after(&self) -> Option<Duration> {
         let Self::Closed { code: 1012, reason } = self else { return None };
-        let millis = reason.strip_prefix("retry in ")?.strip_suffix(" ms")?;
-        millis.parse().ok().map(Duration::from_millis)
+        retry::millis_in(reason).map(Duration::from_millis).map(followed)
     }
 
     /// Whether connecting again can only end the same way (the protocol's table of close codes).
@@ -118,6 +116,9 @@ pub struct Connection {
     ready: Ready,
     encoding: Encoding,
     heard: Instant,
+    send_time: Duration,
+    /// Since when something waits to be sent: asked for again and again, it is the same sending.
+    sending_since: Option<Instant>,
 }
 
 impl Connection {
@@ -160,7 +161,9 @@ impl Connection {
             _ => return Err(JoinError::NotANode("its first message is not session_ready")),
         };
         tracker.see(&frame.message).map_err(Ended::from)?;
-        Ok((Self { socket, tracker, ready, encoding: options.encoding, heard: Instant::now() }, frame))
+        let ClientOptions { encoding, send_time, .. } = *options;
+        let heard = Instant::now();
+        Ok((Self { socket, tracker, ready, encoding, heard, send_time, sending_since: None }, frame))
     }
 
     /// What the node said of itself.
@@ -178,7 +181,7 @@ impl Connection {
     pub async fn next(&mut self) -> Result<Frame, Ended> {
         loop {
             let silence = Duration::from_millis(self.ready.heartbeat.timeout_ms);
-            let next = timeout_at(self.heard + silence, next_message(&mut self.socket)).await;
+            let next = timeout(silence.saturating_sub(self.heard.elapsed()), next_message(&mut self.socket)).await;
             let text = match next.map_err(|_| Ended::Silent(silence))?? {
                 Message::Text(text) => text,
                 Message::Binary(bytes) => text_of(bytes, self.encoding)?,
@@ -204,13 +207,26 @@ impl Connection {
 
     /// Puts a text into the send buffer; [`Connection::flush`] sends it. Dropped before it is ready, nothing was taken.
     pub async fn enqueue(&mut self, text: String) -> Result<(), Ended> {
-        let sent = timeout(SEND_TIME, self.socket.feed(Message::text(text))).await;
-        Ok(sent.map_err(|_| Ended::Silent(SEND_TIME))??)
+        let by = self.send_by();
+        let sent = timeout_at(by, self.socket.feed(Message::text(text))).await;
+        self.sent(sent)
     }
 
     /// Sends what is in the buffer.
     pub async fn flush(&mut self) -> Result<(), Ended> {
-        Ok(timeout(SEND_TIME, self.socket.flush()).await.map_err(|_| Ended::Silent(SEND_TIME))??)
+        let by = self.send_by();
+        let sent = timeout_at(by, self.socket.flush()).await;
+        self.sent(sent)
+    }
+
+    fn send_by(&mut self) -> Instant {
+        *self.sending_since.get_or_insert_with(Instant::now) + self.send_time
+    }
+
+    fn sent(&mut self, sent: Result<Result<(), tungstenite::Error>, Elapsed>) -> Result<(), Ended> {
+        sent.map_err(|_| Ended::Silent(self.send_time))??;
+        self.sending_since = None;
+        Ok(())
     }
 
     /// Closes cleanly, so that the others learn of it at once.
@@ -261,6 +277,7 @@ async fn next_message(socket: &mut WebSocketStream<Stream>) -> Result<Message, E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Close;
 
     fn closed(code: u16, reason: &str) -> Ended {
         Ended::Closed { code, reason: reason.to_owned() }
@@ -268,9 +285,12 @@ mod tests {
 
     #[test]
     fn a_restart_says_how_long_to_stay_away() {
-        assert_eq!(closed(1012, "retry in 1234 ms").retry_after(), Some(Duration::from_millis(1234)));
+        let said = |retry_after| Close::Restart { retry_after }.reason().into_owned();
+        let wait = Duration::from_millis(1234);
+        assert_eq!(closed(1012, &said(wait)).retry_after(), Some(wait));
+        assert_eq!(closed(1012, &said(Duration::from_secs(1 << 40))).retry_after(), Some(Duration::from_secs(3600)));
         assert_eq!(closed(1012, "restart").retry_after(), None);
-        assert_eq!(closed(1011, "retry in 1234 ms").retry_after(), None);
+        assert_eq!(closed(1011, &said(wait)).retry_after(), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-use super::incoming::Error;
+use super::{backoff::followed, incoming::Error};
 
 /// A head or a refusal's body longer than this is not one of ours.
 const MOST_BYTES: usize = 64 * 1024;
@@ -153,7 +153,7 @@ impl<'a> Head<'a> {
             status: self.status,
             code,
             detail: text.unwrap_or_else(|| "the node refused the connection".to_owned()),
-            retry_after: self.header("retry-after").and_then(|s| s.parse().ok()).map(Duration::from_secs),
+            retry_after: self.header("retry-after").and_then(|s| s.parse().ok()).map(Duration::from_secs).map(followed),
         }
     }
 }
@@ -169,6 +169,13 @@ mod tests {
         assert_eq!(refusal.to_string(), "going away (draining, HTTP 503)");
         assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)));
         assert!(refusal.may_pass());
+    }
+
+    #[test]
+    fn a_hint_is_followed_for_an_hour_at_most() {
+        let head = format!("HTTP/1.1 503 Service Unavailable\r\nretry-after: {}\r\n\r\n", u64::MAX);
+        let refusal = Head::parse(head.as_bytes()).expect("a head").refusal(b"");
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(3600)));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The node's messages, typed. `data` of a record stays as it was sent.
 
+use std::time::Duration;
+
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::backoff::followed;
 use crate::model::{Cursor, Epoch, EventId};
 
 /// A message that does not read as the protocol says.
@@ -173,8 +176,9 @@ pub struct Advance {
 /// `draining`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Draining {
-    /// Milliseconds to stay away.
-    pub retry_after_ms: u64,
+    /// Milliseconds to stay away, as many as are followed.
+    #[serde(default, deserialize_with = "hint")]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// `queued`.
@@ -207,7 +211,8 @@ pub struct Fate {
     /// The version of the entity that the answer speaks of.
     #[serde(default)]
     pub version: u64,
-    /// `update.retry` only: milliseconds after which a repeat makes sense.
+    /// `update.retry` only: milliseconds after which a repeat makes sense, as many as are followed.
+    #[serde(default, deserialize_with = "hint")]
     pub retry_after_ms: Option<u64>,
 }
 
@@ -222,7 +227,8 @@ pub struct Error {
     pub event_id: Option<String>,
     /// Which operation or question, as its sender named it.
     pub id: Option<String>,
-    /// Milliseconds after which a repeat makes sense.
+    /// Milliseconds after which a repeat makes sense, as many as are followed.
+    #[serde(default, deserialize_with = "hint")]
     pub retry_after_ms: Option<u64>,
 }
 
@@ -233,6 +239,11 @@ where
     T::Err: std::fmt::Display,
 {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn hint<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let said = Option::<u64>::deserialize(deserializer)?;
+    Ok(said.map(|millis| followed(Duration::from_millis(millis)).as_millis() as u64))
 }
 
 impl Frame {

@@ -1,6 +1,6 @@
 //! Where to connect, who as, and what to receive.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use super::tls::Trust;
 use crate::{
@@ -212,6 +212,8 @@ pub struct ClientOptions {
     pub token: Option<Token>,
     /// Whose certificates are believed, for `wss://`; `None` is the system's choice.
     pub trust: Option<Trust>,
+    /// Longest time for the node to take what we send.
+    pub send_time: Duration,
 }
 
 impl ClientOptions {
@@ -230,6 +232,7 @@ impl ClientOptions {
             encoding: Encoding::default(),
             token: None,
             trust: None,
+            send_time: Duration::from_secs(30),
         }
     }
 

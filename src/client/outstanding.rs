@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    backoff::CAP,
     incoming,
     publish::{Answer, Publish},
 };
@@ -14,11 +15,12 @@ use crate::model::EventId;
 pub const MOST: usize = 256;
 /// How many go out at once before the node has shown that it takes them.
 const FIRST_WINDOW: usize = 32;
-/// How long to pause after a refusal that names no time.
+/// How long to pause after a refusal that names no time; twice as long after each further one of the same publish.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Refusals after which the same publish may go through.
-const PASSING: [&str; 7] = ["rate_limited", "busy", "log_full", "journal_full", "unavailable", "unknown", "draining"];
+/// Refusals after which the same publish may go through, beside those that say when: none of them speaks of the publish.
+const PASSING: [&str; 8] =
+    ["rate_limited", "busy", "log_full", "journal_full", "unavailable", "unknown", "draining", "internal"];
 
 /// There are [`MOST`] publishes without an ack already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,8 @@ pub enum Verdict {
 struct Entry {
     publish: Publish,
     sent: bool,
+    /// How often it was refused for a while.
+    refused: u32,
 }
 
 /// Publishes in the order in which they were made.
@@ -63,7 +67,7 @@ impl Outstanding {
         if self.is_full() {
             return Err(Full);
         }
-        self.entries.push_back(Entry { publish, sent: false });
+        self.entries.push_back(Entry { publish, sent: false, refused: 0 });
         Ok(())
     }
 
@@ -114,7 +118,7 @@ impl Outstanding {
     pub fn sent(&mut self) {
         if let Some(at) = self.entries.iter().position(|entry| !entry.sent) {
             match self.entries[at].publish.answer {
-                Answer::Ack(_) | Answer::Fate(_) | Answer::Message(_) => self.entries[at].sent = true,
+                Answer::Ack(_) | Answer::Fate(_) | Answer::Message(..) => self.entries[at].sent = true,
                 Answer::None => drop(self.entries.remove(at)),
             }
         }
@@ -128,7 +132,7 @@ impl Outstanding {
 
     /// A message of this type came; it may be what a question waited for.
     pub fn answered(&mut self, event_type: &str) {
-        let asked = |entry: &Entry| matches!(entry.publish.answer, Answer::Message(answer) if answer == event_type);
+        let asked = |entry: &Entry| matches!(entry.publish.answer, Answer::Message(_, answer) if answer == event_type);
         if let Some(at) = self.entries.iter().position(|entry| entry.sent && asked(entry)) {
             self.entries.remove(at);
         }
@@ -136,14 +140,10 @@ impl Outstanding {
 
     /// The node refused something.
     pub fn refused(&mut self, error: &incoming::Error, now: Instant) -> Verdict {
-        let named: Option<EventId> = error.event_id.as_deref().or(error.id.as_deref()).and_then(|id| id.parse().ok());
-        // Without an id it is ours only if nothing else can be meant.
-        let is_only = self.entries.len() == 1;
-        let is_meant = |entry: &Entry| named.map_or(is_only, |id| entry.publish.answer.is_of(id));
-        let Some(at) = self.entries.iter().position(|entry| entry.sent && is_meant(entry)) else {
-            return Verdict::Foreign;
-        };
-        if !PASSING.contains(&error.code.as_str()) {
+        // The node names what it refuses, if it can be named: without a name of ours it is about something else.
+        let named = error.event_id.as_deref().or(error.id.as_deref()).and_then(|id| id.parse().ok());
+        let Some(at) = named.and_then(|id| self.position(id)) else { return Verdict::Foreign };
+        if error.retry_after_ms.is_none() && !PASSING.contains(&error.code.as_str()) {
             self.entries.remove(at);
             return Verdict::Refused;
         }
@@ -153,16 +153,23 @@ impl Outstanding {
 
     /// An operation was tried and could not be done now.
     pub fn try_again(&mut self, id: EventId, retry_after_ms: Option<u64>, now: Instant) {
-        if let Some(at) = self.entries.iter().position(|entry| entry.sent && entry.publish.answer.is_of(id)) {
+        if let Some(at) = self.position(id) {
             self.repeat(at, retry_after_ms, now);
         }
     }
 
+    fn position(&self, id: EventId) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.sent && entry.publish.answer.is_of(id))
+    }
+
     fn repeat(&mut self, at: usize, retry_after_ms: Option<u64>, now: Instant) {
-        self.entries[at].sent = false;
+        let entry = &mut self.entries[at];
+        entry.sent = false;
         // One at a time from here on: what is refused in the middle of a window comes back behind its followers.
         self.window = 1;
-        let pause = retry_after_ms.map_or(PAUSE, Duration::from_millis);
+        let unhinted = CAP.min(PAUSE * (1 << entry.refused.min(6)));
+        entry.refused = entry.refused.saturating_add(1);
+        let pause = retry_after_ms.map_or(unhinted, Duration::from_millis);
         self.paused_until = Some(self.paused_until.map_or(now + pause, |until| until.max(now + pause)));
     }
 }
@@ -179,9 +186,18 @@ mod tests {
         (id, Publish::from_json(&text).expect("a publish"))
     }
 
-    fn error(code: &str, id: Option<EventId>) -> incoming::Error {
-        let event_id = id.map(|id| id.to_string());
-        incoming::Error { code: code.to_owned(), message: String::new(), event_id, id: None, retry_after_ms: Some(500) }
+    fn error(code: &str, id: EventId, retry_after_ms: Option<u64>) -> incoming::Error {
+        let (code, event_id) = (code.to_owned(), Some(id.to_string()));
+        incoming::Error { code, message: String::new(), event_id, id: None, retry_after_ms }
+    }
+
+    /// One publish on its way.
+    fn sent() -> (EventId, Outstanding) {
+        let mut outstanding = Outstanding::default();
+        let (id, only) = publish(1);
+        outstanding.push(only).expect("room");
+        outstanding.sent();
+        (id, outstanding)
     }
 
     #[test]
@@ -205,28 +221,65 @@ mod tests {
     #[test]
     fn a_refusal_that_passes_pauses_and_repeats_and_another_gives_up() {
         let now = Instant::now();
-        let mut outstanding = Outstanding::default();
-        let (id, only) = publish(1);
-        outstanding.push(only).expect("room");
-        outstanding.sent();
-        assert_eq!(outstanding.refused(&error("rate_limited", Some(id)), now), Verdict::Repeats);
+        let (id, mut outstanding) = sent();
+        assert_eq!(outstanding.refused(&error("rate_limited", id, Some(500)), now), Verdict::Repeats);
         assert_eq!(outstanding.next(now), None);
         assert!(outstanding.next(now + Duration::from_millis(500)).is_some());
         outstanding.sent();
-        assert_eq!(outstanding.refused(&error("too_large", None), now), Verdict::Refused);
+        assert_eq!(outstanding.refused(&error("too_large", id, None), now), Verdict::Refused);
         assert!(outstanding.is_empty());
-        assert_eq!(outstanding.refused(&error("too_large", None), now), Verdict::Foreign);
+        assert_eq!(outstanding.refused(&error("too_large", id, None), now), Verdict::Foreign);
     }
 
     #[test]
-    fn a_full_journal_is_a_refusal_that_passes() {
-        let now = Instant::now();
-        let mut outstanding = Outstanding::default();
-        let (id, only) = publish(1);
-        outstanding.push(only).expect("room");
-        outstanding.sent();
-        assert_eq!(outstanding.refused(&error("journal_full", Some(id)), now), Verdict::Repeats);
+    fn what_passes_is_what_says_when_or_speaks_of_the_node_alone() {
+        for (code, hint, verdict) in [
+            ("journal_full", None, Verdict::Repeats),
+            ("internal", None, Verdict::Repeats),
+            ("limit_reached", Some(5_000), Verdict::Repeats),
+            ("new_in_a_later_version", Some(5_000), Verdict::Repeats),
+            ("limit_reached", None, Verdict::Refused),
+            ("not_storable", None, Verdict::Refused),
+        ] {
+            let (id, mut outstanding) = sent();
+            assert_eq!(outstanding.refused(&error(code, id, hint), Instant::now()), verdict, "{code}");
+        }
+    }
+
+    #[test]
+    fn without_a_hint_the_pause_grows_to_a_minute() {
+        let (id, mut outstanding) = sent();
+        let mut now = Instant::now();
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(outstanding.refused(&error("internal", id, None), now), Verdict::Repeats);
+            now += Duration::from_secs(seconds);
+            assert_eq!(outstanding.pause(now - Duration::from_millis(1)), Some(now));
+            assert!(outstanding.next(now).is_some());
+            outstanding.sent();
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_names_nothing_of_ours_is_not_ours() {
+        let (id, mut outstanding) = sent();
+        let other = EventId(Uuid::from_u128(2)).to_string();
+        for (event_id, name) in [(None, None), (None, Some("state")), (Some(other), None)] {
+            let foreign = incoming::Error { event_id, id: name.map(str::to_owned), ..error("forbidden", id, None) };
+            assert_eq!(outstanding.refused(&foreign, Instant::now()), Verdict::Foreign);
+        }
         assert_eq!(outstanding.len(), 1);
+    }
+
+    #[test]
+    fn a_refused_question_is_settled_as_well() {
+        let mut outstanding = Outstanding::default();
+        let id = EventId(Uuid::from_u128(1));
+        let question = format!(r#"{{"event_type":"sync_request","event_id":"{id}"}}"#);
+        outstanding.push(Publish::from_json(&question).expect("a question")).expect("room");
+        outstanding.sent();
+        let refusal = incoming::Error { event_id: None, id: Some(id.to_string()), ..error("forbidden", id, None) };
+        assert_eq!(outstanding.refused(&refusal, Instant::now()), Verdict::Refused);
+        assert!(outstanding.is_empty());
     }
 
     #[test]

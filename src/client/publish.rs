@@ -41,16 +41,16 @@ pub(super) enum Answer {
     Ack(EventId),
     /// What the node says of the operation with this id.
     Fate(EventId),
-    /// The next message of this type.
-    Message(&'static str),
+    /// The next message of this type; the question has this id, by which it may be refused.
+    Message(EventId, &'static str),
     /// Nothing: it is sent once.
     None,
 }
 
 impl Answer {
-    /// Whether it is the answer to what has this id.
+    /// Whether what waits for it has this id.
     pub(super) fn is_of(self, id: EventId) -> bool {
-        matches!(self, Self::Ack(of) | Self::Fate(of) if of == id)
+        matches!(self, Self::Ack(of) | Self::Fate(of) | Self::Message(of, _) if of == id)
     }
 }
 
@@ -71,26 +71,28 @@ impl Publish {
         Self { answer: Answer::Ack(id), text }
     }
 
-    /// A JSON object as somebody wrote it; gets an `event_id` if it has none. Session messages (`sync_request`, `ping`,
-    /// `ack`, `heartbeat`) are left as they are.
+    /// A JSON object as somebody wrote it; gets an `event_id` if it has none. What nobody answers (`ack`, `heartbeat`) is
+    /// left as it is.
     pub fn from_json(text: &str) -> Result<Self, PublishError> {
         let head: Head<'_> = serde_json::from_str(text)?;
-        let answer = match head.event_type.as_ref() {
-            "sync_request" => Some(Answer::Message("sync_response")),
-            "ping" => Some(Answer::Message("pong")),
-            "ack" | "heartbeat" => Some(Answer::None),
-            _ => None,
-        };
-        if let Some(answer) = answer {
-            return Ok(Self { answer, text: text.to_owned() });
+        if matches!(head.event_type.as_ref(), "ack" | "heartbeat") {
+            return Ok(Self::once(text.to_owned()));
         }
         head.event_type.parse::<EventType>()?;
-        if let Some(id) = head.event_id {
-            return Ok(Self { answer: Answer::Ack(id.parse()?), text: text.to_owned() });
-        }
-        let id = EventId(Uuid::new_v4());
-        let rest = text.trim_start().strip_prefix('{').expect("a JSON object starts with '{'");
-        Ok(Self { answer: Answer::Ack(id), text: format!(r#"{{"event_id":"{id}",{rest}"#) })
+        let (id, text) = match head.event_id {
+            Some(id) => (id.parse()?, text.to_owned()),
+            None => {
+                let id = EventId(Uuid::new_v4());
+                let rest = text.trim_start().strip_prefix('{').expect("a JSON object starts with '{'");
+                (id, format!(r#"{{"event_id":"{id}",{rest}"#))
+            }
+        };
+        let answer = match head.event_type.as_ref() {
+            "sync_request" => Answer::Message(id, "sync_response"),
+            "ping" => Answer::Message(id, "pong"),
+            _ => Answer::Ack(id),
+        };
+        Ok(Self { answer, text })
     }
 }
 
@@ -170,9 +172,9 @@ mod tests {
         let publish = Publish::from_json(text).expect("a publish");
         assert!(publish.text.ends_with(r#","event_type":"note","data":{"b":1,"a":2.0}}"#), "{}", publish.text);
         assert!(publish.text.starts_with(r#"{"event_id":""#));
-        assert!(
-            Publish::from_json(r#"{"event_type":"ping"}"#).is_ok_and(|ping| ping.answer == Answer::Message("pong"))
-        );
+        assert!(Publish::from_json(r#"{"event_type":"ping"}"#).is_ok_and(
+            |ping| matches!(ping.answer, Answer::Message(id, "pong") if ping.text.contains(&id.to_string()))
+        ));
         for bad in ["{}", "[]", r#"{"event_type":"a b"}"#, r#"{"event_type":"note","event_id":"7"}"#] {
             assert!(Publish::from_json(bad).is_err(), "{bad}");
         }

@@ -170,7 +170,7 @@ impl Reconnecting {
             // The node brings it to the log by itself: there is nothing to repeat.
             Incoming::Queued(queued) => self.outstanding.acknowledged(queued.event_id),
             Incoming::Fate(fate) => self.decided(&frame.envelope.event_type, fate),
-            Incoming::Draining(draining) => self.announced = Some(Duration::from_millis(draining.retry_after_ms)),
+            Incoming::Draining(draining) => self.announced = draining.retry_after_ms.map(Duration::from_millis),
             Incoming::Error(error) if self.outstanding.refused(error, Instant::now()) == Verdict::Refused => {
                 let error = error.clone();
                 return Happening::Refused(Box::new((frame, error)));

@@ -33,7 +33,7 @@ pub enum Novelty {
 pub struct Tracker {
     echo: Echo,
     cursor: Option<Cursor>,
-    /// Own records that were acknowledged close the chain, but move the cursor only where that cannot skip anything.
+    /// Own records that were answered close the chain, but move the cursor only where that cannot skip anything.
     acknowledged: u64,
     /// Between `caught_up` and `lagging` an ack comes behind every record before it.
     live: bool,
@@ -80,12 +80,13 @@ impl Tracker {
                     self.set(ack.seq, Some(ack.event_id.fingerprint()));
                 }
             }
+            // An answer to an operation stands in its record's place, like an ack.
+            Incoming::Fate(fate) => self.acknowledged = self.acknowledged.max(fate.version),
             // A heartbeat's position must not move the cursor: it would cover a lost record.
             Incoming::Heartbeat
             | Incoming::Draining(_)
             | Incoming::Error(_)
             | Incoming::Queued(_)
-            | Incoming::Fate(_)
             | Incoming::Other => {}
         }
         Ok(Novelty::New)

@@ -12,7 +12,7 @@ use super::{Position, RecordMeta};
 pub struct Reader {
     /// Everything up to here was sent or rightly left out.
     pub passed: Position,
-    /// The last position that the reader was told: of a record, an ack, an advance or a heartbeat.
+    /// The last position that closed the reader's chain: of a record, an ack, an advance or `caught_up`.
     pub told: Position,
 }
 
@@ -126,6 +126,11 @@ impl Reader {
         flush(&mut pending, &mut emit);
     }
 
+    /// What the reader has to be told before it is told where it stands: from where on there was nothing for it.
+    pub fn bridge(&mut self) -> Option<Position> {
+        (self.told < self.passed).then(|| std::mem::replace(&mut self.told, self.passed))
+    }
+
     /// Emits the acknowledgements whose turn has come.
     pub fn release<A>(&mut self, acks: &mut HeldAcks<A>, mut emit: impl FnMut(Step<A>)) {
         while let Some((position, ack)) = acks.release(self.passed) {
@@ -191,6 +196,16 @@ mod tests {
         let advance = Step::Advance { from: Position(12), to: Position(14) };
         assert_eq!(steps, [Step::Records(0..1), advance, Step::Records(2..3)]);
         assert_eq!((reader.passed, reader.told), (Position(16), Position(16)));
+    }
+
+    #[test]
+    fn a_reader_is_told_once_that_there_was_nothing_for_it() {
+        let mut reader = Reader::at(Position(10));
+        assert_eq!(reader.bridge(), None);
+        assert_eq!(pass(&mut reader, &run(10, &["me", "me"]), "me", &mut HeldAcks::default()), []);
+        assert_eq!(reader.bridge(), Some(Position(10)));
+        assert_eq!((reader.bridge(), reader.told), (None, Position(14)));
+        assert_eq!(pass(&mut reader, &run(14, &["a"]), "me", &mut HeldAcks::default()), [Step::Records(0..1)]);
     }
 
     #[test]

@@ -363,7 +363,7 @@ impl Close {
             Self::NotUtf8 => "text is not UTF-8".into(),
             Self::TooLarge => "message too large".into(),
             Self::Internal => "internal error; come back with your cursor".into(),
-            Self::Restart { retry_after } => format!("restart; retry in {} ms", retry_after.as_millis()).into(),
+            Self::Restart { retry_after } => super::retry::reason(retry_after).into(),
             Self::Unauthenticated => "no token that holds; come back with a good one".into(),
             Self::RateLimited => "rate limit exceeded for too long".into(),
             Self::Invalid => "too many invalid messages in a row".into(),

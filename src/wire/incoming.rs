@@ -1,5 +1,6 @@
 //! What clients send, turned into types: the only reader of client JSON.
 
+pub(super) mod naming;
 #[cfg(test)]
 mod tests;
 
@@ -52,10 +53,10 @@ pub enum ClientMessage {
     Signal(signal::Sent),
     /// Go on under this token.
     Auth(Token),
-    /// Answer with a pong.
-    Ping,
+    /// Answer with a pong. A question's name is for its refusal.
+    Ping(Option<Arc<str>>),
     /// Tell the room's figures.
-    SyncRequest,
+    SyncRequest(Option<Arc<str>>),
     /// Everything up to here was dealt with; `None`: a sign of life only.
     Ack(Option<Position>),
     /// Change entities.
@@ -78,7 +79,18 @@ pub enum ClientMessage {
 }
 
 /// Reads one message of a session. `depth` is the greatest nesting.
+///
+/// # Errors
+///
+/// What is wrong with it; the refusal names the message if it has a readable id, however wrong the rest is.
 pub fn read(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessage, Refusal> {
+    message(text, sender, depth).map_err(|refusal| match (&refusal.event_id, &refusal.reference) {
+        (None, None) => about(naming::first("event_id", text).and_then(|id| id.parse().ok()), refusal),
+        _ => refusal,
+    })
+}
+
+fn message(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessage, Refusal> {
     let envelope = envelope(text, depth)?;
     if envelope.instance_id.as_deref().is_some_and(|claimed| claimed != sender.author.instance.as_str()) {
         return Err(mismatch("instance_id"));
@@ -171,14 +183,12 @@ fn about(id: Option<EventId>, refusal: Refusal) -> Refusal {
 
 fn session(envelope: &Envelope<'_>, id: Option<EventId>) -> Result<ClientMessage, Refusal> {
     let data = envelope.data;
+    let reference = || envelope.event_id.as_deref().map(Arc::from);
     let read = match envelope.event_type.as_deref().unwrap_or_default() {
-        "ping" => Ok(ClientMessage::Ping),
+        "ping" => Ok(ClientMessage::Ping(reference())),
         "auth" => token::read(data).map(ClientMessage::Auth),
-        "sync_request" => Ok(ClientMessage::SyncRequest),
-        "graph.sync" => {
-            let reference = envelope.event_id.as_deref().map(Arc::from);
-            return StateRequest::read(reference, data).map(ClientMessage::State);
-        }
+        "sync_request" => Ok(ClientMessage::SyncRequest(reference())),
+        "graph.sync" => return StateRequest::read(reference(), data).map(ClientMessage::State),
         "subscribe" => Subscribe::read(data).map(ClientMessage::Subscribe),
         "unsubscribe" => Unsubscribe::read(data).map(ClientMessage::Unsubscribe),
         "gonzai.focus" => interest::read_focus(data).map(ClientMessage::Focus),

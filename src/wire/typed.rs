@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     changes,
     codes::{Code, Refusal},
-    incoming::{ClientMessage, acknowledged, check_text, explain, mismatch},
+    incoming::{ClientMessage, acknowledged, check_text, explain, mismatch, naming},
     interest::{self, Subscribe, Unsubscribe},
     kind::{Door, Kind, admit},
     operation::{Identity, Sender},
@@ -55,8 +55,10 @@ struct Envelope<'a> {
 ///
 /// What is wrong with it; the refusal names the message if it had an id.
 pub fn read(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessage, Refusal> {
-    check_text(text, depth)?;
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| explain::<Envelope<'_>>(text, &error))?;
+    let envelope = envelope(text, depth).map_err(|refusal| match naming::first("id", text) {
+        Some(id) => refusal.concerning(id.into()),
+        None => refusal,
+    })?;
     let reference: Option<Arc<str>> = envelope.id.as_deref().map(Arc::from);
     let kind = envelope.r#type.clone().unwrap_or_default();
     let name = |refusal: &mut Refusal| {
@@ -76,6 +78,11 @@ pub fn read(text: &str, sender: Sender<'_>, depth: usize) -> Result<ClientMessag
             Err(refusal)
         }
     }
+}
+
+fn envelope(text: &str, depth: usize) -> Result<Envelope<'_>, Refusal> {
+    check_text(text, depth)?;
+    serde_json::from_str(text).map_err(|error| explain::<Envelope<'_>>(text, &error))
 }
 
 fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, Refusal> {
@@ -102,15 +109,13 @@ fn message(envelope: Envelope<'_>, sender: Sender<'_>) -> Result<ClientMessage, 
 }
 
 fn session(envelope: &Envelope<'_>, kind: &str) -> Result<ClientMessage, Refusal> {
+    let reference = || envelope.id.as_deref().map(Arc::from);
     match kind {
-        "ping" => Ok(ClientMessage::Ping),
+        "ping" => Ok(ClientMessage::Ping(reference())),
         "auth" => token::read(envelope.data).map(ClientMessage::Auth),
         "ack" => acknowledged(envelope.data, "ack"),
-        "sync_request" => Ok(ClientMessage::SyncRequest),
-        "graph.sync" => {
-            let reference = envelope.id.as_deref().map(Arc::from);
-            StateRequest::read(reference, envelope.data).map(ClientMessage::State)
-        }
+        "sync_request" => Ok(ClientMessage::SyncRequest(reference())),
+        "graph.sync" => StateRequest::read(reference(), envelope.data).map(ClientMessage::State),
         "sync_reconnect" => reconnect(envelope),
         "subscribe" => Subscribe::read(envelope.data).map(ClientMessage::Subscribe),
         "unsubscribe" => Unsubscribe::read(envelope.data).map(ClientMessage::Unsubscribe),

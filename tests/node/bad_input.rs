@@ -1,9 +1,10 @@
 //! Whatever a client sends: the documented answer, and nothing for the others in the room.
 
+use continuum::client::{Backoff, ClientOptions, Happening, Publish, Reconnecting};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, Node, RawClient, new_id, raw};
+use crate::support::{Client, Node, RawClient, new_id, raw, within};
 
 const LIMIT: usize = 2_000;
 
@@ -295,4 +296,29 @@ async fn fragments_with_pings_between_them_are_one_message() {
     }
     assert_eq!(pongs, [b"one", b"two"]);
     assert_eq!(bystander.record().await["data"], "é🌗");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_by_its_name_so_that_nobody_waits_for_it() {
+    let node = Node::start(&[("limits.json_depth", "16")]).await;
+    let url = format!("ws://{}", node.address()).parse().expect("a URL");
+    let options = ClientOptions::new(url, "t".parse().expect("a tenant"), "a".parse().expect("an instance"));
+    let mut client = Reconnecting::new(options, Backoff::seeded(1));
+    let deep = format!(r#"{{"event_type":"note","data":{}{}}}"#, "[".repeat(16), "]".repeat(16));
+    // Among others, so that nothing could be guessed.
+    for text in
+        [r#"{"event_type":"note"}"#, &deep, r#"{"event_type":"note","data":"\ud800"}"#, r#"{"event_type":"note"}"#]
+    {
+        client.publish(Publish::from_json(text).expect("JSON")).expect("room");
+    }
+    let mut codes = Vec::new();
+    within("an answer to each", async {
+        while !client.outstanding().is_empty() {
+            if let Happening::Refused(refused) = client.next().await.expect("nothing fatal") {
+                codes.push(refused.1.code);
+            }
+        }
+    })
+    .await;
+    assert_eq!(codes, ["too_deep", "invalid_json"]);
 }

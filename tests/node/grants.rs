@@ -126,8 +126,10 @@ async fn what_may_not_be_read_or_heard_is_on_no_path() {
     // Nor is it told who is here, or what the room's figures are.
     assert_eq!(live.ready()["data"]["instances"], json!([]), "{}", live.ready());
     assert_eq!(live.seen_of("instance_joined").count(), 0);
-    live.send(json!({"event_type": "sync_request"})).await;
-    assert_eq!(live.expect("error").await["data"]["code"], "forbidden");
+    let id = new_id();
+    live.send(json!({"event_type": "sync_request", "event_id": id})).await;
+    let refused = live.expect("error").await["data"].clone();
+    assert_eq!((&refused["code"], &refused["id"]), (&json!("forbidden"), &json!(id)));
     for target in ["/v1/tenants/acme/instances", "/v1/tenants/acme/stats", "/api/v4/ws/status"] {
         node.get_as(&reader, target).await.problem(403, "forbidden");
     }

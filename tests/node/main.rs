@@ -5,6 +5,7 @@ mod away;
 mod bad_input;
 mod batches;
 mod browsers;
+mod chain;
 mod changes;
 mod cluster_presence;
 mod compressed;

@@ -152,8 +152,8 @@ impl Core {
                     self.with(key, |member, voice, _| member.drained(voice, id, ended));
                 }
                 Order::Figures { key, figures } => self.with(key, |member, voice, _| {
+                    member.bridge(voice);
                     member.link.send(voice.sync_response(&figures, member.reader.passed));
-                    member.reader.told = member.reader.passed;
                 }),
                 Order::Subscriptions(notices) => self.take_notices(notices),
                 Order::SubscriptionsLost => self.lose_notices(),
@@ -309,9 +309,9 @@ impl Core {
         self.with(key, |member, voice, context| {
             // A connection with this much waiting has no use for another heartbeat; its deadline goes on all the same.
             if member.phase != Phase::Waiting && member.link.waiting() < context.config.limits.outbox_bytes {
+                member.bridge(voice);
                 member.link.send(voice.heartbeat(member.reader.passed));
                 member.link.put(&frame::ping(member.reader.passed));
-                member.reader.told = member.reader.passed;
             }
         });
     }

@@ -163,6 +163,13 @@ impl Member {
             && self.reader.takes_whole(run)
     }
 
+    /// Closes the chain up to where the member stands, before it is told so: what only names a position closes nothing.
+    pub(super) fn bridge(&mut self, voice: Voice<'_>) {
+        if let Some(from) = self.reader.bridge() {
+            self.link.send(voice.advance(from, self.reader.passed));
+        }
+    }
+
     /// Whether anything of a batch is for this member.
     pub(super) fn wants_of(&self, batch: &Batch) -> bool {
         let Self { options, instance, viewer, following, .. } = self;

@@ -28,7 +28,7 @@ impl Session {
             ClientMessage::Change(changes) => {
                 self.take_publishes(paid, u32::try_from(changes.wanted.len()).unwrap_or(u32::MAX).max(1))
             }
-            ClientMessage::SyncRequest | ClientMessage::State(_) | ClientMessage::Reconnect { .. } => {
+            ClientMessage::SyncRequest(_) | ClientMessage::State(_) | ClientMessage::Reconnect { .. } => {
                 (self.take_messages(paid, 1), MESSAGES)
             }
             ClientMessage::Signal(_) => {
@@ -36,7 +36,7 @@ impl Session {
                 (self.signals.take(1, limit, self.context.uptime()), SIGNALS)
             }
             ClientMessage::Auth(_)
-            | ClientMessage::Ping
+            | ClientMessage::Ping(_)
             | ClientMessage::Ack(_)
             | ClientMessage::Subscribe(_)
             | ClientMessage::Unsubscribe(_)
@@ -48,7 +48,7 @@ impl Session {
         };
         let Verdict::Refuse { retry_after } = verdict else {
             // A ping in between does not make a flood of publishes better.
-            if !matches!(message, ClientMessage::Ping | ClientMessage::Ack(_)) {
+            if !matches!(message, ClientMessage::Ping(_) | ClientMessage::Ack(_)) {
                 *in_a_row = 0;
             }
             return true;
@@ -58,6 +58,7 @@ impl Session {
         let mut refusal = too_fast(limit, retry_after);
         match message {
             ClientMessage::Publish(publish) => refusal.event_id = Some(publish.id),
+            ClientMessage::Ping(name) | ClientMessage::SyncRequest(name) => refusal.reference.clone_from(name),
             ClientMessage::Change(changes) => {
                 refusal.reference = match changes.wanted.first() {
                     Some(Ok(wanted)) => Some(wanted.reference.clone()),

@@ -62,6 +62,32 @@ fn every_bad_message_has_its_code() {
 }
 
 #[test]
+fn a_refusal_names_the_message_however_wrong_it_is() {
+    let id = "11111111-1111-4111-8111-111111111111";
+    for rest in [
+        r#""event_type":"a","data":"\ud800"}"#,
+        r#""event_type":"a","data":nonsense}"#,
+        r#""event_type":"a""#,
+        r#""event_type":"a","event_type":"b"}"#,
+        r#""event_type":5}"#,
+        r#""event_type":"a","instance_id":"b"}"#,
+        r#""event_type":"node.create","tenant_id":"other","data":{}}"#,
+        r#""event_type":"session_ready"}"#,
+        &format!(r#""event_type":"a","data":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000)),
+    ] {
+        let refusal = read_as_a(&format!(r#"{{"event_id":"{id}",{rest}"#)).expect_err(rest);
+        assert_eq!(refusal.event_id.map(|id| id.to_string()).as_deref(), Some(id), "{rest:.60}");
+    }
+    // Behind what is deep, but not behind what is no JSON, nor where it is no field of the message itself.
+    let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+    let named = |text: String| read_as_a(&text).expect_err("refused").event_id.is_some();
+    assert!(named(format!(r#"{{"event_type":"a","data":{deep},"event_id":"{id}"}}"#)));
+    assert!(!named(format!(r#"{{"event_type":"a","data":nonsense,"event_id":"{id}"}}"#)));
+    assert!(!named(format!(r#"{{"event_type":"a","data":{{"event_id":"{id}","x":{deep}}}}}"#)));
+    assert!(!named(r#"{"event_type":"a","event_id":"1","timestamp":5}"#.into()));
+}
+
+#[test]
 fn a_wrong_type_is_named() {
     let refusal = read_as_a(r#"{"event_type":"a","timestamp":5}"#).expect_err("refused");
     assert_eq!(refusal.message, "'timestamp' has the wrong type");
