@@ -21,6 +21,7 @@
 //! | `shared` | what its parts share, and what its processes tell each other |
 //! | `handle` | what a program does with it |
 //! | `looking` | what a program sees of it |
+//! | `news` | what others did, as it is told |
 
 pub mod figures;
 mod handle;
@@ -28,6 +29,7 @@ mod journal;
 mod lead;
 mod looking;
 mod mirror;
+mod news;
 mod options;
 mod overlay;
 mod search;
@@ -41,6 +43,7 @@ pub use self::{
     handle::{Pulled, Replica, WriteError},
     journal::{DeadLetter, Pending, Settled, Ticket, Write},
     mirror::{Change, Conflict, Seen},
+    news::{Bound, Item, News, Part},
     options::{Clock, Options, TokenSource},
     search::Hit,
     status::{Freshness, Link, Status},

@@ -6,6 +6,7 @@ mod many;
 mod mcp;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
+mod notebook;
 mod replica;
 #[path = "../small_disk/mod.rs"]
 mod small_disk;
