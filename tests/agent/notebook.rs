@@ -213,3 +213,76 @@ async fn on_a_disk_that_is_full() {
     let refused = a.call("manage_context", update("7", json!({"n": 2}))).await;
     assert!(refused["isError"] == true && refused["text"].as_str().is_some_and(|text| text.contains("disk is full")));
 }
+
+/// Changes many contexts at once.
+async fn change_many(node: &Node, ids: std::ops::Range<usize>, n: u64) {
+    let operations: Vec<_> = ids
+        .map(|id| {
+            json!({"op_id": support::new_id(), "instance_id": "desk", "entity_type": "context",
+                "entity_id": format!("task:{id}"), "action": "put", "patch": {"n": n}})
+        })
+        .collect();
+    let done = node.post("/v1/tenants/t/operations", &operations.into()).await;
+    assert!(done.status < 300, "{}", done.text());
+}
+
+#[tokio::test]
+async fn of_all_that_changes_at_once_each_resource_that_is_followed_is_told() {
+    for form in [Form::Handshake, Form::Alone] {
+        let node = Node::start(&[]).await;
+        let line = Line::to(node.address()).await;
+        let dir = TempDir::new().expect("a directory");
+        let mut a = Client::start(command(line.address(), "a", dir.path()), form, None).await;
+        a.call("who_is_here", json!({})).await;
+        let address = |id: usize| format!("continuum://context/task/{id}");
+        let followed = [0, 499, 999].map(address);
+        match form {
+            Form::Handshake => {
+                for address in &followed {
+                    a.request("resources/subscribe", json!({"uri": address})).await;
+                }
+            }
+            Form::Alone => {
+                a.begin("subscriptions/listen", json!({"notifications": {"resourceSubscriptions": followed}})).await;
+                assert_eq!(a.next().await["method"], "notifications/subscriptions/acknowledged");
+            }
+        }
+        line.cut_from_server();
+        change_many(&node, 0..1_000, 1).await;
+        let mut line = line;
+        line.heal().await;
+        let mut missing = followed.to_vec();
+        while !missing.is_empty() {
+            let heard = a.next().await;
+            assert_eq!(heard["method"], "notifications/resources/updated", "{heard}");
+            missing.retain(|address| heard["params"]["uri"] != address.as_str());
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_follows_anew_is_told_once() {
+    let node = Node::start(&[]).await;
+    let dir = TempDir::new().expect("a directory");
+    let mut a = Client::start(command(node.address(), "a", dir.path()), Form::Handshake, None).await;
+    a.call("who_is_here", json!({})).await;
+    let wanted = [7, 8].map(|id| json!({"uri": format!("continuum://context/task/{id}")}));
+    for _ in 0..8 {
+        a.request("resources/subscribe", wanted[0].clone()).await;
+        a.request("resources/unsubscribe", wanted[0].clone()).await;
+    }
+    for one in &wanted {
+        a.request("resources/subscribe", one.clone()).await;
+    }
+    let mut heard = Vec::new();
+    for id in [7, 8] {
+        change_many(&node, id..id + 1, 1).await;
+        let last = &wanted[id - 7]["uri"];
+        while heard.last() != Some(last) {
+            heard.push(a.next().await["params"]["uri"].clone());
+        }
+    }
+    a.call("who_is_here", json!({})).await;
+    heard.extend(a.notices.iter().map(|notice| notice["params"]["uri"].clone()));
+    assert_eq!(heard, wanted.map(|one| one["uri"].clone()));
+}
