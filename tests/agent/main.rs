@@ -1,6 +1,7 @@
 //! The agent's side: a replica's journal and mirror, the notebook over the Model Context Protocol, and their bad days.
 
 mod client;
+mod commands;
 mod days;
 mod many;
 mod mcp;
