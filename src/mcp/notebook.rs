@@ -52,6 +52,8 @@ pub struct Notebook {
     patience: Patience,
     /// Up to where it was told what others did.
     told: Arc<AtomicU64>,
+    /// Up to where that is written down.
+    kept: Arc<AtomicU64>,
 }
 
 /// Why a call comes to nothing.
@@ -110,9 +112,14 @@ impl Notebook {
         let told = match replica.told().await? {
             // What others did while this agent was away is news.
             Some(told) => told,
-            None => replica.changes(0, 1).await?.1,
+            None => {
+                let last = replica.changes(0, 1).await?.1;
+                note(replica.note_told(last)).await;
+                last
+            }
         };
-        Ok(Self { replica, patience, told: Arc::new(AtomicU64::new(told)) })
+        let of = |told| Arc::new(AtomicU64::new(told));
+        Ok(Self { replica, patience, told: of(told), kept: of(told) })
     }
 
     /// The room.
@@ -240,7 +247,9 @@ impl Notebook {
 
     /// Waits for what others wrote; if that is not here then, the reason. What is here is read all the same.
     async fn pull(&self) -> Option<String> {
-        match timeout(self.patience.pull + DISK, self.replica.pull(self.patience.pull)).await {
+        let pulling = timeout(self.patience.pull + DISK, self.replica.pull(self.patience.pull));
+        let (pulled, ()) = tokio::join!(pulling, self.keep_told());
+        match pulled {
             Ok(Ok(Pulled::Fresh)) => None,
             Ok(Ok(Pulled::Behind)) | Err(_) => Some(answers::BEHIND.to_owned()),
             Ok(Err(error)) => Some(format!("{}; the node was not asked: {error}", answers::BEHIND)),
@@ -285,13 +294,15 @@ impl Notebook {
             status.conflicted = listed.len() as u64 + more;
         }
         done.told.insert("sync".into(), answers::sync(&status, done.behind.as_deref()));
-        self.has_told(news.mark).await;
+        self.told.fetch_max(news.mark, Relaxed);
         Ok(done)
     }
 
-    async fn has_told(&self, mark: u64) {
-        if self.told.fetch_max(mark, Relaxed) < mark {
-            note(self.replica.note_told(mark)).await;
+    /// Writes down what was told. Only who calls again, or ends well, is sure to have heard it: who dies before is told once more.
+    pub async fn keep_told(&self) {
+        let told = self.told.load(Relaxed);
+        if self.kept.fetch_max(told, Relaxed) < told {
+            note(self.replica.note_told(told)).await;
         }
     }
 

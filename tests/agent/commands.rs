@@ -54,7 +54,7 @@ async fn a_wrapped_servers_calls_are_told_to_the_room_and_its_end_is_the_command
 fn agent_of(node: &Node, dir: &Path, token: Option<&Path>) -> Command {
     let mut start = Command::new(env!("CARGO_BIN_EXE_continuum"));
     start.args(["mcp", "--url", &format!("ws://{}", node.address()), "--tenant", "acme", "--instance", "a"]);
-    start.args(["--pull-wait", "50s", "--push-wait", "300ms", "--flush", "200ms", "--dir"]).arg(dir);
+    start.args(["--pull-wait", "300ms", "--push-wait", "300ms", "--flush", "200ms", "--dir"]).arg(dir);
     if let Some(token) = token {
         start.arg("--token-file").arg(token);
     }

@@ -286,3 +286,27 @@ async fn who_follows_anew_is_told_once() {
     heard.extend(a.notices.iter().map(|notice| notice["params"]["uri"].clone()));
     assert_eq!(heard, wanted.map(|one| one["uri"].clone()));
 }
+
+#[tokio::test]
+async fn who_may_not_have_heard_the_news_is_told_once_more() {
+    let node = Node::start(&[]).await;
+    let dirs = [(); 2].map(|()| TempDir::new().expect("a directory"));
+    let a = open(node.address(), "a", dirs[0].path()).await;
+    let start = async || Client::start(command(node.address(), "b", dirs[1].path()), Form::Alone, None).await;
+    let heard = async |b: &mut Client| b.call("who_is_here", json!({})).await["news"]["from_others"].clone();
+    let mut b = start().await;
+    assert_eq!(heard(&mut b).await, json!([]));
+    a.write(put("task:7", json!({"n": 1}))).await.expect("written");
+    assert_eq!(a.push(PATIENCE).await.expect("pushed"), 0);
+    for _ in 0..2 {
+        // Whether its last answer was read before it died nobody knows.
+        assert_eq!(heard(&mut b).await[0]["context_id"], "7");
+        b.kill().await;
+        b = start().await;
+    }
+    assert_eq!(heard(&mut b).await[0]["context_id"], "7");
+    assert_eq!(heard(&mut b).await, json!([]));
+    b.kill().await;
+    let mut b = start().await;
+    assert_eq!(heard(&mut b).await, json!([]));
+}
