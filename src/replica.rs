@@ -20,14 +20,19 @@
 //! | `options` | what it is of, and where it lies |
 //! | `shared` | what its parts share, and what its processes tell each other |
 //! | `handle` | what a program does with it |
+//! | `conflicts` | what lies open in the room |
+//! | `salvage` | what becomes of a damaged file |
 //! | `looking` | what a program sees of it |
+//! | `news` | what others did, as it is told |
 
+mod conflicts;
 pub mod figures;
 mod handle;
 mod journal;
 mod lead;
 mod looking;
 mod mirror;
+mod news;
 mod options;
 mod overlay;
 mod salvage;
@@ -38,10 +43,12 @@ mod store;
 mod told;
 
 pub use self::{
+    conflicts::Conflict,
     figures::Figures,
     handle::{Pulled, Replica, WriteError},
     journal::{DeadLetter, Pending, Settled, Ticket, Write},
-    mirror::{Change, Conflict, Seen},
+    mirror::{Change, Seen},
+    news::{Bound, Item, News, Part},
     options::{Clock, Options, TokenSource},
     search::Hit,
     status::{Freshness, Link, Status},

@@ -213,7 +213,8 @@ async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         replica.close(flush).await;
         return Ok(ExitCode::from(code));
     }
-    let server = Server::new(Notebook::open(replica.clone(), patience).await?);
+    let notebook = Notebook::open(replica.clone(), patience).await?;
+    let server = Server::new(notebook.clone());
     let closing = CancellationToken::new();
     tokio::spawn(stop_at_signals(closing.clone()));
     if let Some(address) = metrics_at {
@@ -232,6 +233,7 @@ async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
             .map_err(anyhow::Error::msg),
     };
     closing.cancel();
+    notebook.keep_told().await;
     let left = replica.close(flush).await;
     if left > 0 {
         eprintln!("{left} writes wait in the journal and go out next time");

@@ -36,6 +36,13 @@ pub(super) enum Call {
     Publish { event_type: String, data: String },
 }
 
+impl Call {
+    /// Whether it changes nothing.
+    pub fn is_reading(&self) -> bool {
+        !matches!(self, Self::Update { .. } | Self::Delete { .. } | Self::Resolve { .. } | Self::Publish { .. })
+    }
+}
+
 /// What shall hold.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Choice {

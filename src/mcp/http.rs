@@ -7,7 +7,10 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
-use hyper::{Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, http::uri::Authority, server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
@@ -20,6 +23,8 @@ use super::Server;
 
 /// Connections at a time.
 const CONNECTIONS: usize = 256;
+/// Sessions at a time, of clients of the older form: each is kept for minutes after its last word. So many more may be opening.
+const SESSIONS: usize = 256;
 /// Time for a request's head.
 const HEAD: Duration = Duration::from_secs(5);
 
@@ -37,7 +42,10 @@ pub struct Door {
 /// What serves all connections.
 struct Place {
     service: StreamableHttpService<Server, LocalSessionManager>,
+    sessions: Arc<LocalSessionManager>,
     server: Server,
+    /// Under which names it may be asked.
+    hosts: Vec<String>,
     /// Of the token: compared as such, it tells nothing by how long that takes.
     token: Option<[u8; 32]>,
 }
@@ -45,14 +53,15 @@ struct Place {
 /// Serves until `closing` says so.
 pub async fn serve(server: Server, listener: TcpListener, door: Door, closing: CancellationToken) {
     let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let mut config = StreamableHttpServerConfig::default().with_allowed_hosts(own.into_iter().chain(door.hosts));
+    let hosts: Vec<String> = own.into_iter().chain(door.hosts).collect();
+    let mut config = StreamableHttpServerConfig::default().with_allowed_hosts(hosts.clone());
     config = config.with_allowed_origins(door.origins).enforce_origin_validation();
     config = config.with_cancellation_token(closing.child_token());
     let first = server.clone();
-    let service =
-        StreamableHttpService::new(move || Ok(first.another()), Arc::new(LocalSessionManager::default()), config);
+    let sessions = Arc::new(LocalSessionManager::default());
+    let service = StreamableHttpService::new(move || Ok(first.another()), sessions.clone(), config);
     let token = door.token.map(|token| digest(&format!("Bearer {token}")));
-    let place = Arc::new(Place { service, server, token });
+    let place = Arc::new(Place { service, sessions, server, hosts, token });
     connections(listener, closing, move |request| answer(place.clone(), request)).await;
 }
 
@@ -134,8 +143,30 @@ async fn answer(
         }
     }
     Ok(match request.uri().path() {
+        "/mcp" if is_opening(&request) && place.sessions.sessions.read().await.len() >= SESSIONS => {
+            let why =
+                format!("{SESSIONS} sessions are open, and no more may be; end one, or wait until one is given up\n");
+            text(StatusCode::SERVICE_UNAVAILABLE, &why)
+        }
         "/mcp" => place.service.handle(request).await,
+        _ if !is_known(&place.hosts, &request) => text(StatusCode::FORBIDDEN, "it may not be asked under this name\n"),
         _ => return figures(place.server.clone(), request).await,
+    })
+}
+
+/// Whether a request may open a session: those of the younger form name their method and stand alone.
+fn is_opening(request: &Request<Incoming>) -> bool {
+    let has = |name: &str| request.headers().contains_key(name);
+    request.method() == Method::POST && !has("mcp-session-id") && !has("mcp-method")
+}
+
+/// Whether it is asked under one of these names, whatever the port.
+fn is_known(hosts: &[String], request: &Request<Incoming>) -> bool {
+    let asked = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = asked.and_then(|asked| asked.parse::<Authority>().ok());
+    host.is_some_and(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        hosts.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host.as_str()))
     })
 }
 

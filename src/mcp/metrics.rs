@@ -1,8 +1,8 @@
 //! The seeds' metrics, for Prometheus.
 
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text::encode},
+    metrics::{MetricType, counter::Counter, gauge::Gauge},
     registry::Registry,
 };
 
@@ -26,12 +26,7 @@ pub(super) fn text(figures: &Figures, status: &Status) -> String {
         counter.inc_by(value);
         registry.register(name, help, counter);
     }
-    let latency = Histogram::new(BOUNDS_MS.map(|ms| ms as f64 / 1e3));
-    for (count, ms) in figures.latency.iter().zip(BOUNDS_MS.into_iter().chain([BOUNDS_MS[BOUNDS_MS.len() - 1] + 1])) {
-        for _ in 0..*count {
-            latency.observe(ms as f64 / 1e3);
-        }
-    }
+    let latency = Latency { counts: figures.latency, sum_ms: figures.latency_ms };
     registry.register("sync_latency_seconds", "From a write until its fate was known, at most", latency);
     for (name, help, value) in [
         ("pending", "Writes that wait in the journal", status.pending),
@@ -47,4 +42,48 @@ pub(super) fn text(figures: &Figures, status: &Status) -> String {
     // Writing into memory cannot fail.
     let _ = encode(&mut out, &registry);
     out
+}
+
+/// How long writes took, as it was counted.
+#[derive(Debug)]
+struct Latency {
+    counts: [u64; BOUNDS_MS.len() + 1],
+    sum_ms: u64,
+}
+
+impl EncodeMetric for Latency {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let bounds = BOUNDS_MS.into_iter().map(|ms| ms as f64 / 1e3).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.counts).collect();
+        encoder.encode_histogram::<NoLabelSet>(self.sum_ms as f64 / 1e3, self.counts.iter().sum(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::Link;
+
+    #[test]
+    fn however_many_were_counted_they_are_told_at_once() {
+        let many = 1_u64 << 40;
+        let mut figures = Figures { latency_ms: many, ..Figures::default() };
+        (figures.latency[0], figures.latency[12]) = (many, 1);
+        let (connection, sync) = (Link::Connecting, Freshness::Stale);
+        let status = Status { connection, sync, age_s: None, pending: 0, conflicted: 0, refused: 0, blocked: None };
+        let text = text(&figures, &status);
+        for line in [
+            format!("continuum_agent_sync_latency_seconds_bucket{{le=\"0.001\"}} {many}"),
+            format!("continuum_agent_sync_latency_seconds_bucket{{le=\"60.0\"}} {many}"),
+            format!("continuum_agent_sync_latency_seconds_bucket{{le=\"+Inf\"}} {}", many + 1),
+            format!("continuum_agent_sync_latency_seconds_count {}", many + 1),
+            "continuum_agent_sync_latency_seconds_sum 1099511627.776".to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
 }

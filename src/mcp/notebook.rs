@@ -12,20 +12,23 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::{
-    answers::{self, News},
+    answers,
     arguments::{Call, Choice, raw},
 };
 use crate::{
     model::EntityKey,
-    replica::{Pulled, Replica, Seen, Settled, StoreError, Write, WriteError},
+    replica::{Bound, Part, Pulled, Replica, Seen, Settled, StoreError, Write, WriteError},
 };
 
 /// Most of what others did that is told beside an answer.
-const NEWS: usize = 10;
-/// Most that is read to find it.
-const READ: usize = 500;
+const NEWS: Bound = Bound { items: 10, bytes: 2 << 10 };
+/// Most of one event's content that is told if it is asked for.
+const CONTENT: usize = 16 << 10;
+/// What the disk may take beside the waiting for the node.
+const DISK: Duration = Duration::from_secs(1);
 
 /// How long an answer waits for the room at most.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,8 @@ pub struct Notebook {
     patience: Patience,
     /// Up to where it was told what others did.
     told: Arc<AtomicU64>,
+    /// Up to where that is written down.
+    kept: Arc<AtomicU64>,
 }
 
 /// Why a call comes to nothing.
@@ -66,7 +71,7 @@ pub(super) enum Failed {
 }
 
 /// What became of a call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Done {
     /// What is told.
     pub told: Map<String, Value>,
@@ -74,7 +79,10 @@ pub(super) struct Done {
     pub is_error: bool,
     /// A conflict that waits for somebody's choice.
     pub conflict: Option<Open>,
-    pulled: Option<Pulled>,
+    /// Why what is here may be behind.
+    behind: Option<String>,
+    /// Up to where it tells what others did.
+    mark: u64,
 }
 
 /// A conflict that waits for somebody's choice.
@@ -87,14 +95,14 @@ pub(super) struct Open {
 }
 
 impl Done {
-    fn of(told: Value, pulled: Pulled) -> Self {
+    fn of(told: Value, behind: Option<String>) -> Self {
         let told = if let Value::Object(told) = told { told } else { Map::new() };
-        Self { pulled: Some(pulled), ..Self::plain(told) }
+        Self { behind, ..Self::plain(told) }
     }
 
     /// Something to tell.
     pub fn plain(told: Map<String, Value>) -> Self {
-        Self { told, is_error: false, conflict: None, pulled: None }
+        Self { told, ..Self::default() }
     }
 }
 
@@ -104,9 +112,14 @@ impl Notebook {
         let told = match replica.told().await? {
             // What others did while this agent was away is news.
             Some(told) => told,
-            None => replica.changes(0, 1).await?.1,
+            None => {
+                let last = replica.changes(0, 1).await?.1;
+                note(replica.note_told(last)).await;
+                last
+            }
         };
-        Ok(Self { replica, patience, told: Arc::new(AtomicU64::new(told)) })
+        let of = |told| Arc::new(AtomicU64::new(told));
+        Ok(Self { replica, patience, told: of(told), kept: of(told) })
     }
 
     /// The room.
@@ -114,87 +127,72 @@ impl Notebook {
         &self.replica
     }
 
-    /// Does what a call asks for.
+    /// Does what a call asks for. Who reads waits for the node first; who writes waits for it while that is on its way.
     pub(super) async fn call(&self, call: Call) -> Result<Done, Failed> {
-        let pulled = self.replica.pull(self.patience.pull).await?;
-        let done = match call {
-            Call::Get(key) => {
-                let seen = self.replica.get(key.clone()).await?;
-                let told = match &seen {
-                    Some(seen) => {
-                        self.replica.show(key, seen.version).await?;
-                        json!({"found": true, "context": answers::context(seen), "note": answers::OTHERS})
-                    }
-                    None => json!({"found": false}),
-                };
-                Done::of(told, pulled)
-            }
+        let behind = if call.is_reading() { self.pull().await } else { None };
+        let told = match call {
+            Call::Get(key) => match self.replica.get(key).await? {
+                Some(seen) => {
+                    self.note_shown([&seen]).await;
+                    json!({"found": true, "context": answers::context(&seen), "note": answers::OTHERS})
+                }
+                None => json!({"found": false}),
+            },
             Call::List { level, after, limit } => {
-                let prefix = level.map_or_else(String::new, |level| format!("{level}:"));
+                let prefix = prefix(level.as_deref());
                 let after = if after.contains(':') || prefix.is_empty() { after } else { format!("{prefix}{after}") };
                 let seen = self.replica.list("context", &prefix, &after, limit).await?;
                 let next = if seen.len() == limit { seen.last().map(|seen| seen.entity_id.clone()) } else { None };
-                let told = self.show_all(&seen).await?;
-                Done::of(json!({"contexts": told, "next_after": next, "note": answers::OTHERS}), pulled)
+                json!({"contexts": self.show(seen.iter()).await, "next_after": next, "note": answers::OTHERS})
             }
             Call::Search { query, level, limit } => {
-                // Levels are part of the names: more is found than is told.
-                let most = if level.is_some() { READ } else { limit };
-                let mut hits = self.replica.search(&query, "context", most).await?;
-                if let Some(level) = level {
-                    let prefix = format!("{level}:");
-                    hits.retain(|hit| hit.seen.entity_id.starts_with(&prefix));
-                }
-                hits.truncate(limit);
-                for hit in &hits {
-                    self.note_shown(&hit.seen).await?;
-                }
-                let told: Vec<Value> = hits.iter().map(answers::hit).collect();
-                Done::of(json!({"results": told, "note": answers::OTHERS}), pulled)
+                let hits = self.replica.search(&query, "context", &prefix(level.as_deref()), limit).await?;
+                let told = self.show(hits.iter().map(|hit| &hit.seen)).await;
+                let told: Vec<Value> = told.into_iter().zip(&hits).map(|(told, hit)| answers::hit(told, hit)).collect();
+                json!({"results": told, "note": answers::OTHERS})
             }
             Call::Changes { since, limit } => {
-                let news = self.news(since, limit).await?;
-                if since.is_none() {
-                    self.has_told(&news).await?;
-                }
-                let told: Vec<Value> = news.changes.iter().map(answers::change).collect();
-                Done::of(
-                    json!({"changes": told, "more": news.more, "mark": news.mark, "note": answers::OTHERS}),
-                    pulled,
-                )
+                let (after, part) = match since {
+                    Some(since) => (since, Part::Earliest),
+                    None => (self.told.load(Relaxed), Part::Latest),
+                };
+                let news = self.replica.news(after, part, Bound { items: limit, bytes: CONTENT }).await?;
+                let told = Value::Object(answers::news("changes", &news, after));
+                // Who looks back, or leafs through, is told the latest all the same.
+                let mark = if since.is_none() { news.mark } else { 0 };
+                return Ok(Done { mark, ..Done::of(told, behind) });
             }
             Call::Status => {
-                let open = self.replica.conflicts().await?;
-                let open: Vec<Value> = open.iter().map(answers::conflict).collect();
-                Done::of(json!({"conflicts": open, "metrics": self.metrics().await?}), pulled)
+                let (open, more) = answers::conflicts(&self.replica.conflicts().await?);
+                json!({"conflicts": open, "more_conflicts": more, "metrics": self.metrics().await?})
             }
             Call::Here => {
                 let here: Vec<Value> = self.replica.here().into_values().collect();
-                Done::of(json!({"you": self.replica.instance(), "others": here, "note": answers::OTHERS}), pulled)
+                json!({"you": self.replica.instance(), "others": here, "note": answers::OTHERS})
             }
             Call::Publish { event_type, data } => {
                 let event_type = event_type.parse().map_err(|error| Failed::Wrong(format!("'event_type': {error}")))?;
-                let write = Write::Event { event_type, data: raw(data).map_err(Failed::Wrong)? };
-                self.write(write, None, pulled).await?
+                let data = raw(data).map_err(Failed::Wrong)?;
+                return self.write(Write::Event { event_type, data }, None).await;
             }
             Call::Update { key, data, base, strategy } => {
                 let fields = operation("put", strategy, [("patch", Value::Object(data))]);
-                self.operate(key, base, fields, pulled).await?
+                return self.operate(key, base, fields).await;
             }
             Call::Delete { key, base, strategy } => {
-                self.operate(key, base, operation("delete", strategy, []), pulled).await?
+                return self.operate(key, base, operation("delete", strategy, [])).await;
             }
-            Call::Resolve { key, conflict, choice } => self.resolve(key, &conflict.to_string(), choice, pulled).await?,
+            Call::Resolve { key, conflict, choice } => return self.resolve(key, &conflict.to_string(), choice).await,
         };
-        Ok(done)
+        Ok(Done::of(told, behind))
     }
 
     /// Settles a conflict.
     pub(super) async fn settle(&self, open: &Open, choice: Choice) -> Result<Done, Failed> {
-        self.resolve(open.key.clone(), &open.id, choice, Pulled::Fresh).await
+        self.resolve(open.key.clone(), &open.id, choice).await
     }
 
-    async fn resolve(&self, key: EntityKey, conflict: &str, choice: Choice, pulled: Pulled) -> Result<Done, Failed> {
+    async fn resolve(&self, key: EntityKey, conflict: &str, choice: Choice) -> Result<Done, Failed> {
         let (word, data) = match choice {
             Choice::Current => ("current", None),
             Choice::Proposed => ("proposed", None),
@@ -202,30 +200,30 @@ impl Notebook {
         };
         let more = [("conflict_id", conflict.into()), ("choice", word.into())];
         let fields = operation("resolve", None, more.into_iter().chain(data));
+        // What stood here when it was chosen: if the room is further, the node asks again.
         let base = self.replica.get(key.clone()).await?.map(|seen| seen.version).filter(|version| *version > 0);
-        self.write(Write::Operation { key: key.clone(), base, fields }, Some(key), pulled).await
+        self.write(Write::Operation { key: key.clone(), base, fields }, Some(key)).await
     }
 
-    async fn operate(
-        &self,
-        key: EntityKey,
-        base: Option<u64>,
-        fields: Map<String, Value>,
-        pulled: Pulled,
-    ) -> Result<Done, Failed> {
+    async fn operate(&self, key: EntityKey, base: Option<u64>, fields: Map<String, Value>) -> Result<Done, Failed> {
         // What this agent was never shown it cannot have taken into account: it is told if it writes over that.
         let base = match base {
             Some(base) => base,
             None => self.replica.shown(key.clone()).await?,
         };
-        self.write(Write::Operation { key: key.clone(), base: Some(base), fields }, Some(key), pulled).await
+        self.write(Write::Operation { key: key.clone(), base: Some(base), fields }, Some(key)).await
     }
 
-    /// Writes, and waits a little for what becomes of it.
-    async fn write(&self, write: Write, key: Option<EntityKey>, pulled: Pulled) -> Result<Done, Failed> {
+    /// Writes, and waits a little for what becomes of it and for what others wrote. Once it is taken nothing is an error any more that
+    /// is not the write's own.
+    async fn write(&self, write: Write, key: Option<EntityKey>) -> Result<Done, Failed> {
         let ticket = self.replica.write(write).await?;
-        let settled = self.replica.settled(ticket, self.patience.push).await?;
-        let mut done = Done::of(told(settled.as_ref()), pulled);
+        let (behind, settled) = tokio::join!(self.pull(), self.replica.settled(ticket, self.patience.push));
+        let settled = settled.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what became of a write cannot be read now");
+            None
+        });
+        let mut done = Done { behind, ..Done::plain(answers::fate(settled.as_ref())) };
         done.told.insert("id".into(), ticket.id.to_string().into());
         done.is_error = settled.as_ref().is_some_and(Settled::is_refusal);
         let Some(key) = key else { return Ok(done) };
@@ -236,60 +234,76 @@ impl Notebook {
             done.conflict = Some(Open { key: key.clone(), id: id.to_owned(), shown: settled.answer });
         }
         // As it stands here now, with what is on its way.
-        if let Some(seen) = self.replica.get(key).await? {
-            self.note_shown(&seen).await?;
-            done.told.insert("context".into(), answers::context(&seen));
+        match self.replica.get(key).await {
+            Ok(Some(seen)) => {
+                self.note_shown([&seen]).await;
+                done.told.insert("context".into(), answers::context(&seen));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what a write led to cannot be read now"),
         }
         Ok(done)
     }
 
-    async fn show_all(&self, seen: &[Seen]) -> Result<Vec<Value>, Failed> {
-        for one in seen {
-            self.note_shown(one).await?;
+    /// Waits for what others wrote; if that is not here then, the reason. What is here is read all the same.
+    async fn pull(&self) -> Option<String> {
+        let pulling = timeout(self.patience.pull + DISK, self.replica.pull(self.patience.pull));
+        let (pulled, ()) = tokio::join!(pulling, self.keep_told());
+        match pulled {
+            Ok(Ok(Pulled::Fresh)) => None,
+            Ok(Ok(Pulled::Behind)) | Err(_) => Some(answers::BEHIND.to_owned()),
+            Ok(Err(error)) => Some(format!("{}; the node was not asked: {error}", answers::BEHIND)),
         }
-        Ok(seen.iter().map(answers::context).collect())
     }
 
-    async fn note_shown(&self, seen: &Seen) -> Result<(), StoreError> {
-        match EntityKey::new(&seen.entity_type, &seen.entity_id) {
-            Ok(key) => self.replica.show(key, seen.version).await,
-            Err(_) => Ok(()),
-        }
+    /// Shows many, those that are too long without their content: of them nothing was seen.
+    async fn show<'a>(&self, all: impl Iterator<Item = &'a Seen>) -> Vec<Value> {
+        let mut shown = Vec::new();
+        let told = all.map(|seen| match answers::short(seen) {
+            Some(told) => {
+                shown.push(seen);
+                told
+            }
+            None => answers::without_content(seen),
+        });
+        let told = told.collect();
+        self.note_shown(shown).await;
+        told
+    }
+
+    /// Writes down what was shown. If that fails, more is told as written over than was; no answer fails by it.
+    async fn note_shown<'a>(&self, shown: impl IntoIterator<Item = &'a Seen>) {
+        let shown = shown.into_iter().filter_map(|seen| {
+            let key = EntityKey::new(&seen.entity_type, &seen.entity_id).ok()?;
+            Some((key, seen.version))
+        });
+        note(self.replica.show(shown.collect())).await;
     }
 
     /// What goes with every answer.
     pub(super) async fn finish(&self, mut done: Done) -> Result<Done, Failed> {
-        let news = self.news(None, NEWS).await?;
-        self.has_told(&news).await?;
-        done.told.insert("news".into(), answers::news(&news));
+        answers::label(&mut done.told);
+        let after = self.told.load(Relaxed).max(done.mark);
+        let news = self.replica.news(after, Part::Latest, NEWS).await?;
+        let told = answers::news("from_others", &news, after);
+        done.told.insert("news".into(), told.into());
         let mut status = self.replica.status().await?;
         // An answer counts what it lists, even if one more came meanwhile.
         if let Some(listed) = done.told.get("conflicts").and_then(Value::as_array) {
-            status.conflicted = listed.len() as u64;
+            let more = done.told.get("more_conflicts").and_then(Value::as_u64).unwrap_or(0);
+            status.conflicted = listed.len() as u64 + more;
         }
-        done.told.insert("sync".into(), answers::sync(&status, done.pulled));
+        done.told.insert("sync".into(), answers::sync(&status, done.behind.as_deref()));
+        self.told.fetch_max(news.mark, Relaxed);
         Ok(done)
     }
 
-    async fn has_told(&self, news: &News) -> Result<(), StoreError> {
-        if self.told.fetch_max(news.mark, Relaxed) < news.mark {
-            self.replica.note_told(news.mark).await?;
+    /// Writes down what was told. Only who calls again, or ends well, is sure to have heard it: who dies before is told once more.
+    pub async fn keep_told(&self) {
+        let told = self.told.load(Relaxed);
+        if self.kept.fetch_max(told, Relaxed) < told {
+            note(self.replica.note_told(told)).await;
         }
-        Ok(())
-    }
-
-    /// What others did behind a mark.
-    async fn news(&self, since: Option<u64>, most: usize) -> Result<News, StoreError> {
-        let after = since.unwrap_or_else(|| self.told.load(Relaxed));
-        let (changes, last) = self.replica.changes(after, READ).await?;
-        let is_cut = changes.len() == READ;
-        let mark = if is_cut { changes.last().map_or(last, |change| change.number) } else { last };
-        let own = self.replica.instance().as_str();
-        let mut changes: Vec<_> = changes.into_iter().filter(|change| change.by != own).collect();
-        let more = changes.len().saturating_sub(most);
-        // The latest: what happened before them is in what they led to.
-        changes.drain(..more);
-        Ok(News { changes, more, mark })
     }
 
     /// The seeds' metrics.
@@ -322,41 +336,16 @@ fn operation(
     fields
 }
 
-/// A write's fate in words.
-fn told(settled: Option<&Settled>) -> Value {
-    let Some(Settled { outcome, answer }) = settled else {
-        return json!({
-            "outcome": "pending",
-            "note": "it is safe in this machine's journal and goes out by itself as soon as it can; go on with your work"
-        });
-    };
-    let mut told = json!({"outcome": outcome});
-    for name in [
-        "version",
-        "resolution",
-        "overwritten",
-        "conflict_id",
-        "variant_id",
-        "merged",
-        "code",
-        "reason",
-        "current",
-        "proposed",
-        "base",
-        "seq",
-    ] {
-        if let Some(value) = answer.get(name) {
-            told[name] = value.clone();
-        }
+/// How the names of a level's contexts begin; of all levels' if none is named.
+fn prefix(level: Option<&str>) -> String {
+    level.map_or_else(String::new, |level| format!("{level}:"))
+}
+
+/// Writes down what can do without. Beyond this time nobody waits for it; what is on its way to the disk gets there.
+async fn note(writing: impl Future<Output = Result<(), StoreError>>) {
+    match timeout(DISK, writing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "it is not written down what an agent was told"),
+        Err(_) => tracing::warn!("the disk is slow: it is not written down yet what an agent was told"),
     }
-    // Of a replica's name, who it is.
-    for one in told["overwritten"].as_array_mut().into_iter().flatten() {
-        if let Some(by) = one["by"].as_str().and_then(|by| by.split('~').next()) {
-            one["by"] = by.to_owned().into();
-        }
-    }
-    if outcome == "refused" {
-        told["reason"] = answer["message"].clone();
-    }
-    told
 }

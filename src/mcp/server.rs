@@ -2,8 +2,8 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use rmcp::{
@@ -19,6 +19,7 @@ use rmcp::{
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     answers,
@@ -28,6 +29,7 @@ use super::{
     notebook::{Done, Failed, Notebook},
     resources,
 };
+use crate::replica::{Replica, StoreError};
 
 /// Most resources on a page.
 const PAGE: usize = 100;
@@ -40,9 +42,16 @@ const FRESH_MS: u64 = 5_000;
 #[derive(Clone)]
 pub struct Server {
     notebook: Notebook,
-    /// By address: connections of the older form that want to hear of it.
-    wanted: Arc<Mutex<BTreeMap<String, Vec<Peer<RoleServer>>>>>,
+    wanted: Arc<Wanted>,
     moved: watch::Receiver<u64>,
+}
+
+/// What a connection of the older form wants to hear of.
+#[derive(Default)]
+struct Wanted {
+    addresses: Mutex<BTreeSet<String>>,
+    /// Who tells it, from the first wish on.
+    telling: OnceLock<DropGuard>,
 }
 
 impl Server {
@@ -81,47 +90,38 @@ impl Server {
         Self { notebook: self.notebook.clone(), wanted: Arc::default(), moved: self.moved.clone() }
     }
 
-    fn wanted(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Peer<RoleServer>>>> {
+    fn wanted(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // Whole between any two statements that could panic.
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wanted.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells a connection of the older form what changed, for as long as it has asked for something.
-    fn tell(&self) {
-        let (server, mut moved) = (self.clone(), self.moved.clone());
+    /// Tells a connection of the older form what changed of that which it wants to hear of, for as long as it is served.
+    fn tell(&self, peer: Peer<RoleServer>) -> DropGuard {
+        let gone = CancellationToken::new();
+        let (over, wanted) = (gone.clone(), Arc::downgrade(&self.wanted));
+        let (replica, mut moved) = (self.notebook.replica().clone(), self.moved.clone());
         let mut told = *moved.borrow_and_update();
         tokio::spawn(async move {
-            while moved.changed().await.is_ok() {
-                moved.mark_unchanged();
-                let Ok(changed) = server.changed(&mut told).await else { continue };
-                if server.wanted().is_empty() {
-                    return;
+            loop {
+                tokio::select! {
+                    () = over.cancelled() => return,
+                    moved = moved.changed() => if moved.is_err() { return },
                 }
-                for address in changed {
-                    let peers = server.wanted().get(&address).cloned().unwrap_or_default();
-                    for peer in peers {
-                        if peer.is_transport_closed() {
-                            return;
-                        }
-                        // It will read it when it looks.
-                        let _ = peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(&*address)).await;
-                    }
+                let last = *moved.borrow_and_update();
+                let Some(wanted) = wanted.upgrade() else { return };
+                let wanted = wanted.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if wanted.is_empty() {
+                    told = last;
+                    continue;
+                }
+                let Ok(changed) = changed(&replica, &mut told).await else { continue };
+                for address in changed.into_iter().filter(|address| wanted.contains(address)) {
+                    // It will read it when it looks.
+                    let _ = peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(address)).await;
                 }
             }
         });
-    }
-
-    /// Addresses of what changed behind a place, which moves on.
-    async fn changed(&self, told: &mut u64) -> Result<Vec<String>, ErrorData> {
-        let (changes, _) = self.notebook.replica().changes(*told, PAGE).await.map_err(internal)?;
-        *told = changes.last().map_or(*told, |change| change.number);
-        let address = |change: &crate::replica::Change| {
-            resources::address(change.entity_type.as_deref()?, change.entity_id.as_deref()?)
-        };
-        let mut addresses: Vec<String> = changes.iter().filter_map(address).collect();
-        addresses.sort();
-        addresses.dedup();
-        Ok(addresses)
+        gone.drop_guard()
     }
 
     async fn call(
@@ -175,6 +175,13 @@ impl Server {
             if done.is_error { CallToolResult::structured_error(told) } else { CallToolResult::structured(told) };
         Ok(result.into())
     }
+}
+
+/// Addresses of all that changed behind a place, each once; the place moves on.
+async fn changed(replica: &Replica, told: &mut u64) -> Result<Vec<String>, StoreError> {
+    let (keys, last) = replica.touched("context", *told).await?;
+    *told = last;
+    Ok(keys.iter().filter_map(|key| resources::address(&key.kind, &key.id)).collect())
 }
 
 fn refused(why: &str) -> CallToolResponse {
@@ -268,19 +275,15 @@ impl ServerHandler for Server {
         cx: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         resources::key(&request.uri).map_err(|why| ErrorData::invalid_params(why, None))?;
-        let is_first = {
+        {
             let mut wanted = self.wanted();
-            if wanted.len() >= SUBSCRIPTIONS && !wanted.contains_key(&request.uri) {
+            if wanted.len() >= SUBSCRIPTIONS && !wanted.contains(&request.uri) {
                 let message = format!("a connection may follow {SUBSCRIPTIONS} resources");
                 return Err(ErrorData::invalid_params(message, None));
             }
-            let is_first = wanted.is_empty();
-            wanted.insert(request.uri, vec![cx.peer]);
-            is_first
-        };
-        if is_first {
-            self.tell();
+            wanted.insert(request.uri);
         }
+        self.wanted.telling.get_or_init(|| self.tell(cx.peer));
         Ok(())
     }
 
@@ -312,7 +315,7 @@ impl ServerHandler for Server {
                 changed = moved.changed() => if changed.is_err() { return Ok(()) },
             }
             moved.mark_unchanged();
-            for address in self.changed(&mut told).await? {
+            for address in changed(self.notebook.replica(), &mut told).await.map_err(internal)? {
                 if wanted.contains(&address) {
                     // It will read it when it looks.
                     let _ = cx.sink().notify_resource_updated(address).await;

@@ -84,18 +84,6 @@ impl Serialize for JsonText {
     }
 }
 
-/// An open conflict, or a kept variant.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Conflict {
-    /// The entity's type.
-    pub entity_type: String,
-    /// The entity's id.
-    pub entity_id: String,
-    /// As the node shows it.
-    #[serde(flatten)]
-    pub shown: Value,
-}
-
 /// Entities that look otherwise than they did, perhaps: they are laid anew, once, at the end of a transaction.
 pub(super) type Touched = HashSet<EntityKey>;
 
@@ -396,34 +384,4 @@ pub(super) fn end_state(transaction: &Transaction<'_>, writer: &Writer, of: &str
 /// Of which log and which types the whole state is here.
 pub(super) fn whole(transaction: &Transaction<'_>) -> Result<Option<String>, StoreError> {
     Ok(fact(transaction, "whole")?.filter(|of| !of.is_empty()))
-}
-
-/// Takes the list of what is open, as the node gives it.
-pub(super) fn set_conflicts(
-    transaction: &Transaction<'_>,
-    conflicts: &[(String, EntityKey, Value)],
-) -> Result<(), StoreError> {
-    transaction.execute("DELETE FROM conflict", [])?;
-    let text = "INSERT OR REPLACE INTO conflict (id, kind, entity, body) VALUES (?1, ?2, ?3, ?4)";
-    let mut put = transaction.prepare_cached(text)?;
-    for (id, key, shown) in conflicts {
-        put.execute(params![id, &*key.kind, &*key.id, shown.to_string()])?;
-    }
-    Ok(())
-}
-
-/// What is open.
-pub(super) fn conflicts(transaction: &Transaction<'_>) -> Result<Vec<Conflict>, StoreError> {
-    let mut asked = transaction.prepare_cached("SELECT kind, entity, body FROM conflict ORDER BY kind, entity, id")?;
-    let rows = asked.query_map([], |row| {
-        let text: String = row.get(2)?;
-        let shown = serde_json::from_str(&text).unwrap_or_default();
-        Ok(Conflict { entity_type: row.get(0)?, entity_id: row.get(1)?, shown })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// How many are open.
-pub(super) fn count_conflicts(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
-    Ok(transaction.prepare_cached("SELECT count(*) FROM conflict")?.query_row([], |row| row.get(0))?)
 }

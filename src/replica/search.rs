@@ -16,6 +16,9 @@ use crate::model::EntityKey;
 const WORDS: usize = 32;
 /// Words around what was found.
 const AROUND: usize = 24;
+/// What a word weighs in a name, and in a text.
+const NAME: f64 = 4.0;
+const TEXT: f64 = 1.0;
 
 /// Something that fits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,17 +79,23 @@ fn gather(value: &Value, text: &mut String) {
 pub(super) fn find(
     transaction: &Transaction<'_>,
     question: &str,
-    kind: &str,
+    (kind, prefix): (&str, &str),
     most: usize,
 ) -> Result<Vec<Hit>, StoreError> {
     let Some(words) = words(question) else { return Ok(Vec::new()) };
+    // Which they are is known before anything is read of them that is only shown.
     let text = format!(
-        "SELECT {SEEN}, bm25(words, 4.0, 1.0), snippet(words, -1, '[', ']', ' … ', {AROUND})
-         FROM words JOIN entity e ON e.row = words.rowid
-         WHERE words MATCH ?1 AND e.kind = ?2 AND e.local IS NOT NULL ORDER BY bm25(words, 4.0, 1.0), e.id LIMIT ?3"
+        "WITH best AS MATERIALIZED (
+             SELECT words.rowid AS row, bm25(words, {NAME}, {TEXT}) AS cost, e.id AS id
+             FROM words JOIN entity e ON e.row = words.rowid
+             WHERE words MATCH ?1 AND e.kind = ?2 AND substr(e.id, 1, length(?3)) = ?3 AND e.local IS NOT NULL
+             ORDER BY cost, id LIMIT ?4)
+         SELECT {SEEN}, best.cost, snippet(words, -1, '[', ']', ' … ', {AROUND})
+         FROM best JOIN entity e ON e.row = best.row JOIN words ON words.rowid = best.row
+         WHERE words MATCH ?1 ORDER BY best.cost, best.id"
     );
     let mut asked = transaction.prepare_cached(&text)?;
-    let rows = asked.query_map(params![words, kind, most], |row| {
+    let rows = asked.query_map(params![words, kind, prefix, most], |row| {
         Ok(Hit { seen: read_seen(row)?, score: -row.get::<_, f64>(8)?, excerpt: row.get(9)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -1,12 +1,14 @@
 //! The agent's side: a replica's journal and mirror, the notebook over the Model Context Protocol, and their bad days.
 
 mod client;
+mod commands;
 mod days;
 mod journal;
 mod many;
 mod mcp;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
+mod notebook;
 mod replica;
 #[path = "../small_disk/mod.rs"]
 mod small_disk;

@@ -45,7 +45,7 @@ async fn two_agents_share_a_notebook() {
         "{changes:?}"
     );
     assert!(b.here().contains_key("a") && a.here().contains_key("b"));
-    let hits = a.search("refresh", "context", 5).await.expect("found");
+    let hits = a.search("refresh", "context", "", 5).await.expect("found");
     assert_eq!(hits[0].seen.entity_id, "task:1", "{hits:?}");
     let status = a.status().await.expect("read");
     assert_eq!((status.sync, status.pending, status.refused), (Freshness::Synced, 0, 0), "{status:?}");

@@ -11,7 +11,7 @@ use super::{Leading, State, Stop};
 use crate::{
     client::Publish,
     model::EntityKey,
-    replica::{mirror, shared::number, status::Link, store::Care},
+    replica::{conflicts, shared::number, status::Link, store::Care},
 };
 
 /// Most that lies open that is kept here.
@@ -88,8 +88,7 @@ impl Leading {
             // The node's list may be a moment old: as long as something is on it, it is asked for now and then.
             self.conflicts_due = Some(self.conflicts_due.unwrap_or_else(|| Instant::now() + LATER));
         }
-        let write =
-            self.shared.store.write(Care::Quick, move |transaction| mirror::set_conflicts(transaction, &wanted));
+        let write = self.shared.store.write(Care::Quick, move |transaction| conflicts::set(transaction, &wanted));
         write.await?;
         self.shared.has_moved();
         Ok(())

@@ -236,9 +236,10 @@ impl Leading {
 
     /// If all is here that the node has told, it is as fresh as can be.
     fn is_fresh(&self) {
-        if self.room.tracker().is_live() && self.state == State::Settled {
-            let now = self.shared.now();
-            self.shared.live().1 = Some(now);
+        let now = self.shared.now();
+        let mut live = self.shared.live();
+        if live.0.link == Link::Online && self.state == State::Settled {
+            live.1 = Some(now);
         }
     }
 
