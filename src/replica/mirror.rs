@@ -385,3 +385,6 @@ pub(super) fn end_state(transaction: &Transaction<'_>, writer: &Writer, of: &str
 pub(super) fn whole(transaction: &Transaction<'_>) -> Result<Option<String>, StoreError> {
     Ok(fact(transaction, "whole")?.filter(|of| !of.is_empty()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,7 +126,7 @@ mod tests {
             laid(Some(r#"{"a":1}"#), &[json!({"action": "delete"}), json!({"action": "restore"})]),
             Some(json!({"a": 1}))
         );
-        let text = json!({"text": {"path": "/a", "ops": [2, "c"]}});
+        let text = json!({"action": "update", "text": {"path": "/a", "ops": [2, "c"]}});
         assert_eq!(laid(Some(r#"{"a":"ab"}"#), &[text]), Some(json!({"a": "abc"})));
     }
 
@@ -134,8 +134,11 @@ mod tests {
     fn what_cannot_be_done_shows_nothing_and_hides_nothing() {
         let update = json!({"action": "update", "patch": {"a": 1}});
         assert_eq!(laid(None, std::slice::from_ref(&update)), None);
-        let broken = json!({"ops": [{"op": "test", "path": "/a", "value": 9}]});
-        assert_eq!(laid(Some(r#"{"a":1}"#), &[broken, json!({"patch": {"b": 2}})]), Some(json!({"a": 1, "b": 2})));
+        let broken = json!({"action": "update", "ops": [{"op": "test", "path": "/a", "value": 9}]});
+        assert_eq!(
+            laid(Some(r#"{"a":1}"#), &[broken, json!({"action": "update", "patch": {"b": 2}})]),
+            Some(json!({"a": 1, "b": 2}))
+        );
     }
 
     #[test]

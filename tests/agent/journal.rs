@@ -65,6 +65,28 @@ async fn writes_to_several_contexts_that_wait_all_go_out_in_their_order() {
 }
 
 #[tokio::test]
+async fn of_one_context_one_write_is_on_its_way_and_what_was_dropped_behind_it_never_is() {
+    let node = Node::start(&[]).await;
+    let mut line = Line::to(node.address()).await;
+    let dir = TempDir::new().expect("a directory");
+    let a = open(line.address(), "a", dir.path()).await;
+    assert_eq!(a.pull(PATIENCE).await.expect("pulled"), Pulled::Fresh);
+    line.cut_from_server();
+    a.write(put("task:1", json!({"n": 1}))).await.expect("written");
+    let dropped = a.write(put("task:1", json!({"n": 2}))).await.expect("written");
+    a.write(put("task:2", json!({"n": 3}))).await.expect("written");
+    // What is about something else has come past them; it came on the same connection.
+    until("the last one is there", async || at_node(node.address(), "task:2").await).await;
+    assert_eq!(at_node(node.address(), "task:1").await.expect("there")["data"], json!({"n": 1}));
+    assert!(a.drop_write(dropped.number).await.expect("dropped").is_some());
+    a.write(put("task:1", json!({"m": 4}))).await.expect("written");
+    line.snap().await;
+    line.heal().await;
+    assert_eq!(a.push(PATIENCE).await.expect("pushed"), 0);
+    assert_eq!(at_node(node.address(), "task:1").await.expect("there")["data"], json!({"n": 1, "m": 4}));
+}
+
+#[tokio::test]
 async fn what_no_node_takes_is_refused_at_once_and_never_waits() {
     let nobody = "127.0.0.1:9".parse().expect("an address");
     let dir = TempDir::new().expect("a directory");

@@ -208,6 +208,7 @@ async fn two_processes_on_one_journal_are_one_agent() {
     assert_eq!(second.push(PATIENCE).await.expect("pushed"), 0);
     assert_eq!(at_node(node.address(), "task:1").await.expect("there")["data"]["last"], true);
     assert_eq!(second.pull(PATIENCE).await.expect("pulled"), Pulled::Fresh);
+    assert_eq!(second.figures().await.expect("read").connections, 2, "one after the other");
 }
 
 #[tokio::test]

@@ -1,0 +1,88 @@
+use tempfile::TempDir;
+
+use super::*;
+use crate::replica::store::{Care, Store};
+
+fn writer() -> Writer {
+    let (tenant, instance) = ("acme".parse().expect("a tenant"), "a".parse().expect("an instance"));
+    Writer { tenant, instance, user: None, replica: "r".into() }
+}
+
+fn key(id: &str) -> EntityKey {
+    EntityKey::new("note", id).expect("a key")
+}
+
+fn record(seq: u64, id: &str, data: Option<&str>) -> Told {
+    let what = What::Entity(key(id), data.map(str::to_owned));
+    let (event_type, at) = ("sync_event".to_owned(), "2026-01-01T00:00:00Z".to_owned());
+    Told { seq, event_type, by: "b".to_owned(), user: None, at, what }
+}
+
+fn page(entities: &[(&str, u64, &str)]) -> Page {
+    let entities = entities.iter().map(|(id, version, data)| (key(id), *version, Some((*data).to_owned()))).collect();
+    Page { id: String::new(), entities, as_of: None }
+}
+
+/// Does something in a mirror, and lays anew what it touched.
+async fn within(
+    store: &Store,
+    work: impl FnOnce(&Transaction<'_>, &mut Touched) -> Result<(), StoreError> + Send + 'static,
+) {
+    let write = store.write(Care::Quick, |transaction| {
+        let mut touched = Touched::new();
+        work(transaction, &mut touched)?;
+        touched.iter().try_for_each(|key| relay(transaction, &writer(), key))
+    });
+    write.await.expect("written");
+}
+
+async fn seen(store: &Store, id: &'static str) -> Option<(u64, String)> {
+    let seen = store.read(move |transaction| get(transaction, &key(id))).await.expect("read");
+    seen.map(|seen| (seen.version, seen.data.to_string()))
+}
+
+#[tokio::test]
+async fn an_entity_only_goes_forward_and_nothing_is_told_twice() {
+    let dir = TempDir::new().expect("a directory");
+    let store = Store::open(dir.path()).expect("a store");
+    let at = |version: u64, text: &str| Some((version, text.to_owned()));
+    within(&store, |transaction, touched| {
+        apply(transaction, &record(7, "n", Some(r#"{"v":7}"#)), touched)?;
+        apply(transaction, &record(8, "m", Some(r#"{"v":8}"#)), touched)
+    })
+    .await;
+    // A page of the state that was read before, and the log once more from further back.
+    within(&store, |transaction, touched| {
+        put_page(transaction, &page(&[("n", 5, r#"{"v":5}"#)]), touched)?;
+        apply(transaction, &record(6, "n", Some(r#"{"v":6}"#)), touched)?;
+        apply(transaction, &record(8, "m", Some(r#"{"v":8}"#)), touched)
+    })
+    .await;
+    assert_eq!((seen(&store, "n").await, seen(&store, "m").await), (at(7, r#"{"v":7}"#), at(8, r#"{"v":8}"#)));
+    let (changes, _) = store.read(|transaction| changes(transaction, 0, 10)).await.expect("read");
+    assert_eq!(changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [7, 8]);
+    within(&store, |transaction, touched| apply(transaction, &record(9, "n", None), touched)).await;
+    assert_eq!(seen(&store, "n").await, None);
+}
+
+#[tokio::test]
+async fn what_the_whole_state_does_not_name_is_gone() {
+    let dir = TempDir::new().expect("a directory");
+    let store = Store::open(dir.path()).expect("a store");
+    within(&store, |transaction, touched| {
+        apply(transaction, &record(1, "gone", Some("{}")), touched)?;
+        apply(transaction, &record(2, "kept", Some("{}")), touched)
+    })
+    .await;
+    within(&store, |transaction, touched| {
+        begin_state(transaction, &writer(), false)?;
+        put_page(transaction, &page(&[("kept", 2, "{}"), ("new", 3, "{}")]), touched)
+    })
+    .await;
+    assert!(seen(&store, "gone").await.is_some(), "as long as not all was read");
+    assert_eq!(store.read(whole).await.expect("read"), None);
+    within(&store, |transaction, _| end_state(transaction, &writer(), "this log")).await;
+    assert_eq!(seen(&store, "gone").await, None);
+    assert!(seen(&store, "kept").await.is_some() && seen(&store, "new").await.is_some());
+    assert_eq!(store.read(whole).await.expect("read").as_deref(), Some("this log"));
+}
