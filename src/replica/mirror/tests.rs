@@ -1,3 +1,5 @@
+//! What a mirror holds after records and pages in any order.
+
 use tempfile::TempDir;
 
 use super::*;
