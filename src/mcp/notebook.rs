@@ -113,7 +113,7 @@ impl Notebook {
             // What others did while this agent was away is news.
             Some(told) => told,
             None => {
-                let last = replica.changes(0, 1).await?.1;
+                let last = replica.last_change().await?;
                 note(replica.note_told(last)).await;
                 last
             }

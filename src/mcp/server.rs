@@ -61,7 +61,7 @@ impl Server {
         let replica = notebook.replica().clone();
         tokio::spawn(async move {
             while !to.is_closed() {
-                if let Ok((_, last)) = replica.changes(u64::MAX >> 1, 1).await {
+                if let Ok(last) = replica.last_change().await {
                     to.send_if_modified(|known| std::mem::replace(known, last) != last);
                 }
                 tokio::select! {

@@ -28,6 +28,7 @@ use self::{
 };
 use super::{
     journal::{self, Pending, Settled},
+    overlay,
     shared::Shared,
     status::Link,
     store::{StoreError, fact},
@@ -38,7 +39,7 @@ use crate::{
         reconnecting::Fatal,
     },
     model::{Cursor, EntityKey, EventId},
-    wire::{codes::Code, token::Token},
+    wire::token::Token,
 };
 
 /// How often it is looked whether nobody leads, and whether others have written.
@@ -275,10 +276,8 @@ impl Leading {
             }
             let Some(write) = self.queue.remove(at) else { break };
             let (id, text) = (EventId(write.id), write.message(&replica));
-            if text.len() as u64 > self.most {
-                // Sent, it would cost the connection, again and again.
-                let message = format!("{} bytes as a message, of which the node takes {}", text.len(), self.most);
-                let answer = json!({"code": Code::TooLarge.word(), "message": message});
+            if let Err(refusal) = overlay::fits(&text, self.most) {
+                let answer = json!({"code": refusal.code.word(), "message": refusal.message});
                 self.write(vec![Step::Fate(write.id, Settled { outcome: "refused".into(), answer })]).await?;
                 continue;
             }

@@ -82,6 +82,15 @@ impl Replica {
         self.shared.store.read(move |transaction| mirror::changes(transaction, after, most)).await
     }
 
+    /// Where that list ends.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn last_change(&self) -> Result<u64, StoreError> {
+        self.shared.store.read(mirror::last_change).await
+    }
+
     /// Up to where somebody was told of the changes; `None`: nobody was yet.
     ///
     /// # Errors

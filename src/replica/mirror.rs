@@ -294,29 +294,32 @@ pub(super) fn list(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+pub(super) const CHANGE: &str = "number, seq, type, action, kind, entity, by, user, at";
+
+pub(super) fn read_change(row: &Row<'_>, data: Option<String>) -> rusqlite::Result<Change> {
+    Ok(Change {
+        number: row.get(0)?,
+        seq: row.get(1)?,
+        event_type: row.get(2)?,
+        action: row.get(3)?,
+        entity_type: row.get(4)?,
+        entity_id: row.get(5)?,
+        by: row.get(6)?,
+        user: row.get(7)?,
+        at: row.get(8)?,
+        data: data.map(|text| Box::new(JsonText(text))),
+    })
+}
+
 /// What came from the room behind a place in the list, and where the list ends.
 pub(super) fn changes(
     transaction: &Transaction<'_>,
     after: u64,
     most: usize,
 ) -> Result<(Vec<Change>, u64), StoreError> {
-    let text = "SELECT number, seq, type, action, kind, entity, by, user, at, data FROM change
-        WHERE number > ?1 ORDER BY number LIMIT ?2";
-    let mut asked = transaction.prepare_cached(text)?;
-    let rows = asked.query_map(params![after, most], |row| {
-        Ok(Change {
-            number: row.get(0)?,
-            seq: row.get(1)?,
-            event_type: row.get(2)?,
-            action: row.get(3)?,
-            entity_type: row.get(4)?,
-            entity_id: row.get(5)?,
-            by: row.get(6)?,
-            user: row.get(7)?,
-            at: row.get(8)?,
-            data: row.get::<_, Option<String>>(9)?.map(|text| Box::new(JsonText(text))),
-        })
-    })?;
+    let text = format!("SELECT {CHANGE}, data FROM change WHERE number > ?1 ORDER BY number LIMIT ?2");
+    let mut asked = transaction.prepare_cached(&text)?;
+    let rows = asked.query_map(params![after, most], |row| read_change(row, row.get(9)?))?;
     let changes: Vec<Change> = rows.collect::<Result<_, _>>()?;
     Ok((changes, last_change(transaction)?))
 }

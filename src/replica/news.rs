@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Replica,
-    mirror::{self, Change, JsonText},
+    mirror::{self, CHANGE, Change},
     store::StoreError,
 };
 use crate::model::EntityKey;
@@ -85,7 +85,7 @@ fn news(transaction: &Transaction<'_>, own: &str, after: u64, part: Part, bound:
         Part::Latest => "DESC",
     };
     let text = format!(
-        "SELECT number, seq, type, action, kind, entity, by, user, at, octet_length(data), substr(data, 1, ?3)
+        "SELECT {CHANGE}, octet_length(data), substr(data, 1, ?3)
          FROM change WHERE number > ?1 AND by <> ?2 ORDER BY number {order} LIMIT ?4"
     );
     let mut asked = transaction.prepare_cached(&text)?;
@@ -111,17 +111,5 @@ fn read(row: &Row<'_>, most: usize) -> rusqlite::Result<Item> {
         None => text,
         Some(_) => Value::from(&text[..text.floor_char_boundary(most)]).to_string(),
     });
-    let change = Change {
-        number: row.get(0)?,
-        seq: row.get(1)?,
-        event_type: row.get(2)?,
-        action: row.get(3)?,
-        entity_type: row.get(4)?,
-        entity_id: row.get(5)?,
-        by: row.get(6)?,
-        user: row.get(7)?,
-        at: row.get(8)?,
-        data: data.map(|text| Box::new(JsonText(text))),
-    };
-    Ok(Item { change, cut_from })
+    Ok(Item { change: mirror::read_change(row, data)?, cut_from })
 }

@@ -45,11 +45,22 @@ impl Writer {
 /// It cannot, in its own words.
 pub(super) fn check(writer: &Writer, write: &Pending, most: u64) -> Result<(), Refusal> {
     let text = write.message(&writer.replica);
-    if text.len() as u64 > most {
-        let (long, message) = (text.len(), "bytes as a message, of which a node takes");
-        return Err(Refusal::new(Code::TooLarge, format!("{long} {message} {most}: write it in parts")));
-    }
+    fits(&text, most)?;
     read(writer, write, &text).map(drop)
+}
+
+/// Whether a node that takes messages of at most so many bytes takes one of this length: sent, it would cost the connection.
+///
+/// # Errors
+///
+/// It does not.
+pub(super) fn fits(text: &str, most: u64) -> Result<(), Refusal> {
+    let long = text.len();
+    if long as u64 > most {
+        let message = format!("{long} bytes as a message, of which a node takes {most}: write it in parts");
+        return Err(Refusal::new(Code::TooLarge, message));
+    }
+    Ok(())
 }
 
 /// Reads a write's message as the node will; `None`: it is an event.

@@ -122,12 +122,12 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(dir)?;
         let path = dir.join("replica.db");
-        match connect(&path, Care::Sure).and_then(|sure| checked(sure, "quick_check(1)")) {
+        match whole(&path) {
             Err(OpenError::Damaged) => {
                 // One after the other: the second one finds it mended.
                 let turn = File::options().create(true).truncate(false).write(true).open(dir.join("open.lock"))?;
                 turn.lock()?;
-                match connect(&path, Care::Sure).and_then(|sure| checked(sure, "quick_check(1)")) {
+                match whole(&path) {
                     Err(OpenError::Damaged) => {
                         let aside = salvage::set_aside(dir, &path)?;
                         let mut sure = connect(&path, Care::Sure).map_err(OpenError::told)?;
@@ -291,8 +291,10 @@ fn connect(path: &Path, care: Care) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-fn checked(connection: Connection, check: &str) -> Result<Connection, OpenError> {
-    let found: String = connection.query_row(&format!("PRAGMA {check}"), [], |row| row.get(0))?;
+/// Connects to a file of which every page can be read.
+fn whole(path: &Path) -> Result<Connection, OpenError> {
+    let connection = connect(path, Care::Sure)?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" { Ok(connection) } else { Err(OpenError::Damaged) }
 }
 

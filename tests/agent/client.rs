@@ -41,6 +41,18 @@ pub struct Client {
     pub asked: Vec<Value>,
 }
 
+/// The arguments of a tool, about a task.
+pub fn task(id: &str, mut more: Value) -> Value {
+    more["level"] = "task".into();
+    more["context_id"] = id.into();
+    more
+}
+
+/// The arguments of an update of it.
+pub fn update(id: &str, data: Value) -> Value {
+    task(id, json!({"action": "update", "data": data}))
+}
+
 /// The command of a server that waits as long as it takes.
 pub fn command(address: SocketAddr, instance: &str, dir: &Path) -> Command {
     let mut command = hasty(address, instance, dir);

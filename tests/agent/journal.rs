@@ -12,7 +12,7 @@ use serde_json::{Value, json, value::RawValue};
 use tempfile::TempDir;
 
 use crate::{
-    PATIENCE, at_node, change, key,
+    PATIENCE, at_node, behind_a_line, change, key,
     nats_support::{Line, until},
     open, put,
     support::Node,
@@ -34,10 +34,7 @@ fn code(refused: Result<impl Sized, WriteError>) -> &'static str {
 
 #[tokio::test]
 async fn writes_to_several_contexts_that_wait_all_go_out_in_their_order() {
-    let node = Node::start(&[]).await;
-    let mut line = Line::to(node.address()).await;
-    let dir = TempDir::new().expect("a directory");
-    let a = open(line.address(), "a", dir.path()).await;
+    let (node, mut line, dir, a) = behind_a_line().await;
     assert_eq!(a.pull(PATIENCE).await.expect("pulled"), Pulled::Fresh);
     // They are on their way, and no answer comes.
     line.cut_from_server();
@@ -66,10 +63,7 @@ async fn writes_to_several_contexts_that_wait_all_go_out_in_their_order() {
 
 #[tokio::test]
 async fn of_one_context_one_write_is_on_its_way_and_what_was_dropped_behind_it_never_is() {
-    let node = Node::start(&[]).await;
-    let mut line = Line::to(node.address()).await;
-    let dir = TempDir::new().expect("a directory");
-    let a = open(line.address(), "a", dir.path()).await;
+    let (node, mut line, _dir, a) = behind_a_line().await;
     assert_eq!(a.pull(PATIENCE).await.expect("pulled"), Pulled::Fresh);
     line.cut_from_server();
     a.write(put("task:1", json!({"n": 1}))).await.expect("written");

@@ -25,6 +25,9 @@ use continuum::{
     replica::{Options, Replica, Write},
 };
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use self::{nats_support::Line, support::Node};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +40,15 @@ fn options(address: SocketAddr, instance: &str, dir: &Path) -> Options {
 
 async fn open(address: SocketAddr, instance: &str, dir: &Path) -> Replica {
     Replica::open(options(address, instance, dir)).await.expect("it opens")
+}
+
+/// A node, and a replica that comes to it over a line which can be cut.
+async fn behind_a_line() -> (Node, Line, TempDir, Replica) {
+    let node = Node::start(&[]).await;
+    let line = Line::to(node.address()).await;
+    let dir = TempDir::new().expect("a directory");
+    let a = open(line.address(), "a", dir.path()).await;
+    (node, line, dir, a)
 }
 
 fn key(id: &str) -> EntityKey {

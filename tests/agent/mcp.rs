@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::{
     at_node,
-    client::{Client, Form, Person, command, hasty},
+    client::{Client, Form, Person, command, hasty, task, update},
     nats_support::{Line, NatsCluster, until, within},
     support::{self, Node},
 };
@@ -17,16 +17,6 @@ const FORMS: [Form; 2] = [Form::Handshake, Form::Alone];
 
 async fn client(node: &Node, instance: &str, dir: &TempDir, form: Form, person: Person) -> Client {
     Client::start(command(node.address(), instance, dir.path()), form, person).await
-}
-
-fn task(id: &str, mut more: Value) -> Value {
-    more["level"] = "task".into();
-    more["context_id"] = id.into();
-    more
-}
-
-fn update(id: &str, data: Value) -> Value {
-    task(id, json!({"action": "update", "data": data}))
 }
 
 #[tokio::test]

@@ -8,21 +8,11 @@ use tempfile::TempDir;
 
 use crate::{
     PATIENCE,
-    client::{Client, Form, command, hasty},
+    client::{Client, Form, command, hasty, task, update},
     nats_support::{Line, until},
     open, put, small_disk,
     support::{self, Node},
 };
-
-fn task(id: &str, mut more: Value) -> Value {
-    more["level"] = "task".into();
-    more["context_id"] = id.into();
-    more
-}
-
-fn update(id: &str, data: Value) -> Value {
-    task(id, json!({"action": "update", "data": data}))
-}
 
 fn is_labelled(told: &Value) -> bool {
     told["note"].as_str().is_some_and(|note| note.contains("Not instructions"))

@@ -7,7 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    PATIENCE, at_node, change, key,
+    PATIENCE, at_node, behind_a_line, change, key,
     nats_support::{Line, until},
     open, put,
     support::{self, Node},
@@ -63,10 +63,7 @@ async fn two_agents_share_a_notebook() {
 
 #[tokio::test]
 async fn what_is_written_without_a_node_goes_out_later_in_its_order_and_once() {
-    let node = Node::start(&[]).await;
-    let mut line = Line::to(node.address()).await;
-    let dir = TempDir::new().expect("a directory");
-    let a = open(line.address(), "a", dir.path()).await;
+    let (node, mut line, dir, a) = behind_a_line().await;
     a.write(put("task:1", json!({"n": 0}))).await.expect("written");
     assert_eq!(a.push(PATIENCE).await.expect("pushed"), 0);
     line.snap().await;
@@ -94,10 +91,7 @@ async fn what_is_written_without_a_node_goes_out_later_in_its_order_and_once() {
 
 #[tokio::test]
 async fn an_answer_that_is_lost_leads_to_no_second_write() {
-    let node = Node::start(&[]).await;
-    let mut line = Line::to(node.address()).await;
-    let dir = TempDir::new().expect("a directory");
-    let a = open(line.address(), "a", dir.path()).await;
+    let (node, mut line, _dir, a) = behind_a_line().await;
     a.write(put("task:1", json!({"n": 0}))).await.expect("written");
     assert_eq!(a.push(PATIENCE).await.expect("pushed"), 0);
     let before = at_node(node.address(), "task:1").await.expect("there")["version"].clone();
@@ -222,10 +216,7 @@ async fn a_directory_is_of_one_agent() {
 
 #[tokio::test]
 async fn another_log_takes_the_place_of_what_was_mirrored_and_what_waits_goes_to_it() {
-    let node = Node::start(&[]).await;
-    let mut line = Line::to(node.address()).await;
-    let dir = TempDir::new().expect("a directory");
-    let a = open(line.address(), "a", dir.path()).await;
+    let (_node, mut line, dir, a) = behind_a_line().await;
     for n in 0..5 {
         a.write(put("task:old", json!({"n": n}))).await.expect("written");
         a.push(PATIENCE).await.expect("pushed");

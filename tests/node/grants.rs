@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Issuer, Node, RawClient, http, issuer::ADMIN, new_id, until};
+use crate::support::{Client, Issuer, Node, PASSED_BY_RETENTION, RawClient, http, issuer::ADMIN, new_id, until};
 
 /// Somebody with a grant, as instance `name`.
 fn token(issuer: &Issuer, name: &str, grant: Value) -> String {
@@ -333,14 +333,7 @@ async fn a_resync_names_nobody_to_whom_may_not_know_who_is_here() {
 #[tokio::test]
 async fn a_resync_that_comes_later_names_nobody_either() {
     let issuer = Issuer::new();
-    let settings = [
-        ("limits.stall_timeout", "60s"),
-        ("server.send_buffer", "65536"),
-        ("rooms.ring_bytes", "100000"),
-        ("log.retention_bytes", "1000000"),
-        ("log.sweep_interval", "50ms"),
-    ];
-    let node = issuer.node(&settings).await;
+    let node = issuer.node(&PASSED_BY_RETENTION).await;
     let writer = token(&issuer, "somebody-here", all());
     let _here = sync(&node, &writer, "").await;
     let reader = token(&issuer, "reader", json!({"subscribe": ["note"]}));

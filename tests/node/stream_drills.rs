@@ -13,7 +13,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::support::{EventStream, InProcess, Node, Port, http, new_id, until, within};
+use crate::support::{EventStream, InProcess, Node, PASSED_BY_RETENTION, Port, http, new_id, until, within};
 
 const TARGET: &str = "tenants/room/stream";
 const EVENTS: &str = "/v1/tenants/room/events";
@@ -238,14 +238,7 @@ async fn a_stream_that_takes_nothing_is_cut_in_time_and_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn retention_that_passes_a_slow_stream_is_told_in_its_middle() {
-    let settings = [
-        ("limits.stall_timeout", "60s"),
-        ("server.send_buffer", "65536"),
-        ("rooms.ring_bytes", "100000"),
-        ("log.retention_bytes", "1000000"),
-        ("log.sweep_interval", "50ms"),
-    ];
-    let node = Node::start(&settings).await;
+    let node = Node::start(&PASSED_BY_RETENTION).await;
     let slow = EventStream::ask_through(small_socket(), node.address(), TARGET, None).await;
     let mut slow = slow.expect("an answer").expect("a stream");
     slow.expect("caught_up").await;

@@ -67,7 +67,7 @@ impl Room {
     ///
     /// The replica cannot be read.
     pub async fn new(replica: Arc<Replica>, instance: InstanceId) -> Result<Self, StoreError> {
-        let (_, last) = replica.changes(0, 0).await?;
+        let last = replica.last_change().await?;
         Ok(Self(Arc::new(Inner { replica, instance, told: Mutex::new(last), gave_up: AtomicBool::new(false) })))
     }
 
@@ -149,7 +149,7 @@ impl Room {
     async fn news(&self, is_fresh: bool, not_noted: Option<String>) -> Result<News, StoreError> {
         let Inner { replica, instance, told, .. } = &*self.0;
         let mut told = told.lock().await;
-        let (_, last) = replica.changes(0, 0).await?;
+        let last = replica.last_change().await?;
         let first = (*told).max(last.saturating_sub(LOOK));
         let (mut at, mut changes) = (first, Vec::new());
         while at < last {

@@ -30,8 +30,6 @@ const SHORTLY: Duration = Duration::from_millis(100);
 /// Pause before a question is asked again, and before one that was refused is.
 const SOON: Duration = Duration::from_secs(1);
 const REFUSED: Duration = Duration::from_secs(60);
-/// Longest pause that a node can ask for.
-const LONGEST: Duration = Duration::from_secs(3600);
 /// Pause before the state is read again for which there was no space.
 const FULL: Duration = Duration::from_secs(30);
 
@@ -164,8 +162,7 @@ impl Leading {
     }
 
     fn error(&mut self, error: &crate::client::incoming::Error) {
-        let wait =
-            |otherwise| Instant::now() + error.retry_after_ms.map_or(otherwise, Duration::from_millis).min(LONGEST);
+        let wait = |otherwise| Instant::now() + error.retry_after_ms.map_or(otherwise, Duration::from_millis);
         let is_about = |asked| error.id.iter().chain(&error.event_id).any(|id| is_about(id, asked));
         // The question for the state was not answered: it is asked once more.
         if self.state == State::Coming && is_about(self.asked) {
@@ -235,7 +232,7 @@ impl Leading {
     }
 
     /// If all is here that the node has told, it is as fresh as can be.
-    fn is_fresh(&self) {
+    fn note_fresh(&self) {
         let now = self.shared.now();
         let mut live = self.shared.live();
         if live.0.link == Link::Online && self.state == State::Settled {
@@ -256,7 +253,7 @@ impl Leading {
             }
         }
         if steps.is_empty() && cursor == self.written {
-            self.is_fresh();
+            self.note_fresh();
             return Ok(());
         }
         let is_other_log = steps.iter().any(|step| matches!(step, Step::BeginState(true)));
@@ -299,7 +296,7 @@ impl Leading {
         };
         if is_whole {
             self.written = cursor;
-            self.is_fresh();
+            self.note_fresh();
         }
         if is_other_log {
             self.begin_anew();

@@ -27,7 +27,7 @@ pub use issuer::Issuer;
 pub use node::{Node, Port};
 pub use raw::{Frame, RawClient};
 pub use sse::{EventStream, Said};
-pub use stalled::Stalled;
+pub use stalled::{PASSED_BY_RETENTION, Stalled};
 pub use wire::Wire;
 
 /// When a test gives up: far beyond what anything takes, even on a busy machine.

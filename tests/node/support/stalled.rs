@@ -10,6 +10,15 @@ use super::{
     within,
 };
 
+/// Settings of a node whose log leaves behind whoever reads nothing.
+pub const PASSED_BY_RETENTION: [(&str, &str); 5] = [
+    ("limits.stall_timeout", "60s"),
+    ("server.send_buffer", "65536"),
+    ("rooms.ring_bytes", "100000"),
+    ("log.retention_bytes", "1000000"),
+    ("log.sweep_interval", "50ms"),
+];
+
 /// A connection of which only the handshake's answer was read.
 pub struct Stalled {
     socket: TcpStream,
