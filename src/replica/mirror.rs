@@ -14,7 +14,7 @@ use super::{
     overlay::{self, Writer},
     search,
     store::{StoreError, fact, set_fact},
-    told::{Page, Told, What},
+    told::{Author, Page, Standing, Told, What},
 };
 use crate::model::EntityKey;
 
@@ -91,7 +91,7 @@ pub(super) type Touched = HashSet<EntityKey>;
 pub(super) fn apply(transaction: &Transaction<'_>, told: &Told, touched: &mut Touched) -> Result<(), StoreError> {
     let (action, data) = match &told.what {
         What::Entity(key, data) => {
-            if put(transaction, key, told.seq, data.as_deref(), Some(told))? {
+            if put(transaction, key, told.seq, data.as_deref(), Some(&told.author))? {
                 touched.insert(key.clone());
             }
             (if data.is_some() { "changed" } else { "deleted" }, None)
@@ -119,9 +119,9 @@ pub(super) fn apply(transaction: &Transaction<'_>, told: &Told, touched: &mut To
             key.map(|key| &*key.kind),
             key.map(|key| &*key.id),
             action,
-            told.by,
-            told.user,
-            told.at,
+            told.author.by,
+            told.author.user,
+            told.author.at,
             data
         ])?;
     let number = transaction.last_insert_rowid();
@@ -129,28 +129,28 @@ pub(super) fn apply(transaction: &Transaction<'_>, told: &Told, touched: &mut To
     Ok(())
 }
 
-/// Puts what the log has of an entity, unless something later is there.
+/// Puts what the log has of an entity, unless something later is there, or the same with its author.
 fn put(
     transaction: &Transaction<'_>,
     key: &EntityKey,
     version: u64,
     data: Option<&str>,
-    told: Option<&Told>,
+    author: Option<&Author>,
 ) -> Result<bool, StoreError> {
     let changed = transaction
         .prepare_cached(
             "INSERT INTO entity (kind, id, version, data, by, user, at, round) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (kind, id) DO UPDATE SET version = ?3, data = ?4, by = ?5, user = ?6, at = ?7, round = ?8
-             WHERE version < ?3",
+             WHERE version < ?3 OR (version = ?3 AND by IS NULL AND ?5 IS NOT NULL)",
         )?
         .execute(params![
             &*key.kind,
             &*key.id,
             version,
             data,
-            told.map(|told| &told.by),
-            told.and_then(|told| told.user.as_ref()),
-            told.map(|told| &told.at),
+            author.map(|author| &author.by),
+            author.and_then(|author| author.user.as_ref()),
+            author.map(|author| &author.at),
             round(transaction)?
         ])?;
     Ok(changed > 0)
@@ -355,8 +355,8 @@ pub(super) fn begin_state(
 
 /// Takes a page of the state.
 pub(super) fn put_page(transaction: &Transaction<'_>, page: &Page, touched: &mut Touched) -> Result<(), StoreError> {
-    for (key, version, data) in &page.entities {
-        if !put(transaction, key, *version, data.as_deref(), None)? {
+    for Standing { key, version, data, author } in &page.entities {
+        if !put(transaction, key, *version, data.as_deref(), author.as_ref())? {
             transaction
                 .prepare_cached("UPDATE entity SET round = ?3 WHERE kind = ?1 AND id = ?2")?
                 .execute(params![&*key.kind, &*key.id, round(transaction)?])?;

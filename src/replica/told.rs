@@ -12,14 +12,21 @@ pub(super) struct Told {
     pub seq: u64,
     /// Its type.
     pub event_type: String,
+    /// Who did it.
+    pub author: Author,
+    /// What it is about.
+    pub what: What,
+}
+
+/// Who did something, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Author {
     /// The instance that it comes from.
     pub by: String,
     /// The user for whom that acts.
     pub user: Option<String>,
     /// When, RFC 3339.
     pub at: String,
-    /// What it is about.
-    pub what: What,
 }
 
 /// What a record is about.
@@ -62,9 +69,7 @@ pub(super) fn read(envelope: &Envelope, seq: u64) -> Result<Told, String> {
     Ok(Told {
         seq,
         event_type: envelope.event_type.clone(),
-        by: envelope.instance_id.clone(),
-        user,
-        at: envelope.timestamp.clone(),
+        author: Author { by: envelope.instance_id.clone(), user, at: envelope.timestamp.clone() },
         what,
     })
 }
@@ -141,14 +146,27 @@ fn event(data: &RawValue) -> Result<What, String> {
 }
 
 /// A page of the room's state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Page {
     /// The question that it answers.
     pub id: String,
-    /// Entities with their versions; without content those that are gone.
-    pub entities: Vec<(EntityKey, u64, Option<String>)>,
+    /// Entities.
+    pub entities: Vec<Standing>,
     /// It is the last one: everything up to this position is said.
     pub as_of: Option<u64>,
+}
+
+/// How an entity stands, as a page of the state says it.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// Which.
+    pub key: EntityKey,
+    /// Its version.
+    pub version: u64,
+    /// Its content; `None`: it is gone.
+    pub data: Option<String>,
+    /// Who changed it last, where the page says so: of parts of a graph it does not.
+    pub author: Option<Author>,
 }
 
 /// Reads a page of the state.
@@ -178,6 +196,17 @@ pub(super) fn page(data: &RawValue) -> Result<Page, String> {
         entity_id: String,
         version: u64,
         data: Option<Box<RawValue>>,
+        changed: Option<Changed>,
+    }
+    #[derive(Deserialize)]
+    struct Changed {
+        by: By,
+        at: String,
+    }
+    #[derive(Deserialize)]
+    struct By {
+        instance_id: String,
+        user_id: Option<String>,
     }
     let Data { id, nodes, edges, entities, deleted, done, as_of } = parse(data)?;
     let mut all = Vec::new();
@@ -188,11 +217,14 @@ pub(super) fn page(data: &RawValue) -> Result<Page, String> {
             else {
                 return Err(format!("a {kind} without id or version"));
             };
-            all.push((key(kind, &id)?, version, Some(Value::Object(fields).to_string())));
+            let data = Some(Value::Object(fields).to_string());
+            all.push(Standing { key: key(kind, &id)?, version, data, author: None });
         }
     }
-    for Entity { entity_type, entity_id, version, data } in entities.into_iter().chain(deleted) {
-        all.push((key(&entity_type, &entity_id)?, version, data.map(|data| data.get().to_owned())));
+    for Entity { entity_type, entity_id, version, data, changed } in entities.into_iter().chain(deleted) {
+        let author = changed.map(|Changed { by, at }| Author { by: by.instance_id, user: by.user_id, at });
+        let data = data.map(|data| data.get().to_owned());
+        all.push(Standing { key: key(&entity_type, &entity_id)?, version, data, author });
     }
     Ok(Page { id, entities: all, as_of: if done { Some(as_of.unwrap_or_default()) } else { None } })
 }

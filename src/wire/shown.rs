@@ -8,7 +8,7 @@ use super::{
     entity::{About, Standing, is_told},
     message::{Fields, json_list},
     record::DamagedRecord,
-    state::head,
+    state::{head, put_changed, stamped},
 };
 use crate::model::{
     EntityKey, Position, TenantId, Timestamp,
@@ -20,10 +20,8 @@ use crate::model::{
 pub fn entity(key: &EntityKey, entity: &Entity, cursor: &str) -> String {
     let mut fields = head(key, entity.version);
     fields.value("data", &entity.data);
-    let State { created, changed, .. } = &entity.state;
-    for (name, stamp) in [("created", created), ("changed", if changed.is_some() { changed } else { created })] {
-        stamp.iter().for_each(|stamp| fields.raw(name, &stamped(stamp)));
-    }
+    entity.state.created.iter().for_each(|stamp| fields.raw("created", &stamped(stamp)));
+    put_changed(&mut fields, last_change(&entity.state));
     put_open(&mut fields, entity);
     fields.text("cursor", cursor);
     fields.end()
@@ -32,6 +30,7 @@ pub fn entity(key: &EntityKey, entity: &Entity, cursor: &str) -> String {
 /// An entity as far as a copy of the state needs it.
 pub fn in_snapshot(key: &EntityKey, entity: &Entity) -> String {
     let mut fields = head(key, entity.version);
+    put_changed(&mut fields, last_change(&entity.state));
     fields.value("data", &entity.data);
     fields.end()
 }
@@ -92,11 +91,8 @@ fn word(kind: AlternativeKind) -> &'static str {
     }
 }
 
-fn stamped(stamp: &Stamp) -> String {
-    let mut fields = Fields::default();
-    fields.value("by", &stamp.by);
-    fields.text("at", &stamp.at.to_string());
-    fields.end()
+fn last_change(state: &State) -> Option<&Stamp> {
+    state.changed.as_ref().or(state.created.as_ref())
 }
 
 /// One version of an entity, as its record tells of it.

@@ -12,7 +12,12 @@ use super::{
     operation::invalid,
     text::Text,
 };
-use crate::model::{EntityKey, Position, TenantId, Timestamp, entity::Audience, place::place_in, record::Viewer};
+use crate::model::{
+    EntityKey, Position, TenantId, Timestamp,
+    entity::{Audience, Stamp},
+    place::place_in,
+    record::Viewer,
+};
 
 /// What somebody wants to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +74,8 @@ struct Stored<'a> {
 
 /// What somebody sees of a stored entity.
 enum Seen<'a> {
-    Content(&'a RawValue),
+    /// Its content, and who changed it last.
+    Content(&'a RawValue, Option<Stamp>),
     /// It was deleted a little while ago.
     Gone,
 }
@@ -98,7 +104,7 @@ fn seen_by<'a>(
         return None;
     }
     match stored.state.deleted {
-        false => Some(Seen::Content(stored.data)),
+        false => Some(Seen::Content(stored.data, stored.state.changed.or(stored.state.created))),
         true => is_told(stored.state.changed.as_ref(), now).then_some(Seen::Gone),
     }
 }
@@ -117,6 +123,27 @@ pub(super) fn head(key: &EntityKey, position: Position) -> Fields {
     fields.entity(&key.kind, &key.id);
     fields.number("version", position.0);
     fields
+}
+
+/// Any entity with who changed it last: whoever mirrors it can say whose words these are.
+fn as_signed(key: &EntityKey, position: Position, data: &str, changed: Option<&Stamp>) -> String {
+    let mut fields = head(key, position);
+    put_changed(&mut fields, changed);
+    fields.raw("data", data);
+    fields.end()
+}
+
+/// Who changed an entity last, and when.
+pub(super) fn put_changed(fields: &mut Fields, changed: Option<&Stamp>) {
+    changed.iter().for_each(|stamp| fields.raw("changed", &stamped(stamp)));
+}
+
+/// Who and when.
+pub(super) fn stamped(stamp: &Stamp) -> String {
+    let mut fields = Fields::default();
+    fields.value("by", &stamp.by);
+    fields.text("at", &stamp.at.to_string());
+    fields.end()
 }
 
 /// Any entity.
@@ -148,8 +175,8 @@ impl<'a> Page<'a> {
         if !self.request.types.is_empty() && !self.request.types.iter().any(|kind| **kind == *key.kind) {
             return;
         }
-        let data = match seen_by(tenant, key, body, viewer, self.now) {
-            Some(Seen::Content(data)) => data,
+        let (data, changed) = match seen_by(tenant, key, body, viewer, self.now) {
+            Some(Seen::Content(data, changed)) => (data, changed),
             Some(Seen::Gone) => return self.deleted.push(head(key, position).end()),
             None => return,
         };
@@ -160,7 +187,7 @@ impl<'a> Page<'a> {
         };
         list.push(match &*key.kind {
             "node" | "edge" => as_part_of_graph(key, position, data.get()),
-            _ => as_entity(key, position, data.get()),
+            _ => as_signed(key, position, data.get(), changed.as_ref()),
         });
     }
 

@@ -39,6 +39,10 @@ async fn the_tools_do_what_they_say_in_both_forms_of_the_protocol() {
             assert_eq!(tool["inputSchema"]["type"], "object");
         }
 
+        // News is what happens from now on: it has read what is there when its first answer comes.
+        let first = b.call("who_is_here", json!({})).await;
+        assert_eq!(first["sync"]["status"], "synced", "{first}");
+
         // The seed's own call.
         let data =
             json!({"files_read": ["auth/config.py", "utils/jwt.py"], "understanding": "basic JWT without refresh"});
@@ -117,8 +121,9 @@ async fn contexts_are_resources_and_their_changes_are_told() {
         let node = Node::start(&[]).await;
         let dirs = [(); 2].map(|()| TempDir::new().expect("a directory"));
         let mut a = client(&node, "a", &dirs[0], form, None).await;
-        let mut b = client(&node, "b", &dirs[1], form, None).await;
+        // Nobody else was here when it was written: the state itself says whose it is.
         a.call("manage_context", update("7", json!({"n": 1}))).await;
+        let mut b = client(&node, "b", &dirs[1], form, None).await;
         b.call("context_get", task("7", json!({}))).await;
         let listed = b.request("resources/list", json!({})).await;
         let address = listed["result"]["resources"][0]["uri"].clone();

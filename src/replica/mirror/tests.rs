@@ -17,11 +17,21 @@ fn key(id: &str) -> EntityKey {
 fn record(seq: u64, id: &str, data: Option<&str>) -> Told {
     let what = What::Entity(key(id), data.map(str::to_owned));
     let (event_type, at) = ("sync_event".to_owned(), "2026-01-01T00:00:00Z".to_owned());
-    Told { seq, event_type, by: "b".to_owned(), user: None, at, what }
+    Told { seq, event_type, author: author("b", &at), what }
+}
+
+fn author(by: &str, at: &str) -> Author {
+    Author { by: by.to_owned(), user: None, at: at.to_owned() }
 }
 
 fn page(entities: &[(&str, u64, &str)]) -> Page {
-    let entities = entities.iter().map(|(id, version, data)| (key(id), *version, Some((*data).to_owned()))).collect();
+    let entities = entities.iter().map(|(id, version, data)| Standing {
+        key: key(id),
+        version: *version,
+        data: Some((*data).to_owned()),
+        author: None,
+    });
+    let entities = entities.collect();
     Page { id: String::new(), entities, as_of: None }
 }
 
@@ -65,6 +75,29 @@ async fn an_entity_only_goes_forward_and_nothing_is_told_twice() {
     assert_eq!(changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [7, 8]);
     within(&store, |transaction, touched| apply(transaction, &record(9, "n", None), touched)).await;
     assert_eq!(seen(&store, "n").await, None);
+}
+
+#[tokio::test]
+async fn who_wrote_is_known_from_the_state_and_from_the_log_whichever_comes_first() {
+    let dir = TempDir::new().expect("a directory");
+    let store = Store::open(dir.path()).expect("a store");
+    let author_of = |id: &'static str| {
+        let store = &store;
+        async move {
+            let seen = store.read(move |transaction| get(transaction, &key(id))).await.expect("read");
+            seen.expect("there").changed_by
+        }
+    };
+    let mut state = page(&[("said", 3, "{}"), ("unsaid", 4, "{}")]);
+    state.entities[0].author = Some(author("a", "2026-01-01T00:00:00Z"));
+    let (first, again) = (state.clone(), page(&[("said", 3, "{}"), ("unsaid", 4, "{}")]));
+    within(&store, move |transaction, touched| put_page(transaction, &first, touched)).await;
+    assert_eq!((author_of("said").await.as_deref(), author_of("unsaid").await), (Some("a"), None));
+    // The record that the state held already, and the state once more from a node that says no authors.
+    within(&store, |transaction, touched| apply(transaction, &record(4, "unsaid", Some("{}")), touched)).await;
+    within(&store, move |transaction, touched| put_page(transaction, &again, touched)).await;
+    let known = (author_of("said").await, author_of("unsaid").await);
+    assert_eq!((known.0.as_deref(), known.1.as_deref()), (Some("a"), Some("b")));
 }
 
 #[tokio::test]
