@@ -210,7 +210,7 @@ async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
                 error.code()
             }
         };
-        replica.close(flush).await;
+        end(&replica, flush).await;
         return Ok(ExitCode::from(code));
     }
     let notebook = Notebook::open(replica.clone(), patience).await?;
@@ -234,11 +234,17 @@ async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     };
     closing.cancel();
     notebook.keep_told().await;
-    let left = replica.close(flush).await;
-    if left > 0 {
-        eprintln!("{left} writes wait in the journal and go out next time");
-    }
+    end(&replica, flush).await;
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Sends what can be sent yet, and says what is left.
+async fn end(replica: &Replica, flush: Duration) {
+    match replica.close(flush).await {
+        Some(0) => {}
+        Some(left) => eprintln!("writes that wait in the journal and go out next time: {left}"),
+        None => eprintln!("the journal cannot be read any more: what waits in it goes out when it can be opened again"),
+    }
 }
 
 /// What is wrapped, if anything.

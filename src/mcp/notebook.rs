@@ -218,7 +218,8 @@ impl Notebook {
     /// is not the write's own.
     async fn write(&self, write: Write, key: Option<EntityKey>) -> Result<Done, Failed> {
         let ticket = self.replica.write(write).await?;
-        let (behind, settled) = tokio::join!(self.pull(), self.replica.settled(ticket, self.patience.push));
+        let within = if self.replica.is_away() { Duration::ZERO } else { self.patience.push };
+        let (behind, settled) = tokio::join!(self.pull(), self.replica.settled(ticket, within));
         let settled = settled.unwrap_or_else(|error| {
             tracing::warn!(%error, "what became of a write cannot be read now");
             None

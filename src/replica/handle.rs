@@ -256,14 +256,19 @@ impl Replica {
         }
     }
 
+    /// Whether the node could not be reached the last time, or refused. It is tried again when its time comes; to wait for that would
+    /// only hold work up.
+    pub fn is_away(&self) -> bool {
+        matches!(self.shared.live().0.link, Link::Offline { .. } | Link::Refused { .. })
+    }
+
     /// Waits until all that the node has is here, at most so long; not at all while there is no connection.
     ///
     /// # Errors
     ///
     /// The store cannot be read or written.
     pub async fn pull(&self, within: Duration) -> Result<Pulled, StoreError> {
-        if matches!(self.shared.live().0.link, Link::Offline { .. } | Link::Refused { .. }) {
-            // It is tried again when its time comes; to wait for that would only hold work up.
+        if self.is_away() {
             self.shared.counter.count(|figures| figures.gave_up += 1);
             return Ok(Pulled::Behind);
         }
@@ -327,9 +332,10 @@ impl Replica {
         let _ = self.shared.moved.subscribe().changed().await;
     }
 
-    /// Sends what it can in this time, and ends. Gives how many writes are left for the next one who opens it.
-    pub async fn close(&self, within: Duration) -> u64 {
-        let left = self.push(within).await.unwrap_or(u64::MAX);
+    /// Sends what it can in this time, and ends. Gives how many writes are left for the next one who opens it; `None`: the journal
+    /// could not be read any more.
+    pub async fn close(&self, within: Duration) -> Option<u64> {
+        let left = self.push(within).await.ok();
         self.shared.closing.cancel();
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(work) = work {

@@ -99,6 +99,8 @@ struct Opened {
     sure: Mutex<Connection>,
     /// What can be got again from the node may be lost with the machine's power.
     quick: Mutex<Connection>,
+    /// For looking, which waits for nobody who writes.
+    looking: Mutex<Connection>,
     set_aside: Option<PathBuf>,
     dir: PathBuf,
 }
@@ -155,9 +157,9 @@ impl Store {
     }
 
     fn with(dir: &Path, sure: Connection, set_aside: Option<PathBuf>) -> Result<Self, StoreError> {
-        let quick = connect(&dir.join("replica.db"), Care::Quick).map_err(OpenError::told)?;
-        let (sure, quick, dir) = (Mutex::new(sure), Mutex::new(quick), dir.to_owned());
-        Ok(Self(Arc::new(Opened { sure, quick, set_aside, dir })))
+        let again = || connect(&dir.join("replica.db"), Care::Quick).map(Mutex::new).map_err(OpenError::told);
+        let (quick, looking) = (again()?, again()?);
+        Ok(Self(Arc::new(Opened { sure: Mutex::new(sure), quick, looking, set_aside, dir: dir.to_owned() })))
     }
 
     /// Where the file went that was damaged, if this opening found it so.
@@ -194,7 +196,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let store = self.clone();
         off_thread(move || {
-            let mut connection = store.connection(care);
+            let mut connection = held(if care == Care::Sure { &store.0.sure } else { &store.0.quick });
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
@@ -214,7 +216,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let store = self.clone();
         off_thread(move || {
-            let mut connection = store.connection(Care::Quick);
+            let mut connection = held(&store.0.looking);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
             look(&transaction)
         })
@@ -228,15 +230,13 @@ impl Store {
     /// It cannot be read.
     pub async fn stamp(&self) -> Result<i64, StoreError> {
         let store = self.clone();
-        off_thread(move || Ok(store.connection(Care::Quick).query_row("PRAGMA data_version", [], |row| row.get(0))?))
-            .await
+        off_thread(move || Ok(held(&store.0.quick).query_row("PRAGMA data_version", [], |row| row.get(0))?)).await
     }
+}
 
-    fn connection(&self, care: Care) -> MutexGuard<'_, Connection> {
-        let connection = if care == Care::Sure { &self.0.sure } else { &self.0.quick };
-        // A transaction that a panic left open was rolled back when it was dropped.
-        connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn held(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    // A transaction that a panic left open was rolled back when it was dropped.
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn off_thread<T: Send + 'static>(
@@ -316,3 +316,6 @@ pub(super) fn set_fact(transaction: &Transaction<'_>, name: &str, value: &str) -
     transaction.prepare_cached(text)?.execute(params![name, value])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,7 +240,8 @@ async fn without_a_node_it_goes_on_and_says_so() {
     let mut line = Line::to(node.address()).await;
     let dir = TempDir::new().expect("a directory");
     let mut start = hasty(line.address(), "a", dir.path());
-    start.args(["--pull-wait", "200ms", "--push-wait", "200ms", "--flush", "200ms"]);
+    // A write waits longer than this test does, unless it is known that there is nobody to wait for.
+    start.args(["--pull-wait", "200ms", "--push-wait", "5min", "--flush", "200ms"]);
     let mut a = Client::start(start, Form::Handshake, None).await;
     until("it is there", async || {
         a.call("manage_context", update("7", json!({"n": 1}))).await;
@@ -254,6 +255,11 @@ async fn without_a_node_it_goes_on_and_says_so() {
     })
     .await;
     line.snap().await;
+    until("it notices", async || {
+        let status = a.call("manage_context", json!({"action": "status"})).await;
+        (status["sync"]["connection"]["state"] == "offline").then_some(())
+    })
+    .await;
     let done = a.call("manage_context", update("7", json!({"n": 2}))).await;
     assert_eq!((&done["outcome"], &done["context"]["data"]["n"]), (&json!("pending"), &json!(2)), "{done}");
     assert_eq!(

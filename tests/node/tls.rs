@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -311,4 +311,54 @@ async fn a_person_joins_under_tls_and_only_whom_they_trust() {
     assert!(!joined && said.contains("not to be trusted"), "{said}");
     let (joined, said) = join_from_the_shell(&node, &["--ca", "/dev/null"]).await;
     assert!(!joined && said.contains("cannot use --ca"), "{said}");
+}
+
+/// Writes with `continuum mcp` and asks how that went until it says something. Gives what it says at its end.
+async fn write_from_an_agent(node: &Node, ca: &str, until_it_says: &'static str) -> String {
+    let dir = TempDir::new().expect("a directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_continuum"));
+    command
+        .args(["mcp", "--instance", "agent", "--push-wait", "0s", "--flush", "0s", "--ca", ca, "--url"])
+        .arg(format!("wss://localhost:{}", node.address().port()))
+        .arg("--dir")
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let call = |arguments: Value| {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let params = json!({"name": "manage_context", "arguments": arguments, "_meta": meta});
+        format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}))
+    };
+    let write = call(json!({"action": "update", "level": "task", "context_id": "7", "data": {"n": 1}}));
+    let ask = call(json!({"action": "status"}));
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().expect("the binary can be started");
+        let mut to = child.stdin.take().expect("piped");
+        let mut from = BufReader::new(child.stdout.take().expect("piped")).lines();
+        to.write_all(write.as_bytes()).expect("it reads");
+        while !from.next().expect("it answers").expect("text").contains(until_it_says) {
+            to.write_all(ask.as_bytes()).expect("it reads");
+        }
+        drop(to);
+        let output = child.wait_with_output().expect("it was started");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    });
+    within("the command ends", ended).await.expect("no panic")
+}
+
+#[tokio::test]
+async fn an_agent_writes_under_tls_and_only_to_whom_it_trusts() {
+    let pair = Pair::new();
+    let node = pair.node(&[]).await;
+    let said = write_from_an_agent(&node, &pair.certificate(), r#""pending":0"#).await;
+    assert!(!said.contains("next time"), "{said}");
+    let history = pair.send(&node, "GET", "/v1/tenants/default/events", "").await.json();
+    assert_eq!(history["events"][0]["data"]["context"]["n"], 1, "{history}");
+    let said = write_from_an_agent(&node, &Pair::new().certificate(), "not to be trusted").await;
+    assert!(said.contains("next time: 1"), "{said}");
 }
