@@ -95,6 +95,11 @@ impl Outstanding {
         self.entries.iter_mut().for_each(|entry| entry.sent = false);
     }
 
+    /// Forgets one of them, sent or not.
+    pub fn forget(&mut self, id: EventId) {
+        self.entries.retain(|entry| !entry.publish.answer.is_of(id));
+    }
+
     /// Forgets all of it: it will be pushed once more as something else.
     pub fn clear(&mut self) {
         self.entries.clear();

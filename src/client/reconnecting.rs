@@ -14,6 +14,7 @@ use super::{
     publish::Publish,
     track::Tracker,
 };
+use crate::model::EventId;
 
 type Joining = Pin<Box<dyn Future<Output = Result<(Connection, Frame), JoinError>> + Send>>;
 
@@ -94,6 +95,11 @@ impl Reconnecting {
     /// What waits for its ack.
     pub fn outstanding(&self) -> &Outstanding {
         &self.outstanding
+    }
+
+    /// Forgets one of those that wait for their ack: nobody wants it any more, or it is known to be stored.
+    pub fn forget(&mut self, id: EventId) {
+        self.outstanding.forget(id);
     }
 
     /// Forgets what waits for its ack.

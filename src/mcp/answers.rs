@@ -64,9 +64,20 @@ pub(super) fn news(name: &str, news: &News, since: u64) -> Map<String, Value> {
     told
 }
 
+/// The log had forgotten what came in between.
+const MISSED: &str = "missed";
+const WHAT_IS_MISSED: &str = "you were away for longer than the room's log goes back: contexts are as they stand now, but what was done to \
+    them before this is not in this list, nor are events; read again what you rely on";
+
 /// One thing that somebody did.
 fn change(Item { change, cut_from }: &Item) -> Value {
     let mut told = Map::new();
+    if change.action == MISSED {
+        told.insert("did".into(), MISSED.into());
+        told.insert("until".into(), change.at.as_str().into());
+        told.insert("what".into(), WHAT_IS_MISSED.into());
+        return Value::Object(told);
+    }
     told.insert("by".into(), change.by.as_str().into());
     if let Some(user) = &change.user {
         told.insert("user".into(), user.as_str().into());

@@ -5,19 +5,22 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
 use super::{
     mirror,
-    store::{StoreError, now_ms},
+    store::{KEPT_BYTES, KEPT_TURNS, StoreError, latest, now_ms},
 };
 use crate::model::{EntityKey, EventType};
 
 /// How many settled writes are remembered, for those who wait for them.
 const SETTLED: i64 = 4_096;
+
+/// Refusals that say that what the author had seen stands no more: who tries again means what stands now.
+const OUTDATED: [&str; 4] = ["edited", "deleted", "base_gone", "version_ahead"];
 
 /// Something to be written.
 #[derive(Clone, Debug)]
@@ -200,7 +203,7 @@ pub(super) struct Counts {
 /// Counts what it holds.
 pub(super) fn count(transaction: &Transaction<'_>) -> Result<Counts, StoreError> {
     let text = "SELECT (SELECT count(*) FROM pending), (SELECT count(*) FROM refused),
-        (SELECT ifnull(sum(octet_length(body)), 0) FROM pending) + (SELECT ifnull(sum(octet_length(body)), 0) FROM refused)";
+        (SELECT ifnull(sum(octet_length(body)), 0) FROM pending) + (SELECT ifnull(sum(octet_length(body) + ifnull(octet_length(current), 0)), 0) FROM refused)";
     let counts = |row: &Row<'_>| Ok(Counts { pending: row.get(0)?, refused: row.get(1)?, bytes: row.get(2)? });
     Ok(transaction.prepare_cached(text)?.query_row([], counts)?)
 }
@@ -271,6 +274,9 @@ pub(super) fn settle(
         .execute(params![id.to_string(), answer])?;
     let turn = transaction.last_insert_rowid();
     transaction.prepare_cached("DELETE FROM settled WHERE turn <= ?1")?.execute([turn - SETTLED])?;
+    if turn % KEPT_TURNS == 0 {
+        transaction.prepare_cached(&latest("settled", "turn", "answer"))?.execute([KEPT_BYTES])?;
+    }
     Ok(Some(write))
 }
 
@@ -293,15 +299,22 @@ pub(super) fn dead(transaction: &Transaction<'_>) -> Result<Vec<DeadLetter>, Sto
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Writes something that was refused once more, on what stands now and under a new id: as what it is, another attempt.
+/// Writes something that was refused once more, under a new id: as what it is, another attempt. Its author has seen what they had seen
+/// then, so what others wrote since is not written over unsaid; only where the refusal says that this stands no more it goes on what
+/// stands now.
 pub(super) fn retry(
     transaction: &Transaction<'_>,
     number: u64,
 ) -> Result<Option<(Ticket, Option<EntityKey>)>, StoreError> {
+    let text = "SELECT code FROM refused WHERE number = ?1";
+    let code: Option<String> = transaction.prepare_cached(text)?.query_row([number], |row| row.get(0)).optional()?;
     let Some(mut write) = take_dead(transaction, number)? else { return Ok(None) };
     let key = write.key();
     (write.id, write.written_at) = (Uuid::new_v4(), now_ms());
-    write.base = key.as_ref().map(|key| mirror::version(transaction, key)).transpose()?;
+    let is_outdated = code.is_some_and(|code| OUTDATED.contains(&code.as_str()));
+    if let (Some(key), true) = (&key, is_outdated || write.base.is_none()) {
+        write.base = Some(mirror::version(transaction, key)?);
+    }
     let number = append(transaction, &write)?;
     Ok(Some((Ticket { id: write.id, number }, key)))
 }
@@ -325,6 +338,7 @@ fn take_dead(transaction: &Transaction<'_>, number: u64) -> Result<Option<Pendin
 /// The log is another one: versions of the old one mean nothing in it.
 pub(super) fn forget_bases(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     transaction.execute("UPDATE pending SET base = 0 WHERE entity IS NOT NULL", [])?;
+    transaction.execute("UPDATE refused SET base = 0 WHERE entity IS NOT NULL", [])?;
     Ok(())
 }
 

@@ -160,8 +160,8 @@ struct Leading {
     loaded: u64,
     /// Behind them there may be more.
     has_more: bool,
-    /// Writes on their way, with what they are about.
-    flying: HashMap<Uuid, Option<EntityKey>>,
+    /// Writes on their way: their numbers, and what they are about.
+    flying: HashMap<Uuid, (u64, Option<EntityKey>)>,
     state: State,
     /// The id under which it was asked for.
     asked: Uuid,
@@ -243,16 +243,27 @@ impl Leading {
     /// Somebody may have dropped what waits, written more, or want to know what others wrote.
     async fn reload(&mut self) -> Result<(), Stop> {
         (self.has_more, self.is_pull_wanted) = (true, true);
-        if let (Some(first), Some(last)) = (self.queue.front(), self.queue.back()) {
-            let (first, last) = (first.number, last.number);
+        let known =
+            || self.queue.iter().map(|write| write.number).chain(self.flying.values().map(|(number, _)| *number));
+        if let (Some(first), Some(last)) = (known().min(), known().max()) {
             let there = self.shared.store.read(move |transaction| journal::numbers(transaction, first, last)).await?;
             self.queue.retain(|write| there.contains(&write.number));
+            for (id, _) in self.flying.extract_if(|_, (number, _)| !there.contains(number)) {
+                self.room.forget(EventId(id));
+            }
         }
         Ok(())
     }
 
+    fn is_connected(&self) -> bool {
+        matches!(self.shared.live().0.link, Link::CatchingUp | Link::Online)
+    }
+
     /// Puts on its way what may be.
     async fn send(&mut self) -> Result<(), Stop> {
+        if !self.is_connected() {
+            return Ok(());
+        }
         if self.has_more && self.queue.len() < AHEAD / 2 {
             let after = self.loaded;
             let more = self.shared.store.read(move |transaction| journal::page(transaction, after, AHEAD)).await?;
@@ -261,14 +272,19 @@ impl Leading {
             self.queue.extend(more);
         }
         let replica = self.shared.writer.replica.clone();
+        let is_online = self.shared.live().0.link == Link::Online;
         let mut waiting: Vec<EntityKey> = Vec::new();
         let mut at = 0;
         while at < self.queue.len() && self.flying.len() < WINDOW && !self.room.outstanding().is_full() {
             let key = self.queue[at].key();
-            // One at a time of each entity: refused for a moment, it must not come behind its followers.
-            let is_blocked = key
-                .as_ref()
-                .is_some_and(|key| waiting.contains(key) || self.flying.values().flatten().any(|flying| flying == key));
+            let mut flying = self.flying.values().filter_map(|(_, flying)| flying.as_ref());
+            let is_blocked = match &key {
+                // One at a time of each entity: refused for a moment, it must not come behind its followers.
+                Some(key) => waiting.contains(key) || flying.any(|flying| flying == key),
+                // An event may speak of the changes before it. Until all that was missed is here it may be among that: its answer
+                // was lost, and the log knows repeats by their id for minutes only.
+                None => !is_online || at > 0 || flying.next().is_some(),
+            };
             if is_blocked {
                 waiting.extend(key);
                 at += 1;
@@ -284,12 +300,12 @@ impl Leading {
             let publish = if key.is_some() { Publish::operation(id, text) } else { Publish::event(id, text) };
             // There is room: it was looked for.
             let _ = self.room.publish(publish);
-            self.flying.insert(write.id, key);
+            self.flying.insert(write.id, (write.number, key));
         }
         Ok(())
     }
 
-    /// What was made ready to be sent was made for another log, or for a node that takes more.
+    /// What was made ready to be sent was made for another connection: for another log perhaps, or for a node that takes more.
     fn begin_anew(&mut self) {
         self.room.forget_outstanding();
         self.flying.clear();

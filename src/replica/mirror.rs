@@ -13,7 +13,7 @@ use super::{
     journal::{self, Pending},
     overlay::{self, Writer},
     search,
-    store::{StoreError, fact, set_fact},
+    store::{KEPT_BYTES, KEPT_TURNS, StoreError, fact, latest, set_fact},
     told::{Author, Page, Standing, Told, What},
 };
 use crate::model::EntityKey;
@@ -54,7 +54,8 @@ pub struct Change {
     pub seq: u64,
     /// The record's type.
     pub event_type: String,
-    /// What happened: `changed`, `deleted`, `open` (a conflict or variant was opened or settled) or `event`.
+    /// What happened: `changed`, `deleted`, `open` (a conflict or variant was opened or settled) or `event`; or `missed`: the log did
+    /// not go back far enough, what others did before this is not all told.
     pub action: String,
     /// The entity's type.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,6 +127,9 @@ pub(super) fn apply(transaction: &Transaction<'_>, told: &Told, touched: &mut To
         ])?;
     let number = transaction.last_insert_rowid();
     transaction.prepare_cached("DELETE FROM change WHERE number <= ?1")?.execute([number - CHANGES])?;
+    if number % KEPT_TURNS == 0 {
+        transaction.prepare_cached(&latest("change", "number", "data"))?.execute([KEPT_BYTES])?;
+    }
     Ok(())
 }
 
@@ -254,7 +258,8 @@ pub(super) fn shown(transaction: &Transaction<'_>, key: &EntityKey) -> Result<u6
     Ok(asked.query_row(params![&*key.kind, &*key.id], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
-pub(super) const SEEN: &str = "e.kind, e.id, e.version, e.local, e.by, e.user, e.at,
+pub(super) const SEEN: &str = "e.kind, e.id, e.version, e.local, iif(e.data IS NULL, NULL, e.by),
+    iif(e.data IS NULL, NULL, e.user), iif(e.data IS NULL, NULL, e.at),
     (SELECT count(*) FROM pending p WHERE p.kind = e.kind AND p.entity = e.id)";
 
 pub(super) fn read_seen(row: &Row<'_>) -> rusqlite::Result<Seen> {

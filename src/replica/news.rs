@@ -79,6 +79,17 @@ impl Replica {
     }
 }
 
+/// Among what is told stands from here on that something is not.
+pub(super) fn note_missed(transaction: &Transaction<'_>, at: &str) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO change (seq, type, action, by, at)
+             SELECT ifnull((SELECT seq FROM change ORDER BY number DESC LIMIT 1), 0), 'resync', 'missed', '', ?1",
+        )?
+        .execute([at])?;
+    Ok(())
+}
+
 fn news(transaction: &Transaction<'_>, own: &str, after: u64, part: Part, bound: Bound) -> Result<News, StoreError> {
     let order = match part {
         Part::Earliest => "ASC",

@@ -12,45 +12,75 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::{
     lead,
-    store::{StoreError, now_ms},
+    store::{StoreError, connect, now_ms},
 };
 
-/// Gives it another name.
+/// Puts a damaged file aside, and one in its place that has what waits and what was refused, if all of it can be read; what was
+/// mirrored can be had again. Gives the other name.
 ///
 /// # Errors
 ///
-/// It cannot be renamed, or another process has it open and would go on writing into it.
-pub(super) fn set_aside(dir: &Path, path: &Path) -> Result<PathBuf, StoreError> {
+/// There is no space, or another process has it open and would go on writing into it.
+pub(super) fn mend(dir: &Path, path: &Path) -> Result<Option<PathBuf>, StoreError> {
     if lead::lock(dir)?.is_none() {
         return Err(StoreError::Broken(
             "it is damaged, and another process has it open; end that one first".to_owned(),
         ));
     }
-    let aside = path.with_extension(format!("db.damaged-{}", now_ms()));
-    for end in ["", "-wal", "-shm"] {
-        let with_end = |path: &Path| PathBuf::from(format!("{}{end}", path.display()));
-        match fs::rename(with_end(path), with_end(&aside)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-    }
-    Ok(aside)
-}
-
-/// Takes along what waits and what was refused, if all of it can be read; what was mirrored can be had again.
-pub(super) fn take_along(aside: &Path, new: &mut Connection) {
-    match copy(aside, new) {
+    let new = path.with_extension("db.new");
+    // One that was begun and not ended.
+    each(|end| gone_is_fine(fs::remove_file(with_end(&new, end))))?;
+    let mut to = connect(&new)?;
+    match copy(path, &mut to) {
         Ok(pending) => {
-            tracing::error!(path = %aside.display(), pending, "the journal was damaged and put aside; what it held goes on");
+            tracing::error!(path = %path.display(), pending, "the journal was damaged; what it held goes on")
         }
         Err(error) => {
-            tracing::error!(path = %aside.display(), %error, "the journal was damaged and put aside; what it held is not sent");
+            tracing::error!(path = %path.display(), %error, "the journal was damaged; what it held is not sent")
         }
     }
+    // As one file, which gets its name in one step.
+    to.pragma_update(None, "journal_mode", "DELETE")?;
+    drop(to);
+    fs::rename(&new, mended(path))?;
+    finish(path)
 }
 
-fn copy(aside: &Path, new: &mut Connection) -> Result<usize, rusqlite::Error> {
-    let old = Connection::open_with_flags(aside, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+/// Ends what was begun: once there is a mended file, it is the journal. Gives the other name of the damaged one.
+///
+/// # Errors
+///
+/// A file cannot be renamed.
+pub(super) fn finish(path: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let mended = mended(path);
+    if !mended.try_exists()? {
+        return Ok(None);
+    }
+    let aside = path.with_extension(format!("db.damaged-{}", now_ms()));
+    each(|end| gone_is_fine(fs::rename(with_end(path, end), with_end(&aside, end))))?;
+    fs::rename(mended, path)?;
+    Ok(Some(aside))
+}
+
+fn mended(path: &Path) -> PathBuf {
+    path.with_extension("db.mended")
+}
+
+/// A file of SQLite and those that may lie beside it.
+fn each(work: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
+    ["", "-wal", "-shm"].into_iter().try_for_each(work)
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    PathBuf::from(format!("{}{end}", path.display()))
+}
+
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+fn copy(damaged: &Path, new: &mut Connection) -> Result<usize, rusqlite::Error> {
+    let old = Connection::open_with_flags(damaged, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let transaction = new.transaction()?;
     let last: u64 = old.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'pending'", [], |row| row.get(0))?;
     for name in ["owner", "replica"] {

@@ -26,6 +26,11 @@ const STATEMENTS: usize = 64;
 /// Pages of what is written down but not merged yet, of 4 KiB.
 const UNMERGED: i64 = 100;
 
+/// Most that is kept of what others sent and the node answered, beside what it is needed for, in bytes of each kind…
+pub(super) const KEPT_BYTES: i64 = 16 << 20;
+/// …looked after once in so many rows.
+pub(super) const KEPT_TURNS: i64 = 16;
+
 /// All tables. `fact` holds single values. `pending` is the journal; its numbers rise and are never given twice, as the node
 /// knows repeats by them. `entity` is the mirror: `data` as the log has it, `local` with what is pending, `shown` the version that
 /// its reader was shown.
@@ -124,23 +129,18 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(dir)?;
         let path = dir.join("replica.db");
-        match whole(&path) {
+        // One after the other: nobody finds a file that is half mended.
+        let turn = File::options().create(true).truncate(false).write(true).open(dir.join("open.lock"))?;
+        turn.lock()?;
+        let aside = salvage::finish(&path)?;
+        let (sure, aside) = match whole(&path) {
             Err(OpenError::Damaged) => {
-                // One after the other: the second one finds it mended.
-                let turn = File::options().create(true).truncate(false).write(true).open(dir.join("open.lock"))?;
-                turn.lock()?;
-                match whole(&path) {
-                    Err(OpenError::Damaged) => {
-                        let aside = salvage::set_aside(dir, &path)?;
-                        let mut sure = connect(&path, Care::Sure).map_err(OpenError::told)?;
-                        salvage::take_along(&aside, &mut sure);
-                        Self::with(dir, sure, Some(aside))
-                    }
-                    opened => Self::with(dir, opened.map_err(OpenError::told)?, None),
-                }
+                let aside = salvage::mend(dir, &path)?;
+                (connect(&path)?, aside)
             }
-            opened => Self::with(dir, opened.map_err(OpenError::told)?, None),
-        }
+            opened => (opened.map_err(OpenError::told)?, aside),
+        };
+        Self::with(dir, sure, aside)
     }
 
     /// Opens what is there, as it is.
@@ -153,11 +153,11 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Broken(format!("there is no journal in {}", dir.display())));
         }
-        Self::with(dir, connect(&path, Care::Sure).map_err(OpenError::told)?, None)
+        Self::with(dir, connect(&path)?, None)
     }
 
     fn with(dir: &Path, sure: Connection, set_aside: Option<PathBuf>) -> Result<Self, StoreError> {
-        let again = || connect(&dir.join("replica.db"), Care::Quick).map(Mutex::new).map_err(OpenError::told);
+        let again = || connect_with(&dir.join("replica.db"), Care::Quick).map(Mutex::new).map_err(OpenError::told);
         let (quick, looking) = (again()?, again()?);
         Ok(Self(Arc::new(Opened { sure: Mutex::new(sure), quick, looking, set_aside, dir: dir.to_owned() })))
     }
@@ -269,7 +269,12 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-fn connect(path: &Path, care: Care) -> Result<Connection, OpenError> {
+/// Opens a file, or makes it.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    connect_with(path, Care::Sure).map_err(OpenError::told)
+}
+
+fn connect_with(path: &Path, care: Care) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -293,7 +298,7 @@ fn connect(path: &Path, care: Care) -> Result<Connection, OpenError> {
 
 /// Connects to a file of which every page can be read.
 fn whole(path: &Path) -> Result<Connection, OpenError> {
-    let connection = connect(path, Care::Sure)?;
+    let connection = connect_with(path, Care::Sure)?;
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" { Ok(connection) } else { Err(OpenError::Damaged) }
 }
@@ -308,6 +313,14 @@ pub(super) fn now_ms() -> i64 {
 pub(super) fn fact(transaction: &Transaction<'_>, name: &str) -> Result<Option<String>, StoreError> {
     let mut asked = transaction.prepare_cached("SELECT value FROM fact WHERE name = ?1")?;
     Ok(asked.query_row([name], |row| row.get(0)).optional()?)
+}
+
+/// Deletes rows until the latest of them hold at most so many bytes.
+pub(super) fn latest(table: &str, order: &str, text: &str) -> String {
+    format!(
+        "DELETE FROM {table} WHERE {order} <= (SELECT max({order}) FROM (
+             SELECT {order}, sum(octet_length({text})) OVER (ORDER BY {order} DESC) AS held FROM {table}) WHERE held > ?1)"
+    )
 }
 
 /// Sets a single value.

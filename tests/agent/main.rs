@@ -10,6 +10,7 @@ mod mcp;
 mod nats_support;
 mod notebook;
 mod replica;
+mod sending;
 #[path = "../small_disk/mod.rs"]
 mod small_disk;
 mod strategies;

@@ -232,4 +232,7 @@ async fn another_log_takes_the_place_of_what_was_mirrored_and_what_waits_goes_to
     let seen = a.get(key("task:old")).await.expect("read").expect("there");
     assert_eq!(seen.data, json!({"waits": 1}), "{seen:?}");
     assert_eq!(at_node(other.address(), "task:old").await.expect("there")["data"], json!({"waits": 1}));
+    // What happened there before is not told one by one; that it is not is told.
+    let (changes, _) = a.changes(0, 10).await.expect("read");
+    assert_eq!(changes.iter().filter(|change| change.action == "missed").count(), 1, "{changes:?}");
 }

@@ -369,3 +369,19 @@ async fn a_tenant_has_so_many_api_keys_and_no_more() {
     let again = json!({"tenant": "acme", "token_id": "t-3"});
     assert_eq!(node.ask(ADMIN, "POST", "/v1/admin/revocations", &again).await.status, 201);
 }
+
+#[tokio::test]
+async fn who_asks_for_the_state_too_often_is_told_which_question_it_was_and_a_look_at_the_place_is_no_message() {
+    let node = Node::start(&[("limits.messages_per_minute", "1")]).await;
+    let mut ann = node.join("t", "a").await;
+    ann.publish("note", json!({})).await;
+    ann.send(json!({"event_type": "graph.sync", "event_id": "state-7", "data": {}})).await;
+    let refused = ann.expect("error").await;
+    assert_eq!(
+        (&refused["data"]["code"], &refused["data"]["id"]),
+        (&json!("rate_limited"), &json!("state-7")),
+        "{refused}"
+    );
+    ann.send(json!({"event_type": "sync_request"})).await;
+    ann.expect("sync_response").await;
+}

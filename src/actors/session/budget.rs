@@ -28,15 +28,15 @@ impl Session {
             ClientMessage::Change(changes) => {
                 self.take_publishes(paid, u32::try_from(changes.wanted.len()).unwrap_or(u32::MAX).max(1))
             }
-            ClientMessage::SyncRequest(_) | ClientMessage::State(_) | ClientMessage::Reconnect { .. } => {
-                (self.take_messages(paid, 1), MESSAGES)
-            }
+            // These make the node read.
+            ClientMessage::State(_) | ClientMessage::Reconnect { .. } => (self.take_messages(paid, 1), MESSAGES),
             ClientMessage::Signal(_) => {
                 let limit = self.tenant.limits().signals_per_minute;
                 (self.signals.take(1, limit, self.context.uptime()), SIGNALS)
             }
             ClientMessage::Auth(_)
             | ClientMessage::Ping(_)
+            | ClientMessage::SyncRequest(_)
             | ClientMessage::Ack(_)
             | ClientMessage::Subscribe(_)
             | ClientMessage::Unsubscribe(_)
@@ -59,6 +59,7 @@ impl Session {
         match message {
             ClientMessage::Publish(publish) => refusal.event_id = Some(publish.id),
             ClientMessage::Ping(name) | ClientMessage::SyncRequest(name) => refusal.reference.clone_from(name),
+            ClientMessage::State(wish) => refusal.reference.clone_from(&wish.reference),
             ClientMessage::Change(changes) => {
                 refusal.reference = match changes.wanted.first() {
                     Some(Ok(wanted)) => Some(wanted.reference.clone()),

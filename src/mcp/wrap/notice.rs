@@ -83,6 +83,9 @@ fn line(change: &Change) -> String {
         Some(user) => format!("by {} for user {}", named(&change.by), named(user)),
         None => format!("by {}", named(&change.by)),
     };
+    if change.action == "missed" {
+        return "some of what others did is not listed: the room's log does not go back far enough".to_owned();
+    }
     let at: String = change.at.chars().filter(|c| c.is_ascii_alphanumeric() || "-:.+".contains(*c)).take(40).collect();
     match (&change.entity_type, &change.entity_id) {
         (Some(kind), Some(id)) => {

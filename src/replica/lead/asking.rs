@@ -25,8 +25,7 @@ pub(super) type Conflicts = Vec<(String, EntityKey, Value)>;
 impl Leading {
     /// Asks what there is to ask.
     pub(super) async fn ask(&mut self) -> Result<(), Stop> {
-        let is_connected = matches!(self.shared.live().0.link, Link::CatchingUp | Link::Online);
-        if !is_connected || self.room.outstanding().is_full() {
+        if !self.is_connected() || self.room.outstanding().is_full() {
             return Ok(());
         }
         if let State::Wanted(at) = self.state

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rusqlite::Transaction;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -14,9 +14,10 @@ use crate::{
         Happening,
         incoming::{Frame, Incoming, Ready},
     },
+    model::EventId,
     replica::{
         journal::{self, Settled},
-        mirror,
+        mirror, news,
         shared::MESSAGE_BYTES,
         status::Link,
         store::{Care, StoreError, fact, now_ms, set_fact},
@@ -30,8 +31,6 @@ const SHORTLY: Duration = Duration::from_millis(100);
 /// Pause before a question is asked again, and before one that was refused is.
 const SOON: Duration = Duration::from_secs(1);
 const REFUSED: Duration = Duration::from_secs(60);
-/// Pause before the state is read again for which there was no space.
-const FULL: Duration = Duration::from_secs(30);
 
 /// One thing to be written down.
 #[derive(Debug)]
@@ -46,6 +45,8 @@ pub(super) enum Step {
     Page(Page),
     /// It was all, of this log and these types.
     EndState(String),
+    /// What happened up to this time will not all be told: the log has it no more.
+    Missed(String),
     /// Pulls up to this one are done.
     Pulled(u64),
 }
@@ -59,6 +60,7 @@ impl Leading {
                 if self.state == State::Coming {
                     self.state = State::Settled;
                 }
+                self.begin_anew();
                 tell(&self.shared, Link::Offline { why }).await;
             }
             Happening::Refused(refused) => {
@@ -79,9 +81,15 @@ impl Leading {
         match &frame.message {
             Incoming::Ready(ready) => self.ready(ready, frame, steps).await?,
             // The cursor was not honoured: between what is here and what comes anything may be missing.
-            Incoming::Resync(_) => self.want_state(false, steps),
+            Incoming::Resync(_) => {
+                steps.push(Step::Missed(frame.envelope.timestamp.clone()));
+                self.want_state(false, steps);
+            }
             Incoming::Record(place) => match told::read(&frame.envelope, place.seq) {
-                Ok(told) => self.record(told, steps),
+                Ok(told) => {
+                    self.own_event(&told, place.event_id, steps);
+                    self.record(told, steps);
+                }
                 Err(error) => tracing::warn!(error, "a record is not of the form that its type has; it is left out"),
             },
             Incoming::CaughtUp(_) => {
@@ -148,6 +156,17 @@ impl Leading {
     pub(super) fn want_state(&mut self, is_other_log: bool, steps: &mut Vec<Step>) {
         steps.push(Step::BeginState(is_other_log));
         self.state = State::Wanted(Instant::now());
+    }
+
+    /// An event of ours among what was missed: its answer was lost.
+    fn own_event(&mut self, told: &Told, id: EventId, steps: &mut Vec<Step>) {
+        let is_own = told.author.by == self.shared.writer.instance.as_str();
+        if is_own && matches!(told.what, told::What::Event(_)) && self.shared.live().0.link != Link::Online {
+            self.queue.retain(|write| write.id != id.0);
+            self.room.forget(id);
+            let answer = json!({"event_id": id.to_string(), "seq": told.seq, "duplicate": true});
+            steps.push(Step::Fate(id.0, Settled { outcome: "stored".into(), answer }));
+        }
     }
 
     fn record(&mut self, told: Told, steps: &mut Vec<Step>) {
@@ -273,6 +292,7 @@ impl Leading {
                     Step::BeginState(is_other_log) => mirror::begin_state(transaction, &writer, *is_other_log)?,
                     Step::Page(page) => mirror::put_page(transaction, page, &mut touched)?,
                     Step::EndState(epoch) => mirror::end_state(transaction, &writer, epoch)?,
+                    Step::Missed(at) => news::note_missed(transaction, at)?,
                     Step::Pulled(wanted) => set_fact(transaction, "answered", &wanted.to_string())?,
                 }
             }
@@ -283,18 +303,16 @@ impl Leading {
             }
             Ok(done)
         });
-        let mut is_whole = true;
+        let mut full = None;
         let done = match written.await {
             // Of another log, nothing of what is here must be taken for its.
             Err(StoreError::Full(why)) if !is_other_log => {
-                tracing::warn!(why, "the disk is full: what came is left out and will be read again");
-                self.state = State::Wanted(Instant::now() + FULL);
-                is_whole = false;
+                full = Some(why);
                 self.shared.store.write(Care::Quick, move |transaction| settle_only(transaction, &again)).await?
             }
             written => written?,
         };
-        if is_whole {
+        if full.is_none() {
             self.written = cursor;
             self.note_fresh();
         }
@@ -316,11 +334,12 @@ impl Leading {
             }
         });
         self.shared.has_moved();
-        Ok(())
+        // What there was no space for comes once more to the next connection, which begins at the cursor that is written down.
+        full.map_or(Ok(()), |why| Err(StoreError::Full(why).into()))
     }
 }
 
-/// Without space for what came at least what is settled goes, which makes space; the mirror is to be read anew.
+/// Without space for what came at least what is settled goes, which makes space.
 fn settle_only(transaction: &Transaction<'_>, steps: &[Step]) -> Result<Vec<(i64, Settled)>, StoreError> {
     let mut done = Vec::new();
     for step in steps {
@@ -330,7 +349,6 @@ fn settle_only(transaction: &Transaction<'_>, steps: &[Step]) -> Result<Vec<(i64
             done.push((write.written_at, settled.clone()));
         }
     }
-    set_fact(transaction, "whole", "")?;
     Ok(done)
 }
 

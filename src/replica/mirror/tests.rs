@@ -121,3 +121,60 @@ async fn what_the_whole_state_does_not_name_is_gone() {
     assert!(seen(&store, "kept").await.is_some() && seen(&store, "new").await.is_some());
     assert_eq!(store.read(whole).await.expect("read").as_deref(), Some("this log"));
 }
+
+#[tokio::test]
+async fn what_others_send_takes_no_more_of_the_disk_than_is_kept_for_it() {
+    let dir = TempDir::new().expect("a directory");
+    let store = Store::open(dir.path()).expect("a store");
+    for seq in 1..=50 {
+        within(&store, move |transaction, touched| {
+            let what = What::Event(format!("{{\"text\":\"{}\"}}", "x".repeat(1 << 20)));
+            let told = Told { seq, event_type: "said".to_owned(), author: author("b", ""), what };
+            apply(transaction, &told, touched)
+        })
+        .await;
+    }
+    let text = "SELECT sum(octet_length(data)), max(seq) FROM change";
+    let look =
+        move |transaction: &Transaction<'_>| Ok(transaction.query_row(text, [], |row| Ok((row.get(0)?, row.get(1)?)))?);
+    let (bytes, last): (i64, u64) = store.read(look).await.expect("read");
+    assert!(bytes <= KEPT_BYTES + (KEPT_TURNS << 20) + 1_000 && last == 50, "{bytes} bytes, the last is {last}");
+}
+
+#[tokio::test]
+async fn what_stands_no_more_has_no_author_to_what_is_written_anew() {
+    let dir = TempDir::new().expect("a directory");
+    let store = Store::open(dir.path()).expect("a store");
+    within(&store, |transaction, touched| {
+        apply(transaction, &record(1, "n", Some("{}")), touched)?;
+        apply(transaction, &record(2, "n", None), touched)?;
+        let body = r#"{"action":"put","patch":{"v":1}}"#.to_owned();
+        let (kind, entity) = ("note".into(), Some("n".into()));
+        let write = Pending { number: 0, id: uuid::Uuid::new_v4(), kind, entity, base: Some(2), body, written_at: 0 };
+        journal::append(transaction, &write).map(drop)
+    })
+    .await;
+    let seen = store.read(move |transaction| get(transaction, &key("n"))).await.expect("read").expect("there");
+    assert_eq!((seen.changed_by, seen.changed_at), (None, None));
+}
+
+#[tokio::test]
+async fn another_attempt_goes_on_what_its_author_had_seen_unless_that_is_why_it_was_refused() {
+    let dir = TempDir::new().expect("a directory");
+    let store = Store::open(dir.path()).expect("a store");
+    for (code, base) in [("forbidden", 3), ("edited", 9)] {
+        within(&store, move |transaction, touched| {
+            apply(transaction, &record(9, code, Some("{}")), touched)?;
+            let (id, kind, entity) = (uuid::Uuid::new_v4(), "note".into(), Some(code.into()));
+            let write = Pending { number: 0, id, kind, entity, base: Some(3), body: "{}".to_owned(), written_at: 0 };
+            let number = journal::append(transaction, &write)?;
+            let answer = serde_json::json!({"code": code, "message": "no"});
+            journal::settle(transaction, id, &journal::Settled { outcome: "refused".to_owned(), answer })?;
+            assert!(journal::retry(transaction, number)?.is_some());
+            let again = journal::of_entity(transaction, &key(code))?;
+            assert_eq!(again.iter().map(|write| write.base).collect::<Vec<_>>(), [Some(base)], "{code}");
+            Ok(())
+        })
+        .await;
+    }
+}
