@@ -321,3 +321,6 @@ impl Leading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
