@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    FOR_EVER, NOWHERE, Wrapped, replica,
+    FOR_EVER, NOWHERE, SHORT, Wrapped, replica,
     support::{DEADLINE, Node, Port, until, within},
 };
 
@@ -137,6 +137,22 @@ async fn what_was_called_while_the_node_was_away_is_told_when_it_is_back() {
     let all = node.join_with("t", "reader", "since=earliest").await.catch_up().await;
     let told = all.iter().filter(|record| record["event_type"] == "tool_called").count();
     assert_eq!(told, 3, "{all:?}");
+}
+
+#[tokio::test]
+async fn calls_that_were_held_run_in_the_order_in_which_they_came() {
+    // It listens and never answers: not known to be away, so all of them wait.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let mut wrapped = Wrapped::start(&address, "polite", |config| config.before = SHORT).await;
+    let lines: Vec<_> =
+        (1..=4).map(|id| format!(r#"{{"id":{id},"method":"tools/call","params":{{"name":"hang"}}}}"#)).collect();
+    for line in &lines {
+        wrapped.say(line).await;
+    }
+    wrapped.until_heard(&lines[0]).await;
+    wrapped.until_heard(&lines[3]).await;
+    assert_eq!(wrapped.heard().lines().collect::<Vec<_>>(), lines);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 """An MCP server for the tests of the wrapper. It keeps what it hears, byte for byte, and does what its tools are told to do.
 
-server.py LOG [polite|lingers|stubborn]
+server.py LOG [polite|lingers|stubborn|deaf]
 """
 
 import json
@@ -63,6 +63,8 @@ def hear(line):
         say(json.dumps({"jsonrpc": "2.0", "id": request, "result": {"content": content}}))
 
 
+while manner == "deaf":
+    signal.pause()
 if manner == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 for line in sys.stdin.buffer:
