@@ -178,6 +178,27 @@ async fn a_call_that_is_given_up_while_it_is_held_never_runs() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_held_as_the_client_goes_never_runs() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let mut wrapped =
+        Wrapped::start(&address, "late", |config| (config.before, config.grace) = (5 * SHORT, DEADLINE)).await;
+    // More than a pipe takes: as long as the server does not read, what is passed comes behind it.
+    let long = format!(r#"{{"method":"notifications/x","params":"{}"}}"#, "x".repeat(1 << 20));
+    wrapped.say(&long).await;
+    wrapped.call(1, "hang", json!({})).await;
+    wrapped.close();
+    // Longer than the call was held.
+    assert_eq!(wrapped.replica.pull(8 * SHORT).await.expect("read"), Pulled::Behind);
+    let log = wrapped.log();
+    std::fs::write(log.with_extension("go"), "").expect("written");
+    wrapped.until_heard("end of input").await;
+    assert_eq!(wrapped.heard().lines().collect::<Vec<_>>(), [&long, "end of input"]);
+    let (ended, rest) = wrapped.end().await;
+    assert_eq!((ended.expect("no error").code(), rest.len()), (0, 1));
+}
+
+#[tokio::test]
 async fn an_answer_waits_for_the_room_and_nothing_else_does() {
     // It listens and never answers: not known to be away, so it is waited for.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
