@@ -219,3 +219,18 @@ pub(super) fn how_to_resolve(conflict_id: &str) -> String {
          context_id, conflict_id={conflict_id}, choice=current|proposed|merged, data), or leave it to a person"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_open_is_told_up_to_a_bound_and_what_is_long_of_it_is_not() {
+        let shown = json!({"conflict_id": "c", "current": "x".repeat(SHORT), "proposed": "short"});
+        let one = Conflict { entity_type: "context".into(), entity_id: "task:7".into(), shown };
+        let (told, more) = conflicts(&vec![one; CONFLICTS + 2]);
+        assert_eq!((told.len(), more), (CONFLICTS, 2));
+        assert_eq!((&told[0]["level"], &told[0]["proposed"]), (&json!("task"), &json!("short")));
+        assert_eq!(told[0]["current"], json!({"data_cut": true, "data_bytes": SHORT + 2}));
+    }
+}

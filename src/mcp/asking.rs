@@ -107,3 +107,37 @@ fn question(open: &Open) -> String {
         shown("proposed")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_question_shows_the_beginning_of_what_is_long() {
+        let key = EntityKey::new("context", "task:7").expect("a key");
+        let asked =
+            question(&Open { key, id: String::new(), shown: json!({"current": "ä".repeat(9_999), "proposed": 1}) });
+        assert!(asked.contains(r#"task "7""#) && asked.contains("proposed: 1."), "{asked}");
+        assert_eq!((asked.contains("ä …"), asked.matches('ä').count()), (true, SHOWN - 1));
+    }
+
+    #[test]
+    fn only_what_a_person_accepts_is_a_choice() {
+        let said = |action, choice: Value| {
+            let said = json!({"action": action, "content": {"choice": choice}});
+            chosen(&serde_json::from_value(said).expect("an answer"))
+        };
+        assert!(matches!(said("accept", json!("current")), Asked::Chosen(Choice::Current)));
+        assert!(matches!(said("accept", json!("proposed")), Asked::Chosen(Choice::Proposed)));
+        for (action, choice) in [
+            ("accept", json!("leave")),
+            ("accept", Value::Null),
+            ("decline", json!("proposed")),
+            ("cancel", json!("current")),
+        ] {
+            assert!(matches!(said(action, choice), Asked::Left), "{action}");
+        }
+    }
+}

@@ -200,9 +200,8 @@ impl Notebook {
         };
         let more = [("conflict_id", conflict.into()), ("choice", word.into())];
         let fields = operation("resolve", None, more.into_iter().chain(data));
-        // What stood here when it was chosen: if the room is further, the node asks again.
-        let base = self.replica.get(key.clone()).await?.map(|seen| seen.version).filter(|version| *version > 0);
-        self.write(Write::Operation { key: key.clone(), base, fields }, Some(key)).await
+        // On what stands here as it is chosen: if the room is further, the node asks again.
+        self.write(Write::Operation { key: key.clone(), base: None, fields }, Some(key)).await
     }
 
     async fn operate(&self, key: EntityKey, base: Option<u64>, fields: Map<String, Value>) -> Result<Done, Failed> {

@@ -107,13 +107,8 @@ impl Server {
                     () = over.cancelled() => return,
                     moved = moved.changed() => if moved.is_err() { return },
                 }
-                let last = *moved.borrow_and_update();
                 let Some(wanted) = wanted.upgrade() else { return };
                 let wanted = wanted.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if wanted.is_empty() {
-                    told = last;
-                    continue;
-                }
                 let Ok(changed) = changed(&replica, &mut told).await else { continue };
                 for address in changed.into_iter().filter(|address| wanted.contains(address)) {
                     // It will read it when it looks.
@@ -306,7 +301,6 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, cx: SubscriptionContext) -> Result<(), ErrorData> {
-        let wanted = cx.accepted().resource_subscriptions.clone().unwrap_or_default();
         let mut moved = self.moved.clone();
         let mut told = *moved.borrow_and_update();
         loop {
@@ -316,10 +310,8 @@ impl ServerHandler for Server {
             }
             moved.mark_unchanged();
             for address in changed(self.notebook.replica(), &mut told).await.map_err(internal)? {
-                if wanted.contains(&address) {
-                    // It will read it when it looks.
-                    let _ = cx.sink().notify_resource_updated(address).await;
-                }
+                // What was not asked for the sink leaves out; what it cannot say will be read when somebody looks.
+                let _ = cx.sink().notify_resource_updated(address).await;
             }
         }
     }

@@ -350,3 +350,29 @@ pub(super) fn entities(transaction: &Transaction<'_>) -> Result<HashSet<EntityKe
     let keys: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
     Ok(keys.iter().filter_map(|(kind, id)| EntityKey::new(kind, id).ok()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::store::{Care, Store};
+
+    #[tokio::test]
+    async fn what_was_refused_takes_space_until_a_person_has_looked() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let store = Store::open(dir.path()).expect("a store");
+        let count = store.write(Care::Quick, |transaction| {
+            for id in [1, 2].map(Uuid::from_u128) {
+                let (kind, body) = ("said".into(), r#""four""#.to_owned());
+                append(transaction, &Pending { number: 0, id, kind, entity: None, base: None, body, written_at: 0 })?;
+            }
+            let refused = Settled { outcome: "refused".to_owned(), answer: Value::Null };
+            settle(transaction, Uuid::from_u128(1), &refused)?;
+            let before = count(transaction)?;
+            drop_one(transaction, dead(transaction)?[0].write.number)?;
+            Ok((before, count(transaction)?))
+        });
+        let (before, after) = count.await.expect("counted");
+        assert_eq!((before.pending, before.refused, before.bytes), (1, 1, 12));
+        assert_eq!((after.pending, after.refused, after.bytes), (1, 0, 6));
+    }
+}

@@ -337,3 +337,6 @@ impl Leading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

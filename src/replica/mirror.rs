@@ -145,7 +145,7 @@ fn put(
         .prepare_cached(
             "INSERT INTO entity (kind, id, version, data, by, user, at, round) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (kind, id) DO UPDATE SET version = ?3, data = ?4, by = ?5, user = ?6, at = ?7, round = ?8
-             WHERE version < ?3 OR (version = ?3 AND by IS NULL AND ?5 IS NOT NULL)",
+             WHERE version < ?3 OR (version = ?3 AND by IS NULL)",
         )?
         .execute(params![
             &*key.kind,

@@ -111,3 +111,21 @@ fn copy(damaged: &Path, new: &mut Connection) -> Result<usize, rusqlite::Error> 
     transaction.commit()?;
     Ok(copied)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::store::Store;
+
+    #[test]
+    fn what_is_damaged_is_put_aside_when_nobody_writes_into_it() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        fs::write(dir.path().join("replica.db"), [0x5a; 8_192]).expect("written");
+        let held = lead::lock(dir.path()).expect("a lock");
+        let refused = Store::open(dir.path()).map(drop);
+        assert!(refused.is_err_and(|error| error.to_string().contains("end that one first")));
+        drop(held);
+        let store = Store::open(dir.path()).expect("opened");
+        assert!(store.set_aside().is_some_and(Path::exists));
+    }
+}

@@ -172,6 +172,11 @@ async fn over_http_there_is_a_greatest_number_of_sessions_and_one_name_for_all_p
 
     let figures = say(address, "GET /metrics HTTP/1.1\r\nHost: localhost:9000", "").await;
     assert!(figures.starts_with("HTTP/1.1 200"), "{figures}");
-    let elsewhere = say(address, "GET /metrics HTTP/1.1\r\nHost: evil.example", "").await;
-    assert!(elsewhere.starts_with("HTTP/1.1 403"), "{elsewhere}");
+    for path in ["GET /metrics HTTP/1.1", "DELETE /mcp HTTP/1.1"] {
+        let elsewhere = say(address, &format!("{path}\r\nHost: evil.example"), "").await;
+        assert!(elsewhere.starts_with("HTTP/1.1 403"), "{elsewhere}");
+    }
+    // Nor is a body kept that is longer than a message may be.
+    let long = say(address, &alone, &"x".repeat((4 << 20) + 1)).await;
+    assert!(long.starts_with("HTTP/1.1 413"), "{long}");
 }

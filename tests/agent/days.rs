@@ -19,7 +19,7 @@ use crate::{
     PATIENCE, at_node,
     client::{Client, Form, hasty},
     key,
-    nats_support::{Line, until},
+    nats_support::{Line, until, within},
     open, options, put, small_disk,
     support::{self, Node},
 };
@@ -112,6 +112,9 @@ async fn an_hour_of_edits_without_a_node_ends_without_a_conflict_with_itself() {
         (link["state"] == "offline").then_some(())
     })
     .await;
+    // Nobody waits for what is known to be away.
+    let pulled = within("it is not waited for", a.pull(Duration::from_secs(3_600))).await;
+    assert_eq!(pulled.expect("pulled"), Pulled::Behind);
     for minute in 1..=60_u64 {
         minutes.store(minute, Ordering::SeqCst);
         a.write(put("task:1", json!({"minute": minute}))).await.expect("written");

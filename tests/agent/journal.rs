@@ -204,6 +204,11 @@ async fn damage_in_what_can_be_had_again_costs_no_write() {
         drop(a);
         let path = dir.path().join("replica.db");
         until("nobody has it open", async || (!path.with_extension("db-wal").exists()).then_some(())).await;
+        let name = || -> String {
+            let db = rusqlite::Connection::open(&path).expect("opened");
+            db.query_row("SELECT value FROM fact WHERE name = 'replica'", [], |row| row.get(0)).expect("a name")
+        };
+        let known = name();
         spoil(&path, table);
         // Who only looks says so and touches nothing.
         if table == "entity" {
@@ -212,6 +217,7 @@ async fn damage_in_what_can_be_had_again_costs_no_write() {
         }
         let a = open(node.address(), "a", dir.path()).await;
         assert!(a.set_aside().is_some_and(Path::exists), "{table}");
+        assert_eq!(name(), known, "the node knows its numbers under this name");
         assert_eq!(a.get(key("task:1")).await.expect("read").expect("there").data["table"], table);
         let next = a.write(put("task:3", json!({"table": table}))).await.expect("written");
         assert!(next.number > dropped.number, "no number is given twice");

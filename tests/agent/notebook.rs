@@ -2,7 +2,10 @@
 
 use std::{fs, io::Write as _, time::Duration};
 
-use continuum::{model::EventType, replica::Replica};
+use continuum::{
+    model::{EntityKey, EventType},
+    replica::{Replica, Write},
+};
 use serde_json::{Value, json, value::to_raw_value};
 use tempfile::TempDir;
 
@@ -21,7 +24,7 @@ fn is_labelled(told: &Value) -> bool {
 async fn say(agent: &Replica, event_type: &str, data: Value) {
     let event_type: EventType = event_type.parse().expect("a type");
     let data = to_raw_value(&data).expect("JSON");
-    agent.write(continuum::replica::Write::Event { event_type, data }).await.expect("written");
+    agent.write(Write::Event { event_type, data }).await.expect("written");
 }
 
 #[tokio::test]
@@ -65,6 +68,20 @@ async fn what_others_wrote_bears_its_label_in_whatever_answer_it_stands() {
     let settled = a.call("manage_context", choice).await;
     assert_eq!((&settled["isError"], &settled["context"]["data"]["state"]), (&json!(false), &json!("b's second")));
     assert!(is_labelled(&settled), "{settled}");
+    // Shown, found, listed, and who is here with what they say of themselves.
+    for (tool, arguments) in [
+        ("context_get", task("7", json!({}))),
+        ("context_search", json!({"query": "second"})),
+        ("context_changes", json!({"since": 0})),
+        ("manage_context", json!({"action": "list"})),
+        ("who_is_here", json!({})),
+    ] {
+        let told = a.call(tool, arguments).await;
+        assert!(is_labelled(&told), "{told}");
+    }
+    let read = a.request("resources/read", json!({"uri": "continuum://context/task/7"})).await;
+    let told = read["result"]["contents"][0]["text"].as_str().and_then(|text| serde_json::from_str(text).ok());
+    assert!(is_labelled(&told.expect("JSON")), "{read}");
 }
 
 #[tokio::test]
@@ -108,6 +125,12 @@ async fn no_answer_grows_with_what_others_said_and_all_of_it_can_be_had() {
     // A long context is one of many without its content, and then it was not seen.
     a.write(put("task:long", json!({"text": long, "state": "a's"}))).await.expect("written");
     assert_eq!(a.push(PATIENCE).await.expect("pushed"), 0);
+    // Who leafs through it is told the latest all the same.
+    let page = b.call("context_changes", json!({"since": since})).await;
+    assert_eq!(
+        (&page["changes"][0]["context_id"], page["news"]["from_others"].as_array().map(Vec::len)),
+        (&json!("long"), Some(1))
+    );
     let listed = b.call("manage_context", json!({"action": "list"})).await;
     let one = &listed["contexts"][0];
     assert_eq!((&one["context_id"], &one["data"], &one["data_cut"]), (&json!("long"), &Value::Null, &json!(true)));
@@ -126,6 +149,9 @@ async fn a_search_of_a_level_finds_what_is_there_however_much_fits_better_elsewh
     let a = open(nobody, "a", dir.path()).await;
     let text = format!("a word and {}", "much else ".repeat(50));
     a.write(put("task:rare", json!({"text": text}))).await.expect("written");
+    let Write::Operation { base, fields, .. } = put("task:note", json!({"text": "word"})) else { unreachable!("one") };
+    let key = EntityKey::new("note", "task:note").expect("a key");
+    a.write(Write::Operation { key, base, fields }).await.expect("written");
     a.close(Duration::ZERO).await;
     drop(a);
     let db = rusqlite::Connection::open(dir.path().join("replica.db")).expect("opened");
@@ -180,6 +206,13 @@ async fn on_a_disk_that_is_full() {
     start.args(["--pull-wait", "300ms"]);
     let mut a = Client::start(start, Form::Handshake, None).await;
     a.call("manage_context", update("7", json!({"n": 1}))).await;
+    // Here before the disk is full, and not shown yet.
+    change_many(&node, 8..9, 1).await;
+    until("it is here", async || {
+        let listed = a.request("resources/list", json!({})).await;
+        (listed["result"]["resources"].as_array().map(Vec::len) == Some(2)).then_some(())
+    })
+    .await;
     let mut filler = fs::File::create(disk.join("filler")).expect("a file");
     for bytes in [1 << 16, 1 << 12] {
         while filler.write_all(&vec![0; bytes]).is_ok() {}
@@ -192,7 +225,7 @@ async fn on_a_disk_that_is_full() {
     })
     .await;
     for _ in 0..3 {
-        let got = a.call("context_get", task("7", json!({}))).await;
+        let got = a.call("context_get", task("8", json!({}))).await;
         assert_eq!((&got["isError"], &got["found"]), (&json!(false), &json!(true)), "{got}");
         assert!(got["sync"]["note"].is_string(), "{got}");
         let status = a.call("manage_context", json!({"action": "status"})).await;
@@ -245,6 +278,7 @@ async fn of_all_that_changes_at_once_each_resource_that_is_followed_is_told() {
         while !missing.is_empty() {
             let heard = a.next().await;
             assert_eq!(heard["method"], "notifications/resources/updated", "{heard}");
+            assert!(followed.iter().any(|address| heard["params"]["uri"] == address.as_str()), "{heard}");
             missing.retain(|address| heard["params"]["uri"] != address.as_str());
         }
     }
@@ -272,9 +306,37 @@ async fn who_follows_anew_is_told_once() {
             heard.push(a.next().await["params"]["uri"].clone());
         }
     }
+    // And who does not any more, not at all.
+    a.request("resources/unsubscribe", wanted[0].clone()).await;
+    for id in [7, 8] {
+        change_many(&node, id..id + 1, 2).await;
+    }
+    heard.push(a.next().await["params"]["uri"].clone());
     a.call("who_is_here", json!({})).await;
     heard.extend(a.notices.iter().map(|notice| notice["params"]["uri"].clone()));
-    assert_eq!(heard, wanted.map(|one| one["uri"].clone()));
+    assert_eq!(heard, [0, 1, 1].map(|one| wanted[one]["uri"].clone()));
+}
+
+#[tokio::test]
+async fn a_connection_follows_so_many_resources_and_no_more() {
+    let nobody = "127.0.0.1:9".parse().expect("an address");
+    let address = |id: usize| format!("continuum://context/task/{id}");
+    let start = async |form| {
+        let dir = TempDir::new().expect("a directory");
+        (Client::start(hasty(nobody, "a", dir.path()), form, None).await, dir)
+    };
+    let (mut a, _dir) = start(Form::Handshake).await;
+    for id in (0..256).chain([0]) {
+        let done = a.request("resources/subscribe", json!({"uri": address(id)})).await;
+        assert!(done["result"].is_object(), "{done}");
+    }
+    let refused = a.request("resources/subscribe", json!({"uri": address(256)})).await;
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    let (mut a, _dir) = start(Form::Alone).await;
+    let wanted: Vec<_> = (0..257).map(address).chain(["file:///etc/passwd".to_owned()]).collect();
+    a.begin("subscriptions/listen", json!({"notifications": {"resourceSubscriptions": wanted}})).await;
+    let heard = a.next().await;
+    assert_eq!(heard["params"]["notifications"]["resourceSubscriptions"], json!(wanted[..256]), "{heard}");
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! What passes, and that it passes as it is.
 
+use std::time::Duration;
+
 use continuum::mcp::wrap::Answers;
 use serde_json::json;
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
-use crate::{NOWHERE, Wrapped, support::until};
+use crate::{FOR_EVER, NOWHERE, Wrapped, support::until};
 
 /// Numbers, escapes and fields that a reader and writer of JSON would change.
 const WILD: &str = r#""x":{"n":[1.10,1e400,12345678901234567890123],"s":"\ud83d\/","x":1,"y":null } "#;
@@ -151,4 +154,44 @@ async fn a_client_that_does_not_read_stalls_the_server() {
     let heard = wrapped.heard();
     let said: u64 = heard.lines().find_map(|line| line.strip_prefix("said ")?.parse().ok()).expect("a number");
     assert!(said < 24 << 20, "{said} bytes were taken while nobody read");
+}
+
+/// Says lines until so many bytes were taken, or no more are. Gives how many were.
+async fn say_all(wrapped: &mut Wrapped, most: usize, mut line: impl FnMut(usize) -> String) -> usize {
+    let input = wrapped.input.as_mut().expect("not closed");
+    let mut said = 0;
+    for id in 1.. {
+        let line = line(id);
+        let saying = input.write_all(line.as_bytes());
+        if said >= most || timeout(Duration::from_secs(3), saying).await.is_err() {
+            break;
+        }
+        said += line.len();
+    }
+    said
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_read_stalls_the_client() {
+    let mut wrapped = Wrapped::start(NOWHERE, "deaf", |_| ()).await;
+    let long = "x".repeat(512 << 10);
+    let line = |_| format!("{{\"method\":\"notifications/x\",\"params\":\"{long}\"}}\n");
+    let said = say_all(&mut wrapped, 64 << 20, line).await;
+    assert!(said < 24 << 20, "{said} bytes were taken while nobody read");
+}
+
+#[tokio::test]
+async fn answers_that_wait_for_the_room_stall_the_server_and_the_client_in_the_end() {
+    // It listens and never answers: not known to be away, so it is waited for.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let mut wrapped = Wrapped::start(&address, "polite", |config| config.after = FOR_EVER).await;
+    let long = "x".repeat(512 << 10);
+    let call = |id| {
+        let answer = json!(format!(r#"{{"id":{id},"result":{{"content":[],"x":"{long}"}}}}"#));
+        let params = format!(r#"{{"name":"raw","arguments":{{"raw":{answer}}}}}"#);
+        format!("{{\"id\":{id},\"method\":\"tools/call\",\"params\":{params}}}\n")
+    };
+    let said = say_all(&mut wrapped, 64 << 20, call).await;
+    assert!(said < 48 << 20, "{said} bytes were taken while nothing was answered");
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    FOR_EVER, NOWHERE, Wrapped, replica,
+    FOR_EVER, NOWHERE, SHORT, Wrapped, replica,
     support::{DEADLINE, Node, Port, until, within},
 };
 
@@ -140,6 +140,22 @@ async fn what_was_called_while_the_node_was_away_is_told_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn calls_that_were_held_run_in_the_order_in_which_they_came() {
+    // It listens and never answers: not known to be away, so all of them wait.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let mut wrapped = Wrapped::start(&address, "polite", |config| config.before = SHORT).await;
+    let lines: Vec<_> =
+        (1..=4).map(|id| format!(r#"{{"id":{id},"method":"tools/call","params":{{"name":"hang"}}}}"#)).collect();
+    for line in &lines {
+        wrapped.say(line).await;
+    }
+    wrapped.until_heard(&lines[0]).await;
+    wrapped.until_heard(&lines[3]).await;
+    assert_eq!(wrapped.heard().lines().collect::<Vec<_>>(), lines);
+}
+
+#[tokio::test]
 async fn a_call_that_is_given_up_while_it_is_held_never_runs() {
     let mut wrapped = Wrapped::start(NOWHERE, "polite", |config| config.before = FOR_EVER).await;
     wrapped.call(1, "hang", json!({})).await;
@@ -159,6 +175,27 @@ async fn a_call_that_is_given_up_while_it_is_held_never_runs() {
     assert_eq!(ended.expect("no error").code(), 0);
     let [answer] = rest.as_slice() else { panic!("{rest:?}") };
     assert!(answer.starts_with(r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32603,"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_held_as_the_client_goes_never_runs() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let mut wrapped =
+        Wrapped::start(&address, "late", |config| (config.before, config.grace) = (5 * SHORT, DEADLINE)).await;
+    // More than a pipe takes: as long as the server does not read, what is passed comes behind it.
+    let long = format!(r#"{{"method":"notifications/x","params":"{}"}}"#, "x".repeat(1 << 20));
+    wrapped.say(&long).await;
+    wrapped.call(1, "hang", json!({})).await;
+    wrapped.close();
+    // Longer than the call was held.
+    assert_eq!(wrapped.replica.pull(8 * SHORT).await.expect("read"), Pulled::Behind);
+    let log = wrapped.log();
+    std::fs::write(log.with_extension("go"), "").expect("written");
+    wrapped.until_heard("end of input").await;
+    assert_eq!(wrapped.heard().lines().collect::<Vec<_>>(), [&long, "end of input"]);
+    let (ended, rest) = wrapped.end().await;
+    assert_eq!((ended.expect("no error").code(), rest.len()), (0, 1));
 }
 
 #[tokio::test]

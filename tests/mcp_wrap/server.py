@@ -1,6 +1,6 @@
 """An MCP server for the tests of the wrapper. It keeps what it hears, byte for byte, and does what its tools are told to do.
 
-server.py LOG [polite|lingers|stubborn]
+server.py LOG [polite|lingers|stubborn|deaf|late]
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import sys
+import time
 
 log = open(sys.argv[1], "ab", buffering=0)
 manner = sys.argv[2] if len(sys.argv) > 2 else "polite"
@@ -63,12 +64,16 @@ def hear(line):
         say(json.dumps({"jsonrpc": "2.0", "id": request, "result": {"content": content}}))
 
 
+while manner == "deaf":
+    signal.pause()
+while manner == "late" and not os.path.exists(sys.argv[1] + ".go"):
+    time.sleep(0.01)
 if manner == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 for line in sys.stdin.buffer:
     log.write(line)
     hear(line)
 log.write(b"end of input\n")
-if manner != "polite":
+if manner not in ("polite", "late"):
     while True:
         signal.pause()

@@ -179,13 +179,7 @@ impl<I: AsyncRead + Unpin, O: AsyncWrite + Unpin> Flow<I, O> {
         match event {
             Event::Client(Read::Line(line)) => self.take_from_client(line, now),
             Event::Client(Read::TooLong) => self.fail("client", now),
-            Event::Client(Read::End) => {
-                self.hears_client = false;
-                // Nobody is there for whom they would run.
-                self.drop_held();
-                self.to_server.close_when_done();
-                self.end(now);
-            }
+            Event::Client(Read::End) => self.close_client(now),
             Event::Server(Read::Line(line)) => self.take_from_server(line),
             Event::Server(Read::TooLong) => self.fail("wrapped server", now),
             Event::Server(Read::End) => {
@@ -298,14 +292,11 @@ impl<I: AsyncRead + Unpin, O: AsyncWrite + Unpin> Flow<I, O> {
     /// The client is not heard any more.
     fn close_client(&mut self, now: Instant) {
         self.hears_client = false;
-        self.drop_held();
-        self.to_server.close_when_done();
-        self.end(now);
-    }
-
-    fn drop_held(&mut self) {
+        // Nobody is there for whom they would run.
         self.held = FuturesOrdered::new();
         self.held_bytes = 0;
+        self.to_server.close_when_done();
+        self.end(now);
     }
 
     /// The end has begun.

@@ -1,6 +1,7 @@
 //! What a mirror holds after records and pages in any order.
 
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::*;
 use crate::replica::store::{Care, Store};
@@ -176,5 +177,23 @@ async fn another_attempt_goes_on_what_its_author_had_seen_unless_that_is_why_it_
             Ok(())
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_gone_with_what_is_pending_may_come_back_with_it() {
+    let dir = TempDir::new().expect("a directory");
+    let store = Store::open(dir.path()).expect("a store");
+    within(&store, |transaction, touched| apply(transaction, &record(7, "n", Some(r#"{"v":7}"#)), touched)).await;
+    for (id, action, wanted) in [(1, "delete", None), (2, "restore", Some((7, r#"{"v":7}"#.to_owned())))] {
+        let laid = store.write(Care::Quick, move |transaction| {
+            let (id, body) = (Uuid::from_u128(id), format!(r#"{{"action":"{action}"}}"#));
+            let (kind, entity) = ("note".into(), Some("n".into()));
+            let mut write = Pending { number: 0, id, kind, entity, base: Some(7), body, written_at: 0 };
+            write.number = journal::append(transaction, &write)?;
+            lay_on(transaction, &writer(), &key("n"), write)
+        });
+        laid.await.expect("laid");
+        assert_eq!(seen(&store, "n").await, wanted, "{action}");
     }
 }
