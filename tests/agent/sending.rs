@@ -65,7 +65,8 @@ async fn what_is_dropped_while_the_node_is_away_never_goes_out() {
 async fn an_event_whose_answer_was_lost_is_stored_once_even_where_the_log_has_forgotten_its_id() {
     let nats = NatsServer::start().await;
     let url = nats.url();
-    let node = Node::start(&[("backbone.kind", "nats"), ("nats.urls", url.as_str())]).await;
+    let node =
+        Node::start(&[("backbone.kind", "nats"), ("nats.urls", url.as_str()), ("log.retention_bytes", "0")]).await;
     let admin = Admin::connect(&url).await;
     admin.update_stream("SYNC_LOG_0", |config| config["duplicate_window"] = json!(1_000_000_000)).await;
     let mut line = Line::to(node.address()).await;
