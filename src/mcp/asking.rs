@@ -1,8 +1,8 @@
 //! Questions to whoever sits in front of the client: in one form of the protocol they are requests of their own, in the other the
 //! answer to a call that is then repeated with what was said.
 //!
-//! Owns: that a client is asked only what it says it can ask, and that what is repeated does nothing twice: it names the conflict,
-//! and a conflict is settled once.
+//! Owns: that a client is asked only what it says it can ask, that what is chosen is chosen about what was shown, and that what is
+//! repeated does nothing twice: it names the conflict, and a conflict is settled once.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub(super) async fn ask(cx: &RequestContext<RoleServer>, open: &Open) -> Result<
     };
     if cx.protocol_version().is_some_and(|version| !version.has_initialize()) {
         let requests = InputRequests::from([(KEY.to_owned(), InputRequest::Elicitation(ElicitRequest::new(params)))]);
-        let state = format!("{}\n{}\n{}", open.id, open.key.kind, open.key.id);
+        let state = format!("{}\n{}\n{}\n{}", open.id, open.version, open.key.kind, open.key.id);
         return Ok(Asked::First(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
     }
     match cx.peer.create_elicitation_with_timeout(params, Some(THINK)).await {
@@ -75,14 +75,16 @@ pub(super) fn repeated(request: &CallToolRequestParams) -> Result<Option<(Open, 
     let wrong = |why: &str| ErrorData::invalid_params(why.to_owned(), None);
     let state = request.request_state.as_deref().ok_or_else(|| wrong("requestState is missing"))?;
     // Whatever is named here its sender could name in a call of its own.
-    let mut parts = state.splitn(3, '\n');
-    let (Some(id), Some(kind), Some(entity)) = (parts.next(), parts.next(), parts.next()) else {
+    let mut parts = state.splitn(4, '\n');
+    let (Some(id), Some(Ok(version)), Some(kind), Some(entity)) =
+        (parts.next(), parts.next().map(str::parse), parts.next(), parts.next())
+    else {
         return Err(wrong("requestState is not one of ours"));
     };
     let key = EntityKey::new(kind, entity).map_err(|error| wrong(&error.to_string()))?;
     uuid::Uuid::try_parse(id).map_err(|_| wrong("requestState is not one of ours"))?;
     let said: ElicitResult = serde_json::from_value(said.clone()).map_err(|error| wrong(&error.to_string()))?;
-    Ok(Some((Open { key, id: id.to_owned(), shown: Value::Null }, chosen(&said))))
+    Ok(Some((Open { key, id: id.to_owned(), version, shown: Value::Null }, chosen(&said))))
 }
 
 fn chosen(said: &ElicitResult) -> Asked {

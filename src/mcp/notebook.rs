@@ -90,6 +90,8 @@ pub(super) struct Done {
 pub(super) struct Open {
     pub key: EntityKey,
     pub id: String,
+    /// What stood is of this version: a choice holds for no other.
+    pub version: u64,
     /// What stands and what was proposed.
     pub shown: Value,
 }
@@ -182,17 +184,21 @@ impl Notebook {
             Call::Delete { key, base, strategy } => {
                 return self.operate(key, base, operation("delete", strategy, [])).await;
             }
-            Call::Resolve { key, conflict, choice } => return self.resolve(key, &conflict.to_string(), choice).await,
+            Call::Resolve { key, conflict, choice, base } => {
+                let base = self.base(&key, base).await?;
+                return self.resolve(key, base, &conflict.to_string(), choice).await;
+            }
         };
         Ok(Done::of(told, behind))
     }
 
     /// Settles a conflict.
     pub(super) async fn settle(&self, open: &Open, choice: Choice) -> Result<Done, Failed> {
-        self.resolve(open.key.clone(), &open.id, choice).await
+        self.resolve(open.key.clone(), open.version, &open.id, choice).await
     }
 
-    async fn resolve(&self, key: EntityKey, conflict: &str, choice: Choice) -> Result<Done, Failed> {
+    /// Settles a conflict as whoever saw this version chose. If the room is further, the node asks again.
+    async fn resolve(&self, key: EntityKey, base: u64, conflict: &str, choice: Choice) -> Result<Done, Failed> {
         let (word, data) = match choice {
             Choice::Current => ("current", None),
             Choice::Proposed => ("proposed", None),
@@ -200,18 +206,20 @@ impl Notebook {
         };
         let more = [("conflict_id", conflict.into()), ("choice", word.into())];
         let fields = operation("resolve", None, more.into_iter().chain(data));
-        // What stood here when it was chosen: if the room is further, the node asks again.
-        let base = self.replica.get(key.clone()).await?.map(|seen| seen.version).filter(|version| *version > 0);
-        self.write(Write::Operation { key: key.clone(), base, fields }, Some(key)).await
+        self.write(Write::Operation { key: key.clone(), base: Some(base), fields }, Some(key)).await
     }
 
     async fn operate(&self, key: EntityKey, base: Option<u64>, fields: Map<String, Value>) -> Result<Done, Failed> {
-        // What this agent was never shown it cannot have taken into account: it is told if it writes over that.
-        let base = match base {
-            Some(base) => base,
-            None => self.replica.shown(key.clone()).await?,
-        };
+        let base = self.base(&key, base).await?;
         self.write(Write::Operation { key: key.clone(), base: Some(base), fields }, Some(key)).await
+    }
+
+    /// On which version an agent acts. What it was never shown it cannot have taken into account: it is told if it writes over that.
+    async fn base(&self, key: &EntityKey, named: Option<u64>) -> Result<u64, StoreError> {
+        match named {
+            Some(base) => Ok(base),
+            None => self.replica.shown(key.clone()).await,
+        }
     }
 
     /// Writes, and waits a little for what becomes of it and for what others wrote. Once it is taken nothing is an error any more that
@@ -232,7 +240,11 @@ impl Notebook {
             && let Some(id) = settled.answer["conflict_id"].as_str()
         {
             done.told.insert("how_to_resolve".into(), answers::how_to_resolve(id).into());
-            done.conflict = Some(Open { key: key.clone(), id: id.to_owned(), shown: settled.answer });
+            if let Some(version) = settled.answer["version"].as_u64() {
+                // The answer shows it, also if nothing stands any more.
+                note(self.replica.show(vec![(key.clone(), version)])).await;
+                done.conflict = Some(Open { key: key.clone(), id: id.to_owned(), version, shown: settled.answer });
+            }
         }
         // As it stands here now, with what is on its way.
         match self.replica.get(key).await {

@@ -1,5 +1,6 @@
 //! The agent's side: a replica's journal and mirror, the notebook over the Model Context Protocol, and their bad days.
 
+mod choices;
 mod client;
 mod commands;
 mod days;

@@ -1,0 +1,144 @@
+//! What becomes of a conflict when a person or an agent chooses: late, wrongly, not at all, or when an answer is lost.
+
+use continuum::replica::Replica;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    at_node,
+    client::{Client, Form, Person, command, task, update},
+    key,
+    nats_support::until,
+    support::Node,
+    until_seen,
+};
+
+const FORMS: [Form; 2] = [Form::Handshake, Form::Alone];
+
+/// `a` and `b`, in one room; there is a person in front of `b`, or none.
+struct Pair {
+    node: Node,
+    dirs: [TempDir; 2],
+    a: Client,
+    b: Client,
+}
+
+/// The write of `b`, as a call of a tool.
+fn write() -> Value {
+    let mut arguments = update("7", json!({"x": 1}));
+    arguments["strategy"] = "manual".into();
+    json!({"name": "manage_context", "arguments": arguments})
+}
+
+impl Pair {
+    /// Both know x=0, and `a` has written x=2, of which `b` knows nothing.
+    async fn start(form: Form, person: Person) -> Self {
+        let node = Node::start(&[]).await;
+        let dirs = [(); 2].map(|()| TempDir::new().expect("a directory"));
+        let mut a = Client::start(command(node.address(), "a", dirs[0].path()), Form::Handshake, None).await;
+        let mut b = Client::start(command(node.address(), "b", dirs[1].path()), form, person).await;
+        a.call("manage_context", update("7", json!({"x": 0}))).await;
+        b.call("context_get", task("7", json!({}))).await;
+        a.call("manage_context", update("7", json!({"x": 2}))).await;
+        Self { node, dirs, a, b }
+    }
+
+    /// What the node has.
+    async fn stands(&self) -> Value {
+        at_node(self.node.address(), "task:7").await.expect("there")
+    }
+
+    /// What `b` has, whether it was shown or not.
+    async fn mirror(&self) -> Replica {
+        Replica::look(self.dirs[1].path().to_owned()).await.expect("a journal")
+    }
+}
+
+/// A write of `b` that clashes and is put to a person, who has said nothing yet.
+struct Asked {
+    pair: Pair,
+    form: Form,
+    call: u64,
+    question: Value,
+}
+
+impl Asked {
+    async fn start(form: Form) -> Self {
+        let mut pair = Pair::start(form, Some("proposed")).await;
+        let call = pair.b.begin("tools/call", write()).await;
+        let question = pair.b.next().await;
+        Self { pair, form, call, question }
+    }
+
+    /// The call is made once more, with what there is to say, as the younger form has it.
+    async fn repeat(&mut self, said: Option<Value>) -> Value {
+        let mut again = write();
+        again["requestState"] = self.question["result"]["requestState"].clone();
+        if let Some(said) = said {
+            again["inputResponses"] = said;
+        }
+        self.pair.b.request("tools/call", again).await
+    }
+
+    /// The person says this; what the call tells then.
+    async fn say(&mut self, said: Value) -> Value {
+        let answer = match self.form {
+            Form::Handshake => {
+                assert_eq!(self.question["method"], "elicitation/create", "{}", self.question);
+                self.pair.b.send(&json!({"jsonrpc": "2.0", "id": self.question["id"], "result": said})).await;
+                self.pair.b.answer(self.call).await
+            }
+            Form::Alone => self.repeat(Some(json!({"choice": said}))).await,
+        };
+        let told = answer["result"]["structuredContent"].clone();
+        assert!(told.is_object(), "{answer}");
+        told
+    }
+}
+
+fn accepted() -> Value {
+    json!({"action": "accept", "content": {"choice": "proposed"}})
+}
+
+#[tokio::test]
+async fn a_person_who_answers_late_writes_over_nothing_that_came_meanwhile() {
+    for form in FORMS {
+        let mut asked = Asked::start(form).await;
+        asked.pair.a.call("manage_context", update("7", json!({"x": 3}))).await;
+        until_seen(&asked.pair.mirror().await, "task:7", |data| data["x"] == 3).await;
+        let told = asked.say(accepted()).await;
+        assert_eq!((&told["outcome"], &told["current"]["x"]), (&json!("conflict_pending"), &json!(3)), "{told}");
+        let stands = asked.pair.stands().await;
+        assert_eq!((&stands["data"]["x"], stands["conflicts"].as_array().map(Vec::len)), (&json!(3), Some(1)));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_chooses_late_is_told_what_stands_and_may_choose_again() {
+    for (form, is_deleted) in [(Form::Handshake, false), (Form::Alone, true)] {
+        let mut pair = Pair::start(form, None).await;
+        let done = pair.b.call("manage_context", write()["arguments"].clone()).await;
+        assert_eq!(done["outcome"], "conflict_pending", "{done}");
+        if is_deleted {
+            pair.a.call("context_get", task("7", json!({}))).await;
+            let gone = pair.a.call("manage_context", task("7", json!({"action": "delete"}))).await;
+            assert_eq!(gone["outcome"], "confirmed", "{gone}");
+        } else {
+            pair.a.call("manage_context", update("7", json!({"x": 3}))).await;
+        }
+        let mirror = pair.mirror().await;
+        until("it is here", async || {
+            let seen = mirror.get(key("task:7")).await.expect("read");
+            (seen.map(|seen| seen.data["x"].clone()) == (!is_deleted).then(|| json!(3))).then_some(())
+        })
+        .await;
+        let choice = task("7", json!({"action": "resolve", "conflict_id": done["conflict_id"], "choice": "proposed"}));
+        let told = pair.b.call("manage_context", choice.clone()).await;
+        let stood = if is_deleted { Value::Null } else { json!({"x": 3}) };
+        assert_eq!((&told["outcome"], &told["current"]), (&json!("conflict_pending"), &stood), "{told}");
+        let stands = at_node(pair.node.address(), "task:7").await.map(|there| there["data"].clone());
+        assert_eq!(stands.unwrap_or_default(), stood);
+        let told = pair.b.call("manage_context", choice).await;
+        assert_eq!((&told["isError"], &pair.stands().await["data"]["x"]), (&json!(false), &json!(1)), "{told}");
+    }
+}
