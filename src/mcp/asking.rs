@@ -12,7 +12,7 @@ use rmcp::{
         CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema,
         EnumSchema, InputRequest, InputRequests, InputRequiredResult,
     },
-    service::{RequestContext, ServiceError},
+    service::RequestContext,
 };
 use serde_json::Value;
 
@@ -42,31 +42,24 @@ pub(super) enum Asked {
     Cannot,
 }
 
-/// Asks what shall hold.
-pub(super) async fn ask(cx: &RequestContext<RoleServer>, open: &Open) -> Result<Asked, ErrorData> {
+/// Asks what shall hold. The write that clashed was taken: whatever becomes of the question, it is no error.
+pub(super) async fn ask(cx: &RequestContext<RoleServer>, open: &Open) -> Asked {
     let can = cx.client_capabilities().and_then(|can| can.elicitation);
     if !can.is_some_and(|can| can.form.is_some() || can.url.is_none()) {
-        return Ok(Asked::Cannot);
+        return Asked::Cannot;
     }
     let choices = ["current", "proposed", "leave"].map(str::to_owned).to_vec();
     let schema =
         ElicitationSchema::builder().required_enum_schema(KEY, EnumSchema::builder(choices).untitled().build());
-    let params = ElicitRequestParams::FormElicitationParams {
-        meta: None,
-        message: question(open),
-        requested_schema: schema.build().map_err(|error| ErrorData::internal_error(error.to_string(), None))?,
-    };
+    let Ok(requested_schema) = schema.build() else { return Asked::Cannot };
+    let params = ElicitRequestParams::FormElicitationParams { meta: None, message: question(open), requested_schema };
     if cx.protocol_version().is_some_and(|version| !version.has_initialize()) {
         let requests = InputRequests::from([(KEY.to_owned(), InputRequest::Elicitation(ElicitRequest::new(params)))]);
         let state = format!("{}\n{}\n{}\n{}", open.id, open.version, open.key.kind, open.key.id);
-        return Ok(Asked::First(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
+        return Asked::First(Box::new(InputRequiredResult::new(Some(requests), Some(state))));
     }
-    match cx.peer.create_elicitation_with_timeout(params, Some(THINK)).await {
-        Ok(said) => Ok(chosen(&said)),
-        // A client that does not do what it says it can, or a person who is away: it stays open.
-        Err(ServiceError::McpError(_) | ServiceError::Timeout { .. }) => Ok(Asked::Left),
-        Err(error) => Err(ErrorData::internal_error(error.to_string(), None)),
-    }
+    // A client that does not do what it says it can, or a person who is away: it stays open.
+    cx.peer.create_elicitation_with_timeout(params, Some(THINK)).await.map_or(Asked::Left, |said| chosen(&said))
 }
 
 /// What was said to a question that an earlier answer asked; `None`: this call repeats none.
@@ -83,8 +76,8 @@ pub(super) fn repeated(request: &CallToolRequestParams) -> Result<Option<(Open, 
     };
     let key = EntityKey::new(kind, entity).map_err(|error| wrong(&error.to_string()))?;
     uuid::Uuid::try_parse(id).map_err(|_| wrong("requestState is not one of ours"))?;
-    let said: ElicitResult = serde_json::from_value(said.clone()).map_err(|error| wrong(&error.to_string()))?;
-    Ok(Some((Open { key, id: id.to_owned(), version, shown: Value::Null }, chosen(&said))))
+    let said = serde_json::from_value(said.clone()).map_or(Asked::Left, |said| chosen(&said));
+    Ok(Some((Open { key, id: id.to_owned(), version, shown: Value::Null }, said)))
 }
 
 fn chosen(said: &ElicitResult) -> Asked {

@@ -79,6 +79,8 @@ pub(super) struct Done {
     pub is_error: bool,
     /// A conflict that waits for somebody's choice.
     pub conflict: Option<Open>,
+    /// A write was taken: who is told of an error now writes it once more.
+    is_taken: bool,
     /// Why what is here may be behind.
     behind: Option<String>,
     /// Up to where it tells what others did.
@@ -103,8 +105,17 @@ impl Done {
     }
 
     /// Something to tell.
-    pub fn plain(told: Map<String, Value>) -> Self {
+    fn plain(told: Map<String, Value>) -> Self {
         Self { told, ..Self::default() }
+    }
+
+    /// A conflict stays as it is.
+    pub fn left(conflict: &str) -> Self {
+        let mut told = Map::new();
+        told.insert("outcome".into(), "conflict_pending".into());
+        told.insert("conflict_id".into(), conflict.into());
+        told.insert("how_to_resolve".into(), answers::how_to_resolve(conflict).into());
+        Self { is_taken: true, ..Self::plain(told) }
     }
 }
 
@@ -192,9 +203,12 @@ impl Notebook {
         Ok(Done::of(told, behind))
     }
 
-    /// Settles a conflict.
-    pub(super) async fn settle(&self, open: &Open, choice: Choice) -> Result<Done, Failed> {
-        self.resolve(open.key.clone(), open.version, &open.id, choice).await
+    /// Settles a conflict. If the choice cannot be kept, it stays open, and so it is told, with the reason.
+    pub(super) async fn settle(&self, open: &Open, choice: Choice, mut left: Done) -> Done {
+        self.resolve(open.key.clone(), open.version, &open.id, choice).await.unwrap_or_else(|error| {
+            left.told.insert("reason".into(), format!("the choice cannot be kept: {error}").into());
+            left
+        })
     }
 
     /// Settles a conflict as whoever saw this version chose. If the room is further, the node asks again.
@@ -232,7 +246,7 @@ impl Notebook {
             tracing::warn!(%error, "what became of a write cannot be read now");
             None
         });
-        let mut done = Done { behind, ..Done::plain(answers::fate(settled.as_ref())) };
+        let mut done = Done { behind, is_taken: true, ..Done::plain(answers::fate(settled.as_ref())) };
         done.told.insert("id".into(), ticket.id.to_string().into());
         done.is_error = settled.as_ref().is_some_and(Settled::is_refusal);
         let Some(key) = key else { return Ok(done) };
@@ -296,6 +310,14 @@ impl Notebook {
     /// What goes with every answer.
     pub(super) async fn finish(&self, mut done: Done) -> Result<Done, Failed> {
         answers::label(&mut done.told);
+        match self.add_news(&mut done).await {
+            Err(error) if done.is_taken => tracing::warn!(%error, "it cannot be told now how it stands"),
+            added => added?,
+        }
+        Ok(done)
+    }
+
+    async fn add_news(&self, done: &mut Done) -> Result<(), StoreError> {
         let after = self.told.load(Relaxed).max(done.mark);
         let news = self.replica.news(after, Part::Latest, NEWS).await?;
         let told = answers::news("from_others", &news, after);
@@ -308,7 +330,7 @@ impl Notebook {
         }
         done.told.insert("sync".into(), answers::sync(&status, done.behind.as_deref()));
         self.told.fetch_max(news.mark, Relaxed);
-        Ok(done)
+        Ok(())
     }
 
     /// Writes down what was told. Only who calls again, or ends well, is sure to have heard it: who dies before is told once more.

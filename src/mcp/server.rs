@@ -17,12 +17,11 @@ use rmcp::{
     },
     service::{Peer, RequestContext, SubscriptionContext},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    answers,
     arguments::{self, Call},
     asking::{self, Asked},
     catalogue, metrics,
@@ -133,9 +132,10 @@ impl Server {
             return Err(ErrorData::invalid_params(format!("there is no tool '{}'", request.name), None));
         }
         if let Some((open, said)) = asking::repeated(&request)? {
+            let left = Done::left(&open.id);
             let done = match said {
-                Asked::Chosen(choice) => self.notebook.settle(&open, choice).await,
-                _ => Ok(self.left(&open.id)),
+                Asked::Chosen(choice) => self.notebook.settle(&open, choice, left).await,
+                _ => left,
             };
             return self.answer(done).await;
         }
@@ -143,11 +143,14 @@ impl Server {
             Ok(call) => call,
             Err(wrong) => return Ok(refused(&wrong)),
         };
-        let mut done = self.notebook.call(call).await;
-        if let Ok(Done { conflict: Some(open), .. }) = &done {
-            let open = open.clone();
-            match asking::ask(&cx, &open).await? {
-                Asked::Chosen(choice) => done = self.notebook.settle(&open, choice).await,
+        let mut done = match self.notebook.call(call).await {
+            Ok(done) => done,
+            Err(failed @ (Failed::Wrong(_) | Failed::Write(_))) => return Ok(refused(&failed.to_string())),
+            Err(Failed::Store(error)) => return Err(internal(error)),
+        };
+        if let Some(open) = done.conflict.take() {
+            match asking::ask(&cx, &open).await {
+                Asked::Chosen(choice) => done = self.notebook.settle(&open, choice, done).await,
                 Asked::First(question) => return Ok((*question).into()),
                 Asked::Left | Asked::Cannot => {}
             }
@@ -155,20 +158,7 @@ impl Server {
         self.answer(done).await
     }
 
-    fn left(&self, conflict: &str) -> Done {
-        let mut told = Map::new();
-        told.insert("outcome".into(), "conflict_pending".into());
-        told.insert("conflict_id".into(), conflict.into());
-        told.insert("how_to_resolve".into(), answers::how_to_resolve(conflict).into());
-        Done::plain(told)
-    }
-
-    async fn answer(&self, done: Result<Done, Failed>) -> Result<CallToolResponse, ErrorData> {
-        let done = match done {
-            Ok(done) => done,
-            Err(failed @ (Failed::Wrong(_) | Failed::Write(_))) => return Ok(refused(&failed.to_string())),
-            Err(Failed::Store(error)) => return Err(internal(error)),
-        };
+    async fn answer(&self, done: Done) -> Result<CallToolResponse, ErrorData> {
         let done = self.notebook.finish(done).await.map_err(internal)?;
         let told = Value::Object(done.told);
         let result =

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     at_node,
-    client::{Client, Form, Person, command, task, update},
+    client::{Client, Form, Person, command, hasty, task, update},
     key,
     nats_support::until,
     support::Node,
@@ -141,4 +141,48 @@ async fn an_agent_that_chooses_late_is_told_what_stands_and_may_choose_again() {
         let told = pair.b.call("manage_context", choice).await;
         assert_eq!((&told["isError"], &pair.stands().await["data"]["x"]), (&json!(false), &json!(1)), "{told}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_leaves_the_conflict_open_and_is_no_error() {
+    for form in FORMS {
+        for said in [json!({}), json!({"action": "accept", "content": {"choice": 7}}), json!({"action": "decline"})] {
+            let mut asked = Asked::start(form).await;
+            let told = asked.say(said).await;
+            assert_eq!(told["outcome"], "conflict_pending", "{told}");
+            let open = asked.pair.stands().await["conflicts"].clone();
+            assert_eq!(told["conflict_id"], open[0]["conflict_id"], "{told}");
+        }
+    }
+}
+
+/// What somebody else does to a journal.
+fn change(dir: &TempDir, text: &str) {
+    let db = rusqlite::Connection::open(dir.path().join("replica.db")).expect("opened");
+    db.execute_batch(text).expect("changed");
+}
+
+#[tokio::test]
+async fn behind_a_write_that_was_taken_nothing_is_an_error() {
+    for form in FORMS {
+        let mut asked = Asked::start(form).await;
+        let no_more = "CREATE TRIGGER no_more BEFORE INSERT ON pending BEGIN SELECT RAISE(FAIL, 'no more'); END";
+        change(&asked.pair.dirs[1], no_more);
+        let told = asked.say(accepted()).await;
+        assert_eq!(told["outcome"], "conflict_pending", "{told}");
+        assert!(told["reason"].as_str().is_some_and(|why| why.contains("no more")), "{told}");
+        assert_eq!(asked.pair.stands().await["conflicts"].as_array().map(Vec::len), Some(1));
+    }
+    // Nor if it cannot be read how it stands.
+    let (nobody, dir) = ("127.0.0.1:9".parse().expect("an address"), TempDir::new().expect("a directory"));
+    let mut start = hasty(nobody, "a", dir.path());
+    start.args(["--pull-wait", "200ms", "--push-wait", "200ms", "--flush", "200ms"]);
+    let mut a = Client::start(start, Form::Handshake, None).await;
+    a.call("who_is_here", json!({})).await;
+    change(&dir, "ALTER TABLE change RENAME TO away");
+    let told = a.call("publish_event", json!({"event_type": "tests_failed", "data": {}})).await;
+    assert_eq!((&told["outcome"], &told["news"]), (&json!("pending"), &Value::Null), "{told}");
+    assert!(told["id"].is_string(), "{told}");
+    let read = a.request("tools/call", json!({"name": "who_is_here", "arguments": {}})).await;
+    assert_eq!(read["error"]["code"], -32603, "{read}");
 }
