@@ -62,11 +62,14 @@ pub(super) async fn ask(cx: &RequestContext<RoleServer>, open: &Open) -> Asked {
     cx.peer.create_elicitation_with_timeout(params, Some(THINK)).await.map_or(Asked::Left, |said| chosen(&said))
 }
 
-/// What was said to a question that an earlier answer asked; `None`: this call repeats none.
+/// What was said to a question that an earlier answer asked; `None`: this call repeats none. One that does, and says nothing, is no new
+/// call: its write was taken.
 pub(super) fn repeated(request: &CallToolRequestParams) -> Result<Option<(Open, Asked)>, ErrorData> {
-    let Some(said) = request.input_responses.as_ref().and_then(|responses| responses.get(KEY)) else { return Ok(None) };
+    let said = request.input_responses.as_ref().and_then(|responses| responses.get(KEY));
     let wrong = |why: &str| ErrorData::invalid_params(why.to_owned(), None);
-    let state = request.request_state.as_deref().ok_or_else(|| wrong("requestState is missing"))?;
+    let Some(state) = request.request_state.as_deref() else {
+        return if said.is_some() { Err(wrong("requestState is missing")) } else { Ok(None) };
+    };
     // Whatever is named here its sender could name in a call of its own.
     let mut parts = state.splitn(4, '\n');
     let (Some(id), Some(Ok(version)), Some(kind), Some(entity)) =
@@ -76,7 +79,8 @@ pub(super) fn repeated(request: &CallToolRequestParams) -> Result<Option<(Open, 
     };
     let key = EntityKey::new(kind, entity).map_err(|error| wrong(&error.to_string()))?;
     uuid::Uuid::try_parse(id).map_err(|_| wrong("requestState is not one of ours"))?;
-    let said = serde_json::from_value(said.clone()).map_or(Asked::Left, |said| chosen(&said));
+    let said = said.and_then(|said| serde_json::from_value(said.clone()).ok());
+    let said = said.map_or(Asked::Left, |said| chosen(&said));
     Ok(Some((Open { key, id: id.to_owned(), version, shown: Value::Null }, said)))
 }
 

@@ -186,3 +186,14 @@ async fn behind_a_write_that_was_taken_nothing_is_an_error() {
     let read = a.request("tools/call", json!({"name": "who_is_here", "arguments": {}})).await;
     assert_eq!(read["error"]["code"], -32603, "{read}");
 }
+
+#[tokio::test]
+async fn a_call_that_is_repeated_without_an_answer_writes_nothing_again() {
+    let mut asked = Asked::start(Form::Alone).await;
+    for said in [None, Some(json!({})), Some(json!({"another": {"action": "cancel"}}))] {
+        let told = asked.repeat(said).await["result"]["structuredContent"].clone();
+        let open = asked.pair.stands().await["conflicts"].clone();
+        assert_eq!(open.as_array().map(Vec::len), Some(1), "{told}");
+        assert_eq!((&told["outcome"], &told["conflict_id"]), (&json!("conflict_pending"), &open[0]["conflict_id"]));
+    }
+}
