@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::{
     answers,
     arguments::{Call, Choice, raw},
+    metrics,
 };
 use crate::{
     model::EntityKey,
@@ -54,7 +55,14 @@ pub struct Notebook {
     told: Arc<AtomicU64>,
     /// Up to where that is written down.
     kept: Arc<AtomicU64>,
+    /// What was shown and is not written down yet.
+    shown: Arc<Mutex<Shown>>,
+    /// Held by who writes it down.
+    keeping: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// Entities, each at the version that was shown.
+type Shown = Vec<(EntityKey, u64)>;
 
 /// Why a call comes to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +89,8 @@ pub(super) struct Done {
     pub conflict: Option<Open>,
     /// A write was taken: who is told of an error now writes it once more.
     is_taken: bool,
+    /// What it shows.
+    shown: Shown,
     /// Why what is here may be behind.
     behind: Option<String>,
     /// Up to where it tells what others did.
@@ -132,7 +142,8 @@ impl Notebook {
             }
         };
         let of = |told| Arc::new(AtomicU64::new(told));
-        Ok(Self { replica, patience, told: of(told), kept: of(told) })
+        let (shown, keeping) = (Arc::default(), Arc::default());
+        Ok(Self { replica, patience, told: of(told), kept: of(told), shown, keeping })
     }
 
     /// The room.
@@ -143,10 +154,11 @@ impl Notebook {
     /// Does what a call asks for. Who reads waits for the node first; who writes waits for it while that is on its way.
     pub(super) async fn call(&self, call: Call) -> Result<Done, Failed> {
         let behind = if call.is_reading() { self.pull().await } else { None };
+        let mut shown = Shown::new();
         let told = match call {
             Call::Get(key) => match self.replica.get(key).await? {
                 Some(seen) => {
-                    self.note_shown([&seen]).await;
+                    shown.extend(place(&seen));
                     json!({"found": true, "context": answers::context(&seen), "note": answers::OTHERS})
                 }
                 None => json!({"found": false}),
@@ -156,11 +168,11 @@ impl Notebook {
                 let after = if after.contains(':') || prefix.is_empty() { after } else { format!("{prefix}{after}") };
                 let seen = self.replica.list("context", &prefix, &after, limit).await?;
                 let next = if seen.len() == limit { seen.last().map(|seen| seen.entity_id.clone()) } else { None };
-                json!({"contexts": self.show(seen.iter()).await, "next_after": next, "note": answers::OTHERS})
+                json!({"contexts": show(seen.iter(), &mut shown), "next_after": next, "note": answers::OTHERS})
             }
             Call::Search { query, level, limit } => {
                 let hits = self.replica.search(&query, "context", &prefix(level.as_deref()), limit).await?;
-                let told = self.show(hits.iter().map(|hit| &hit.seen)).await;
+                let told = show(hits.iter().map(|hit| &hit.seen), &mut shown);
                 let told: Vec<Value> = told.into_iter().zip(&hits).map(|(told, hit)| answers::hit(told, hit)).collect();
                 json!({"results": told, "note": answers::OTHERS})
             }
@@ -177,7 +189,7 @@ impl Notebook {
             }
             Call::Status => {
                 let (open, more) = answers::conflicts(&self.replica.conflicts().await?);
-                json!({"conflicts": open, "more_conflicts": more, "metrics": self.metrics().await?})
+                json!({"conflicts": open, "more_conflicts": more, "metrics": metrics::seeds(&self.replica.figures().await?)})
             }
             Call::Here => {
                 let here: Vec<Value> = self.replica.here().into_values().collect();
@@ -200,7 +212,7 @@ impl Notebook {
                 return self.resolve(key, base, &conflict.to_string(), choice).await;
             }
         };
-        Ok(Done::of(told, behind))
+        Ok(Done { shown, ..Done::of(told, behind) })
     }
 
     /// Settles a conflict. If the choice cannot be kept, it stays open, and so it is told, with the reason.
@@ -232,7 +244,10 @@ impl Notebook {
     async fn base(&self, key: &EntityKey, named: Option<u64>) -> Result<u64, StoreError> {
         match named {
             Some(base) => Ok(base),
-            None => self.replica.shown(key.clone()).await,
+            None => {
+                self.keep_told().await;
+                self.replica.shown(key.clone()).await
+            }
         }
     }
 
@@ -256,14 +271,14 @@ impl Notebook {
             done.told.insert("how_to_resolve".into(), answers::how_to_resolve(id).into());
             if let Some(version) = settled.answer["version"].as_u64() {
                 // The answer shows it, also if nothing stands any more.
-                note(self.replica.show(vec![(key.clone(), version)])).await;
+                done.shown.push((key.clone(), version));
                 done.conflict = Some(Open { key: key.clone(), id: id.to_owned(), version, shown: settled.answer });
             }
         }
         // As it stands here now, with what is on its way.
         match self.replica.get(key).await {
             Ok(Some(seen)) => {
-                self.note_shown([&seen]).await;
+                done.shown.extend(place(&seen));
                 done.told.insert("context".into(), answers::context(&seen));
             }
             Ok(None) => {}
@@ -283,28 +298,14 @@ impl Notebook {
         }
     }
 
-    /// Shows many, those that are too long without their content: of them nothing was seen.
-    async fn show<'a>(&self, all: impl Iterator<Item = &'a Seen>) -> Vec<Value> {
-        let mut shown = Vec::new();
-        let told = all.map(|seen| match answers::short(seen) {
-            Some(told) => {
-                shown.push(seen);
-                told
-            }
-            None => answers::without_content(seen),
-        });
-        let told = told.collect();
-        self.note_shown(shown).await;
-        told
+    /// Notes what an answer shows, when nothing keeps it from going out any more.
+    pub(super) fn goes_out(&self, done: &mut Done) {
+        self.shown().append(&mut done.shown);
     }
 
-    /// Writes down what was shown. If that fails, more is told as written over than was; no answer fails by it.
-    async fn note_shown<'a>(&self, shown: impl IntoIterator<Item = &'a Seen>) {
-        let shown = shown.into_iter().filter_map(|seen| {
-            let key = EntityKey::new(&seen.entity_type, &seen.entity_id).ok()?;
-            Some((key, seen.version))
-        });
-        note(self.replica.show(shown.collect())).await;
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        // Whole between any two statements that could panic.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What goes with every answer.
@@ -314,6 +315,7 @@ impl Notebook {
             Err(error) if done.is_taken => tracing::warn!(%error, "it cannot be told now how it stands"),
             added => added?,
         }
+        self.goes_out(&mut done);
         Ok(done)
     }
 
@@ -333,30 +335,19 @@ impl Notebook {
         Ok(())
     }
 
-    /// Writes down what was told. Only who calls again, or ends well, is sure to have heard it: who dies before is told once more.
+    /// Writes down what was told and shown. Only who calls again, or ends well, is sure to have heard it: who dies before is told once
+    /// more. If it fails, more is told as written over than was; no answer fails by it.
     pub async fn keep_told(&self) {
         let told = self.told.load(Relaxed);
         if self.kept.fetch_max(told, Relaxed) < told {
             note(self.replica.note_told(told)).await;
         }
-    }
-
-    /// The seeds' metrics.
-    pub(super) async fn metrics(&self) -> Result<Value, StoreError> {
-        let figures = self.replica.figures().await?;
-        Ok(json!({
-            "avg_latency_ms": figures.average_latency_ms(),
-            "p50_latency_below_ms": figures.latency_below_ms(0.5),
-            "p99_latency_below_ms": figures.latency_below_ms(0.99),
-            "success_rate": figures.success_rate(),
-            "cache_hit_rate": figures.hit_rate(),
-            "conflict_rate": figures.conflict_rate(),
-            "total_syncs": figures.settled + figures.refused,
-            "written": figures.written,
-            "pulls": figures.pulled,
-            "pulls_given_up": figures.gave_up,
-            "connections": figures.connections,
-        }))
+        // One after the other: who finds nothing to write down knows that it was.
+        let _turn = self.keeping.lock().await;
+        let shown = std::mem::take(&mut *self.shown());
+        if !shown.is_empty() {
+            note(self.replica.show(shown)).await;
+        }
     }
 }
 
@@ -369,6 +360,22 @@ fn operation(
     fields.extend(strategy.map(|strategy| ("strategy".to_owned(), strategy.into())));
     fields.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
     fields
+}
+
+/// Shows many, those that are too long without their content: of them nothing was seen.
+fn show<'a>(all: impl Iterator<Item = &'a Seen>, shown: &mut Shown) -> Vec<Value> {
+    let told = all.map(|seen| match answers::short(seen) {
+        Some(told) => {
+            shown.extend(place(seen));
+            told
+        }
+        None => answers::without_content(seen),
+    });
+    told.collect()
+}
+
+fn place(seen: &Seen) -> Option<(EntityKey, u64)> {
+    Some((EntityKey::new(&seen.entity_type, &seen.entity_id).ok()?, seen.version))
 }
 
 /// How the names of a level's contexts begin; of all levels' if none is named.

@@ -250,10 +250,11 @@ impl ServerHandler for Server {
     ) -> Result<ReadResourceResponse, ErrorData> {
         let nothing = |why: String| ErrorData::resource_not_found(why, Some(json!({"uri": request.uri.clone()})));
         let key = resources::key(&request.uri).map_err(nothing)?;
-        let done = self.notebook.call(Call::Get(key)).await.map_err(internal)?;
+        let mut done = self.notebook.call(Call::Get(key)).await.map_err(internal)?;
         if done.told.get("found") != Some(&Value::Bool(true)) {
             return Err(nothing("there is no such context".to_owned()));
         }
+        self.notebook.goes_out(&mut done);
         let text = Value::Object(done.told).to_string();
         let contents = ResourceContents::text(text, request.uri).with_mime_type("application/json");
         Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private).into())

@@ -197,3 +197,26 @@ async fn a_call_that_is_repeated_without_an_answer_writes_nothing_again() {
         assert_eq!((&told["outcome"], &told["conflict_id"]), (&json!("conflict_pending"), &open[0]["conflict_id"]));
     }
 }
+
+#[tokio::test]
+async fn what_may_not_have_been_heard_was_not_shown() {
+    for is_killed in [true, false] {
+        let Pair { node, dirs, mut a, mut b } = Pair::start(Form::Handshake, None).await;
+        let got = b.call("context_get", task("7", json!({}))).await;
+        assert_eq!(got["context"]["data"]["x"], 2, "{got}");
+        if is_killed {
+            // Whether its last answer was read before it died nobody knows.
+            b.kill().await;
+        } else {
+            assert!(b.close().await.success());
+        }
+        let mut b = Client::start(command(node.address(), "b", dirs[1].path()), Form::Handshake, None).await;
+        let done = b.call("manage_context", update("7", json!({"x": 1}))).await;
+        let told = if is_killed { json!(2) } else { Value::Null };
+        assert_eq!(done["overwritten"][0]["value"], told, "{done}");
+        // Who calls again has heard it.
+        a.call("context_get", task("7", json!({}))).await;
+        let done = a.call("manage_context", update("7", json!({"x": 4}))).await;
+        assert_eq!(done["outcome"], "confirmed", "{done}");
+    }
+}
