@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    PATIENCE,
     at_node,
     client::{Client, Form, Person, command, hasty, task, update},
     key,
     nats_support::until,
+    open, put,
     support::Node,
     until_seen,
 };
@@ -218,5 +220,27 @@ async fn what_may_not_have_been_heard_was_not_shown() {
         a.call("context_get", task("7", json!({}))).await;
         let done = a.call("manage_context", update("7", json!({"x": 4}))).await;
         assert_eq!(done["outcome"], "confirmed", "{done}");
+    }
+}
+
+#[tokio::test]
+async fn whose_words_were_written_over_is_told_by_the_whole_name() {
+    let node = Node::start(&[]).await;
+    let dirs = [(); 2].map(|()| TempDir::new().expect("a directory"));
+    let mut b = Client::start(command(node.address(), "b", dirs[0].path()), Form::Handshake, None).await;
+    // As long as a name may be: its replica's, which has a mark behind it, may not be longer.
+    let longest = "é".repeat(64);
+    for (n, (name, told)) in
+        [("claude-code-build-server-01~laptop", "claude-code-build-server-01~laptop"), (&longest, &longest[..118])]
+            .into_iter()
+            .enumerate()
+    {
+        let a = open(node.address(), name, &dirs[1].path().join(n.to_string())).await;
+        a.write(put("task:7", json!({"x": n}))).await.expect("written");
+        assert_eq!(a.push(PATIENCE).await.expect("pushed"), 0);
+        let mut write = update("7", json!({"x": "b's"}));
+        write["base_version"] = 0.into();
+        let done = b.call("manage_context", write).await;
+        assert_eq!((&done["overwritten"][0]["value"], &done["overwritten"][0]["by"]), (&json!(n), &json!(told)));
     }
 }
