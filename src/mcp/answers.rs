@@ -175,6 +175,8 @@ pub(super) fn fate(settled: Option<&Settled>) -> Map<String, Value> {
         "version",
         "resolution",
         "overwritten",
+        "overwritten_paths",
+        "duplicate",
         "conflict_id",
         "variant_id",
         "merged",

@@ -269,7 +269,10 @@ impl Notebook {
             && let Some(id) = settled.answer["conflict_id"].as_str()
         {
             done.told.insert("how_to_resolve".into(), answers::how_to_resolve(id).into());
-            if let Some(version) = settled.answer["version"].as_u64() {
+            // A repeated answer does not have what clashed: nobody can be asked about that, and the version is that of then.
+            if settled.answer["duplicate"] != true
+                && let Some(version) = settled.answer["version"].as_u64()
+            {
                 // The answer shows it, also if nothing stands any more.
                 done.shown.push((key.clone(), version));
                 done.conflict = Some(Open { key: key.clone(), id: id.to_owned(), version, shown: settled.answer });

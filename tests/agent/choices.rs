@@ -5,11 +5,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    PATIENCE,
-    at_node,
+    PATIENCE, at_node,
     client::{Client, Form, Person, command, hasty, task, update},
     key,
-    nats_support::until,
+    nats_support::{Line, until},
     open, put,
     support::Node,
     until_seen,
@@ -242,5 +241,35 @@ async fn whose_words_were_written_over_is_told_by_the_whole_name() {
         write["base_version"] = 0.into();
         let done = b.call("manage_context", write).await;
         assert_eq!((&done["overwritten"][0]["value"], &done["overwritten"][0]["by"]), (&json!(n), &json!(told)));
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_answer_said_is_told_again_and_nobody_is_asked_about_nothing() {
+    let node = Node::start(&[]).await;
+    let mut line = Line::to(node.address()).await;
+    let dirs = [(); 2].map(|()| TempDir::new().expect("a directory"));
+    let mut a = Client::start(command(node.address(), "a", dirs[0].path()), Form::Handshake, None).await;
+    let mut b = Client::start(command(line.address(), "b", dirs[1].path()), Form::Handshake, Some("current")).await;
+    b.call("who_is_here", json!({})).await;
+    for (id, strategy) in [("7", "merge"), ("8", "manual")] {
+        a.call("manage_context", update(id, json!({"x": 2}))).await;
+        let mut arguments = update(id, json!({"x": 1, "b": 1}));
+        arguments["strategy"] = strategy.into();
+        line.cut_from_server();
+        let call = b.begin("tools/call", json!({"name": "manage_context", "arguments": arguments})).await;
+        until("the node has it", async || {
+            let stands = at_node(node.address(), &format!("task:{id}")).await?;
+            (stands["data"]["b"] == 1 || stands["conflicts"] != json!([])).then_some(())
+        })
+        .await;
+        line.snap().await;
+        line.heal().await;
+        let told = b.answer(call).await["result"]["structuredContent"].clone();
+        assert!(told["duplicate"] == true && b.asked.is_empty(), "{told} {:?}", b.asked);
+        match strategy {
+            "merge" => assert_eq!(told["overwritten_paths"], json!(["/x", "/b"]), "{told}"),
+            _ => assert!(told["outcome"] == "conflict_pending" && told["how_to_resolve"].is_string(), "{told}"),
+        }
     }
 }
