@@ -3,6 +3,7 @@
 mod choices;
 mod client;
 mod commands;
+mod crowd;
 mod days;
 mod journal;
 mod many;
