@@ -10,7 +10,7 @@
 //! | `notebook` | what the tools do, in a room |
 //! | `answers` | in which words that is told, and what is said of others' contents |
 //! | `asking` | questions to whoever sits in front of the client |
-//! | `metrics` | the seeds' metrics, for Prometheus |
+//! | `metrics` | the seeds' metrics, for an answer and for Prometheus |
 //! | `resources` | contexts as resources, and who wants to hear of their changes |
 //! | `server` | the protocol's methods |
 //! | `stdio` | over standard input and output |

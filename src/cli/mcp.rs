@@ -199,7 +199,13 @@ async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let wrapped = wrapped(&args);
     let replica = Arc::new(Replica::open(options(args)?).await?);
     if let Some(aside) = replica.set_aside() {
-        eprintln!("the journal was damaged and put aside: {}; what it held is not sent", aside.display());
+        let (status, figures) = (replica.status().await?, replica.figures().await?);
+        // Nobody else has written anything here yet, but some of it may be out by now.
+        let rest = match status.pending + status.refused + figures.settled {
+            0 => "if anything waited in it, it is in there alone and not sent",
+            _ => "what waited in it goes on, do not write it again",
+        };
+        eprintln!("the journal was damaged and put aside: {}; {rest}", aside.display());
     }
     if let Some(config) = wrapped {
         let room = wrap::Room::new(replica.clone(), replica.instance().clone()).await?;

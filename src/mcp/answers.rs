@@ -186,6 +186,8 @@ pub(super) fn fate(settled: Option<&Settled>) -> Map<String, Value> {
         "version",
         "resolution",
         "overwritten",
+        "overwritten_paths",
+        "duplicate",
         "conflict_id",
         "variant_id",
         "merged",
@@ -200,9 +202,8 @@ pub(super) fn fate(settled: Option<&Settled>) -> Map<String, Value> {
             told.insert(name.into(), value.clone());
         }
     }
-    // Of a replica's name, who it is.
     for one in told.get_mut("overwritten").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(by) = one["by"].as_str().and_then(|by| by.split('~').next()) {
+        if let Some(by) = one["by"].as_str().map(author) {
             one["by"] = by.to_owned().into();
         }
     }
@@ -210,6 +211,14 @@ pub(super) fn fate(settled: Option<&Settled>) -> Map<String, Value> {
         told.insert("reason".into(), answer["message"].clone());
     }
     told
+}
+
+/// Of a replica's name, who it is.
+fn author(replica: &str) -> &str {
+    match replica.rsplit_once('~') {
+        Some((name, mark)) if mark.len() == 8 && mark.bytes().all(|digit| digit.is_ascii_hexdigit()) => name,
+        _ => replica,
+    }
 }
 
 /// What to do about a conflict, for who cannot be asked.

@@ -27,7 +27,7 @@ pub(super) enum Call {
     /// Tell what others did.
     Changes { since: Option<u64>, limit: usize },
     /// Settle a conflict.
-    Resolve { key: EntityKey, conflict: Uuid, choice: Choice },
+    Resolve { key: EntityKey, conflict: Uuid, choice: Choice, base: Option<u64> },
     /// Tell how it stands.
     Status,
     /// Tell who is here.
@@ -164,7 +164,7 @@ impl Given {
             Some("merged") => Choice::Merged(self.object()?),
             _ => return Err("'choice' must be current, proposed or merged (with 'data')".to_owned()),
         };
-        Ok(Call::Resolve { key: self.key()?, conflict, choice })
+        Ok(Call::Resolve { key: self.key()?, conflict, choice, base: self.base_version })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Questions to whoever sits in front of the client: in one form of the protocol they are requests of their own, in the other the
 //! answer to a call that is then repeated with what was said.
 //!
-//! Owns: that a client is asked only what it says it can ask, and that what is repeated does nothing twice: it names the conflict,
-//! and a conflict is settled once.
+//! Owns: that a client is asked only what it says it can ask, that what is chosen is chosen about what was shown, and that what is
+//! repeated does nothing twice: it names the conflict, and a conflict is settled once.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use rmcp::{
         CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema,
         EnumSchema, InputRequest, InputRequests, InputRequiredResult,
     },
-    service::{RequestContext, ServiceError},
+    service::RequestContext,
 };
 use serde_json::Value;
 
@@ -42,47 +42,46 @@ pub(super) enum Asked {
     Cannot,
 }
 
-/// Asks what shall hold.
-pub(super) async fn ask(cx: &RequestContext<RoleServer>, open: &Open) -> Result<Asked, ErrorData> {
+/// Asks what shall hold. The write that clashed was taken: whatever becomes of the question, it is no error.
+pub(super) async fn ask(cx: &RequestContext<RoleServer>, open: &Open) -> Asked {
     let can = cx.client_capabilities().and_then(|can| can.elicitation);
     if !can.is_some_and(|can| can.form.is_some() || can.url.is_none()) {
-        return Ok(Asked::Cannot);
+        return Asked::Cannot;
     }
     let choices = ["current", "proposed", "leave"].map(str::to_owned).to_vec();
     let schema =
         ElicitationSchema::builder().required_enum_schema(KEY, EnumSchema::builder(choices).untitled().build());
-    let params = ElicitRequestParams::FormElicitationParams {
-        meta: None,
-        message: question(open),
-        requested_schema: schema.build().map_err(|error| ErrorData::internal_error(error.to_string(), None))?,
-    };
+    let Ok(requested_schema) = schema.build() else { return Asked::Cannot };
+    let params = ElicitRequestParams::FormElicitationParams { meta: None, message: question(open), requested_schema };
     if cx.protocol_version().is_some_and(|version| !version.has_initialize()) {
         let requests = InputRequests::from([(KEY.to_owned(), InputRequest::Elicitation(ElicitRequest::new(params)))]);
-        let state = format!("{}\n{}\n{}", open.id, open.key.kind, open.key.id);
-        return Ok(Asked::First(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
+        let state = format!("{}\n{}\n{}\n{}", open.id, open.version, open.key.kind, open.key.id);
+        return Asked::First(Box::new(InputRequiredResult::new(Some(requests), Some(state))));
     }
-    match cx.peer.create_elicitation_with_timeout(params, Some(THINK)).await {
-        Ok(said) => Ok(chosen(&said)),
-        // A client that does not do what it says it can, or a person who is away: it stays open.
-        Err(ServiceError::McpError(_) | ServiceError::Timeout { .. }) => Ok(Asked::Left),
-        Err(error) => Err(ErrorData::internal_error(error.to_string(), None)),
-    }
+    // A client that does not do what it says it can, or a person who is away: it stays open.
+    cx.peer.create_elicitation_with_timeout(params, Some(THINK)).await.map_or(Asked::Left, |said| chosen(&said))
 }
 
-/// What was said to a question that an earlier answer asked; `None`: this call repeats none.
+/// What was said to a question that an earlier answer asked; `None`: this call repeats none. One that does, and says nothing, is no new
+/// call: its write was taken.
 pub(super) fn repeated(request: &CallToolRequestParams) -> Result<Option<(Open, Asked)>, ErrorData> {
-    let Some(said) = request.input_responses.as_ref().and_then(|responses| responses.get(KEY)) else { return Ok(None) };
+    let said = request.input_responses.as_ref().and_then(|responses| responses.get(KEY));
     let wrong = |why: &str| ErrorData::invalid_params(why.to_owned(), None);
-    let state = request.request_state.as_deref().ok_or_else(|| wrong("requestState is missing"))?;
+    let Some(state) = request.request_state.as_deref() else {
+        return if said.is_some() { Err(wrong("requestState is missing")) } else { Ok(None) };
+    };
     // Whatever is named here its sender could name in a call of its own.
-    let mut parts = state.splitn(3, '\n');
-    let (Some(id), Some(kind), Some(entity)) = (parts.next(), parts.next(), parts.next()) else {
+    let mut parts = state.splitn(4, '\n');
+    let (Some(id), Some(Ok(version)), Some(kind), Some(entity)) =
+        (parts.next(), parts.next().map(str::parse), parts.next(), parts.next())
+    else {
         return Err(wrong("requestState is not one of ours"));
     };
     let key = EntityKey::new(kind, entity).map_err(|error| wrong(&error.to_string()))?;
     uuid::Uuid::try_parse(id).map_err(|_| wrong("requestState is not one of ours"))?;
-    let said: ElicitResult = serde_json::from_value(said.clone()).map_err(|error| wrong(&error.to_string()))?;
-    Ok(Some((Open { key, id: id.to_owned(), shown: Value::Null }, chosen(&said))))
+    let said = said.and_then(|said| serde_json::from_value(said.clone()).ok());
+    let said = said.map_or(Asked::Left, |said| chosen(&said));
+    Ok(Some((Open { key, id: id.to_owned(), version, shown: Value::Null }, said)))
 }
 
 fn chosen(said: &ElicitResult) -> Asked {
@@ -117,8 +116,12 @@ mod tests {
     #[test]
     fn a_question_shows_the_beginning_of_what_is_long() {
         let key = EntityKey::new("context", "task:7").expect("a key");
-        let asked =
-            question(&Open { key, id: String::new(), shown: json!({"current": "ä".repeat(9_999), "proposed": 1}) });
+        let asked = question(&Open {
+            key,
+            id: String::new(),
+            version: 1,
+            shown: json!({"current": "ä".repeat(9_999), "proposed": 1}),
+        });
         assert!(asked.contains(r#"task "7""#) && asked.contains("proposed: 1."), "{asked}");
         assert_eq!((asked.contains("ä …"), asked.matches('ä').count()), (true, SHOWN - 1));
     }

@@ -40,7 +40,7 @@ fn tools() -> Vec<Tool> {
                 place(json!({
                     "action": {"type": "string", "enum": ["get", "list", "update", "delete", "search", "changes", "resolve", "status"]},
                     "data": {"type": "object", "description": "update: the fields to set, null removes one; they are merged into what stands. resolve with merged: the fields that shall hold"},
-                    "base_version": {"type": "integer", "minimum": 0, "description": "update, delete: the version that you read. Left out: the last one that you were shown"},
+                    "base_version": {"type": "integer", "minimum": 0, "description": "update, delete, resolve: the version that you read. Left out: the last one that you were shown"},
                     "strategy": {"type": "string", "enum": ["merge", "last_write_wins", "version", "manual"], "description": "update, delete: what happens if somebody changed the same fields. merge (usual): field by field, you are told what you overwrote; version: both are kept; manual: a person chooses"},
                     "query": query, "limit": limit, "since": since,
                     "after": {"type": "string", "description": "list: the last id of the page before"},

@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Server;
 
-/// Connections at a time.
-const CONNECTIONS: usize = 256;
 /// Sessions at a time, of clients of the older form: each is kept for minutes after its last word. So many more may be opening.
 const SESSIONS: usize = 256;
+/// Connections at a time: each session may listen on one and ask on another, and there is room for others.
+const CONNECTIONS: usize = 2 * SESSIONS + 64;
 /// Time for a request's head.
 const HEAD: Duration = Duration::from_secs(5);
 
@@ -154,10 +154,13 @@ async fn answer(
     })
 }
 
-/// Whether a request may open a session: those of the younger form name their method and stand alone.
+/// Whether a request may open a session: those of the younger form name another method and stand alone. A session's name that is no
+/// text is none.
 fn is_opening(request: &Request<Incoming>) -> bool {
-    let has = |name: &str| request.headers().contains_key(name);
-    request.method() == Method::POST && !has("mcp-session-id") && !has("mcp-method")
+    let named = |name: &str| request.headers().get(name);
+    request.method() == Method::POST
+        && named("mcp-session-id").is_none_or(|id| id.to_str().is_err())
+        && named("mcp-method").is_none_or(|method| *method == "initialize")
 }
 
 /// Whether it is asked under one of these names, whatever the port.

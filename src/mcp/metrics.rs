@@ -1,12 +1,30 @@
-//! The seeds' metrics, for Prometheus.
+//! The seeds' metrics, for an answer and for Prometheus.
 
 use prometheus_client::{
     encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text::encode},
     metrics::{MetricType, counter::Counter, gauge::Gauge},
     registry::Registry,
 };
+use serde_json::{Value, json};
 
 use crate::replica::{Figures, Freshness, Status, figures::BOUNDS_MS};
+
+/// Under the seeds' own names.
+pub(super) fn seeds(figures: &Figures) -> Value {
+    json!({
+        "avg_latency_ms": figures.average_latency_ms(),
+        "p50_latency_below_ms": figures.latency_below_ms(0.5),
+        "p99_latency_below_ms": figures.latency_below_ms(0.99),
+        "success_rate": figures.success_rate(),
+        "cache_hit_rate": figures.hit_rate(),
+        "conflict_rate": figures.conflict_rate(),
+        "total_syncs": figures.settled + figures.refused,
+        "written": figures.written,
+        "pulls": figures.pulled,
+        "pulls_given_up": figures.gave_up,
+        "connections": figures.connections,
+    })
+}
 
 /// All of it in the text form.
 pub(super) fn text(figures: &Figures, status: &Status) -> String {

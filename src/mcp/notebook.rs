@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::{
     answers,
     arguments::{Call, Choice, raw},
+    metrics,
 };
 use crate::{
     model::EntityKey,
@@ -54,7 +55,14 @@ pub struct Notebook {
     told: Arc<AtomicU64>,
     /// Up to where that is written down.
     kept: Arc<AtomicU64>,
+    /// What was shown and is not written down yet.
+    shown: Arc<Mutex<Shown>>,
+    /// Held by who writes it down.
+    keeping: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// Entities, each at the version that was shown.
+type Shown = Vec<(EntityKey, u64)>;
 
 /// Why a call comes to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +87,10 @@ pub(super) struct Done {
     pub is_error: bool,
     /// A conflict that waits for somebody's choice.
     pub conflict: Option<Open>,
+    /// A write was taken: who is told of an error now writes it once more.
+    is_taken: bool,
+    /// What it shows.
+    shown: Shown,
     /// Why what is here may be behind.
     behind: Option<String>,
     /// Up to where it tells what others did.
@@ -90,6 +102,8 @@ pub(super) struct Done {
 pub(super) struct Open {
     pub key: EntityKey,
     pub id: String,
+    /// What stood is of this version: a choice holds for no other.
+    pub version: u64,
     /// What stands and what was proposed.
     pub shown: Value,
 }
@@ -101,8 +115,17 @@ impl Done {
     }
 
     /// Something to tell.
-    pub fn plain(told: Map<String, Value>) -> Self {
+    fn plain(told: Map<String, Value>) -> Self {
         Self { told, ..Self::default() }
+    }
+
+    /// A conflict stays as it is.
+    pub fn left(conflict: &str) -> Self {
+        let mut told = Map::new();
+        told.insert("outcome".into(), "conflict_pending".into());
+        told.insert("conflict_id".into(), conflict.into());
+        told.insert("how_to_resolve".into(), answers::how_to_resolve(conflict).into());
+        Self { is_taken: true, ..Self::plain(told) }
     }
 }
 
@@ -119,7 +142,8 @@ impl Notebook {
             }
         };
         let of = |told| Arc::new(AtomicU64::new(told));
-        Ok(Self { replica, patience, told: of(told), kept: of(told) })
+        let (shown, keeping) = (Arc::default(), Arc::default());
+        Ok(Self { replica, patience, told: of(told), kept: of(told), shown, keeping })
     }
 
     /// The room.
@@ -130,10 +154,11 @@ impl Notebook {
     /// Does what a call asks for. Who reads waits for the node first; who writes waits for it while that is on its way.
     pub(super) async fn call(&self, call: Call) -> Result<Done, Failed> {
         let behind = if call.is_reading() { self.pull().await } else { None };
+        let mut shown = Shown::new();
         let told = match call {
             Call::Get(key) => match self.replica.get(key).await? {
                 Some(seen) => {
-                    self.note_shown([&seen]).await;
+                    shown.extend(place(&seen));
                     json!({"found": true, "context": answers::context(&seen), "note": answers::OTHERS})
                 }
                 None => json!({"found": false}),
@@ -143,11 +168,11 @@ impl Notebook {
                 let after = if after.contains(':') || prefix.is_empty() { after } else { format!("{prefix}{after}") };
                 let seen = self.replica.list("context", &prefix, &after, limit).await?;
                 let next = if seen.len() == limit { seen.last().map(|seen| seen.entity_id.clone()) } else { None };
-                json!({"contexts": self.show(seen.iter()).await, "next_after": next, "note": answers::OTHERS})
+                json!({"contexts": show(seen.iter(), &mut shown), "next_after": next, "note": answers::OTHERS})
             }
             Call::Search { query, level, limit } => {
                 let hits = self.replica.search(&query, "context", &prefix(level.as_deref()), limit).await?;
-                let told = self.show(hits.iter().map(|hit| &hit.seen)).await;
+                let told = show(hits.iter().map(|hit| &hit.seen), &mut shown);
                 let told: Vec<Value> = told.into_iter().zip(&hits).map(|(told, hit)| answers::hit(told, hit)).collect();
                 json!({"results": told, "note": answers::OTHERS})
             }
@@ -164,7 +189,7 @@ impl Notebook {
             }
             Call::Status => {
                 let (open, more) = answers::conflicts(&self.replica.conflicts().await?);
-                json!({"conflicts": open, "more_conflicts": more, "metrics": self.metrics().await?})
+                json!({"conflicts": open, "more_conflicts": more, "metrics": metrics::seeds(&self.replica.figures().await?)})
             }
             Call::Here => {
                 let here: Vec<Value> = self.replica.here().into_values().collect();
@@ -182,17 +207,24 @@ impl Notebook {
             Call::Delete { key, base, strategy } => {
                 return self.operate(key, base, operation("delete", strategy, [])).await;
             }
-            Call::Resolve { key, conflict, choice } => return self.resolve(key, &conflict.to_string(), choice).await,
+            Call::Resolve { key, conflict, choice, base } => {
+                let base = self.base(&key, base).await?;
+                return self.resolve(key, base, &conflict.to_string(), choice).await;
+            }
         };
-        Ok(Done::of(told, behind))
+        Ok(Done { shown, ..Done::of(told, behind) })
     }
 
-    /// Settles a conflict.
-    pub(super) async fn settle(&self, open: &Open, choice: Choice) -> Result<Done, Failed> {
-        self.resolve(open.key.clone(), &open.id, choice).await
+    /// Settles a conflict. If the choice cannot be kept, it stays open, and so it is told, with the reason.
+    pub(super) async fn settle(&self, open: &Open, choice: Choice, mut left: Done) -> Done {
+        self.resolve(open.key.clone(), open.version, &open.id, choice).await.unwrap_or_else(|error| {
+            left.told.insert("reason".into(), format!("the choice cannot be kept: {error}").into());
+            left
+        })
     }
 
-    async fn resolve(&self, key: EntityKey, conflict: &str, choice: Choice) -> Result<Done, Failed> {
+    /// Settles a conflict as whoever saw this version chose. If the room is further, the node asks again.
+    async fn resolve(&self, key: EntityKey, base: u64, conflict: &str, choice: Choice) -> Result<Done, Failed> {
         let (word, data) = match choice {
             Choice::Current => ("current", None),
             Choice::Proposed => ("proposed", None),
@@ -200,17 +232,23 @@ impl Notebook {
         };
         let more = [("conflict_id", conflict.into()), ("choice", word.into())];
         let fields = operation("resolve", None, more.into_iter().chain(data));
-        // On what stands here as it is chosen: if the room is further, the node asks again.
-        self.write(Write::Operation { key: key.clone(), base: None, fields }, Some(key)).await
+        self.write(Write::Operation { key: key.clone(), base: Some(base), fields }, Some(key)).await
     }
 
     async fn operate(&self, key: EntityKey, base: Option<u64>, fields: Map<String, Value>) -> Result<Done, Failed> {
-        // What this agent was never shown it cannot have taken into account: it is told if it writes over that.
-        let base = match base {
-            Some(base) => base,
-            None => self.replica.shown(key.clone()).await?,
-        };
+        let base = self.base(&key, base).await?;
         self.write(Write::Operation { key: key.clone(), base: Some(base), fields }, Some(key)).await
+    }
+
+    /// On which version an agent acts. What it was never shown it cannot have taken into account: it is told if it writes over that.
+    async fn base(&self, key: &EntityKey, named: Option<u64>) -> Result<u64, StoreError> {
+        match named {
+            Some(base) => Ok(base),
+            None => {
+                self.keep_told().await;
+                self.replica.shown(key.clone()).await
+            }
+        }
     }
 
     /// Writes, and waits a little for what becomes of it and for what others wrote. Once it is taken nothing is an error any more that
@@ -223,7 +261,7 @@ impl Notebook {
             tracing::warn!(%error, "what became of a write cannot be read now");
             None
         });
-        let mut done = Done { behind, ..Done::plain(answers::fate(settled.as_ref())) };
+        let mut done = Done { behind, is_taken: true, ..Done::plain(answers::fate(settled.as_ref())) };
         done.told.insert("id".into(), ticket.id.to_string().into());
         done.is_error = settled.as_ref().is_some_and(Settled::is_refusal);
         let Some(key) = key else { return Ok(done) };
@@ -231,12 +269,19 @@ impl Notebook {
             && let Some(id) = settled.answer["conflict_id"].as_str()
         {
             done.told.insert("how_to_resolve".into(), answers::how_to_resolve(id).into());
-            done.conflict = Some(Open { key: key.clone(), id: id.to_owned(), shown: settled.answer });
+            // A repeated answer does not have what clashed: nobody can be asked about that, and the version is that of then.
+            if settled.answer["duplicate"] != true
+                && let Some(version) = settled.answer["version"].as_u64()
+            {
+                // The answer shows it, also if nothing stands any more.
+                done.shown.push((key.clone(), version));
+                done.conflict = Some(Open { key: key.clone(), id: id.to_owned(), version, shown: settled.answer });
+            }
         }
         // As it stands here now, with what is on its way.
         match self.replica.get(key).await {
             Ok(Some(seen)) => {
-                self.note_shown([&seen]).await;
+                done.shown.extend(place(&seen));
                 done.told.insert("context".into(), answers::context(&seen));
             }
             Ok(None) => {}
@@ -256,33 +301,28 @@ impl Notebook {
         }
     }
 
-    /// Shows many, those that are too long without their content: of them nothing was seen.
-    async fn show<'a>(&self, all: impl Iterator<Item = &'a Seen>) -> Vec<Value> {
-        let mut shown = Vec::new();
-        let told = all.map(|seen| match answers::short(seen) {
-            Some(told) => {
-                shown.push(seen);
-                told
-            }
-            None => answers::without_content(seen),
-        });
-        let told = told.collect();
-        self.note_shown(shown).await;
-        told
+    /// Notes what an answer shows, when nothing keeps it from going out any more.
+    pub(super) fn goes_out(&self, done: &mut Done) {
+        self.shown().append(&mut done.shown);
     }
 
-    /// Writes down what was shown. If that fails, more is told as written over than was; no answer fails by it.
-    async fn note_shown<'a>(&self, shown: impl IntoIterator<Item = &'a Seen>) {
-        let shown = shown.into_iter().filter_map(|seen| {
-            let key = EntityKey::new(&seen.entity_type, &seen.entity_id).ok()?;
-            Some((key, seen.version))
-        });
-        note(self.replica.show(shown.collect())).await;
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        // Whole between any two statements that could panic.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What goes with every answer.
     pub(super) async fn finish(&self, mut done: Done) -> Result<Done, Failed> {
         answers::label(&mut done.told);
+        match self.add_news(&mut done).await {
+            Err(error) if done.is_taken => tracing::warn!(%error, "it cannot be told now how it stands"),
+            added => added?,
+        }
+        self.goes_out(&mut done);
+        Ok(done)
+    }
+
+    async fn add_news(&self, done: &mut Done) -> Result<(), StoreError> {
         let after = self.told.load(Relaxed).max(done.mark);
         let news = self.replica.news(after, Part::Latest, NEWS).await?;
         let told = answers::news("from_others", &news, after);
@@ -295,33 +335,22 @@ impl Notebook {
         }
         done.told.insert("sync".into(), answers::sync(&status, done.behind.as_deref()));
         self.told.fetch_max(news.mark, Relaxed);
-        Ok(done)
+        Ok(())
     }
 
-    /// Writes down what was told. Only who calls again, or ends well, is sure to have heard it: who dies before is told once more.
+    /// Writes down what was told and shown. Only who calls again, or ends well, is sure to have heard it: who dies before is told once
+    /// more. If it fails, more is told as written over than was; no answer fails by it.
     pub async fn keep_told(&self) {
         let told = self.told.load(Relaxed);
         if self.kept.fetch_max(told, Relaxed) < told {
             note(self.replica.note_told(told)).await;
         }
-    }
-
-    /// The seeds' metrics.
-    pub(super) async fn metrics(&self) -> Result<Value, StoreError> {
-        let figures = self.replica.figures().await?;
-        Ok(json!({
-            "avg_latency_ms": figures.average_latency_ms(),
-            "p50_latency_below_ms": figures.latency_below_ms(0.5),
-            "p99_latency_below_ms": figures.latency_below_ms(0.99),
-            "success_rate": figures.success_rate(),
-            "cache_hit_rate": figures.hit_rate(),
-            "conflict_rate": figures.conflict_rate(),
-            "total_syncs": figures.settled + figures.refused,
-            "written": figures.written,
-            "pulls": figures.pulled,
-            "pulls_given_up": figures.gave_up,
-            "connections": figures.connections,
-        }))
+        // One after the other: who finds nothing to write down knows that it was.
+        let _turn = self.keeping.lock().await;
+        let shown = std::mem::take(&mut *self.shown());
+        if !shown.is_empty() {
+            note(self.replica.show(shown)).await;
+        }
     }
 }
 
@@ -334,6 +363,22 @@ fn operation(
     fields.extend(strategy.map(|strategy| ("strategy".to_owned(), strategy.into())));
     fields.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
     fields
+}
+
+/// Shows many, those that are too long without their content: of them nothing was seen.
+fn show<'a>(all: impl Iterator<Item = &'a Seen>, shown: &mut Shown) -> Vec<Value> {
+    let told = all.map(|seen| match answers::short(seen) {
+        Some(told) => {
+            shown.extend(place(seen));
+            told
+        }
+        None => answers::without_content(seen),
+    });
+    told.collect()
+}
+
+fn place(seen: &Seen) -> Option<(EntityKey, u64)> {
+    Some((EntityKey::new(&seen.entity_type, &seen.entity_id).ok()?, seen.version))
 }
 
 /// How the names of a level's contexts begin; of all levels' if none is named.

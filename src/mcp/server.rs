@@ -17,12 +17,11 @@ use rmcp::{
     },
     service::{Peer, RequestContext, SubscriptionContext},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    answers,
     arguments::{self, Call},
     asking::{self, Asked},
     catalogue, metrics,
@@ -128,9 +127,10 @@ impl Server {
             return Err(ErrorData::invalid_params(format!("there is no tool '{}'", request.name), None));
         }
         if let Some((open, said)) = asking::repeated(&request)? {
+            let left = Done::left(&open.id);
             let done = match said {
-                Asked::Chosen(choice) => self.notebook.settle(&open, choice).await,
-                _ => Ok(self.left(&open.id)),
+                Asked::Chosen(choice) => self.notebook.settle(&open, choice, left).await,
+                _ => left,
             };
             return self.answer(done).await;
         }
@@ -138,11 +138,14 @@ impl Server {
             Ok(call) => call,
             Err(wrong) => return Ok(refused(&wrong)),
         };
-        let mut done = self.notebook.call(call).await;
-        if let Ok(Done { conflict: Some(open), .. }) = &done {
-            let open = open.clone();
-            match asking::ask(&cx, &open).await? {
-                Asked::Chosen(choice) => done = self.notebook.settle(&open, choice).await,
+        let mut done = match self.notebook.call(call).await {
+            Ok(done) => done,
+            Err(failed @ (Failed::Wrong(_) | Failed::Write(_))) => return Ok(refused(&failed.to_string())),
+            Err(Failed::Store(error)) => return Err(internal(error)),
+        };
+        if let Some(open) = done.conflict.take() {
+            match asking::ask(&cx, &open).await {
+                Asked::Chosen(choice) => done = self.notebook.settle(&open, choice, done).await,
                 Asked::First(question) => return Ok((*question).into()),
                 Asked::Left | Asked::Cannot => {}
             }
@@ -150,20 +153,7 @@ impl Server {
         self.answer(done).await
     }
 
-    fn left(&self, conflict: &str) -> Done {
-        let mut told = Map::new();
-        told.insert("outcome".into(), "conflict_pending".into());
-        told.insert("conflict_id".into(), conflict.into());
-        told.insert("how_to_resolve".into(), answers::how_to_resolve(conflict).into());
-        Done::plain(told)
-    }
-
-    async fn answer(&self, done: Result<Done, Failed>) -> Result<CallToolResponse, ErrorData> {
-        let done = match done {
-            Ok(done) => done,
-            Err(failed @ (Failed::Wrong(_) | Failed::Write(_))) => return Ok(refused(&failed.to_string())),
-            Err(Failed::Store(error)) => return Err(internal(error)),
-        };
+    async fn answer(&self, done: Done) -> Result<CallToolResponse, ErrorData> {
         let done = self.notebook.finish(done).await.map_err(internal)?;
         let told = Value::Object(done.told);
         let result =
@@ -255,10 +245,11 @@ impl ServerHandler for Server {
     ) -> Result<ReadResourceResponse, ErrorData> {
         let nothing = |why: String| ErrorData::resource_not_found(why, Some(json!({"uri": request.uri.clone()})));
         let key = resources::key(&request.uri).map_err(nothing)?;
-        let done = self.notebook.call(Call::Get(key)).await.map_err(internal)?;
+        let mut done = self.notebook.call(Call::Get(key)).await.map_err(internal)?;
         if done.told.get("found") != Some(&Value::Bool(true)) {
             return Err(nothing("there is no such context".to_owned()));
         }
+        self.notebook.goes_out(&mut done);
         let text = Value::Object(done.told).to_string();
         let contents = ResourceContents::text(text, request.uri).with_mime_type("application/json");
         Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private).into())

@@ -33,8 +33,8 @@ use crate::{
     wire::Refusal,
 };
 
-/// Characters of an instance's name in the name of its replica, which has 128 bytes at most.
-const SHORT: usize = 24;
+/// Bytes of an instance's name in the name of its replica, which has 128 at most: behind it come a `~` and eight digits.
+const NAME: usize = 128 - 9;
 /// Longest message of which it is known that a node takes it, in bytes, before one was asked.
 const LONGEST: u64 = 1 << 20;
 /// Longest time for a clean end of the connection.
@@ -90,7 +90,8 @@ impl Replica {
         let store = opened.unwrap_or_else(|error| Err(StoreError::Broken(error.to_string())))?;
         let owner = format!("{} {}", options.client.tenant, options.client.instance);
         let shown = options.dir.display().to_string();
-        let short: String = options.client.instance.as_str().chars().take(SHORT).collect();
+        let name = options.client.instance.as_str();
+        let name = name[..name.floor_char_boundary(NAME)].to_owned();
         let replica = store
             .write(Care::Sure, move |transaction| {
                 match fact(transaction, "owner")? {
@@ -106,7 +107,7 @@ impl Replica {
                     return Ok(known);
                 }
                 // Others are told it where they write over what was written here.
-                let made = format!("{short}~{:08x}", Uuid::new_v4().as_fields().0);
+                let made = format!("{name}~{:08x}", Uuid::new_v4().as_fields().0);
                 set_fact(transaction, "replica", &made)?;
                 Ok(made)
             })

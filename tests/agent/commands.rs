@@ -1,6 +1,13 @@
 //! `continuum mcp` as its options have it: around another server, at a node that asks for tokens, over HTTP.
 
-use std::{fs, net::SocketAddr, path::Path, process::Stdio};
+use std::{
+    fs,
+    io::{Seek as _, SeekFrom, Write as _},
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -11,9 +18,9 @@ use tokio::{
 
 use crate::{
     PATIENCE,
-    client::{Client, Form, command},
+    client::{Client, Form, command, hasty},
     nats_support::{until, within},
-    open,
+    open, put,
     support::{self, Issuer, Node},
 };
 
@@ -179,4 +186,36 @@ async fn over_http_there_is_a_greatest_number_of_sessions_and_one_name_for_all_p
     // Nor is a body kept that is longer than a message may be.
     let long = say(address, &alone, &"x".repeat((4 << 20) + 1)).await;
     assert!(long.starts_with("HTTP/1.1 413"), "{long}");
+}
+
+#[tokio::test]
+async fn who_opens_a_damaged_journal_is_told_whether_what_waited_in_it_goes_on() {
+    let (nobody, dir) = ("127.0.0.1:9".parse().expect("an address"), TempDir::new().expect("a directory"));
+    let a = open(nobody, "a", dir.path()).await;
+    a.write(put("task:1", json!({"n": 1}))).await.expect("written");
+    a.close(Duration::ZERO).await;
+    drop(a);
+    let file = dir.path().join("replica.db");
+    let lock = dir.path().join("leader.lock");
+    until("its lock is free", async || fs::File::open(&lock).ok()?.try_lock().ok()).await;
+    let number = |text: &str| {
+        let db = rusqlite::Connection::open(&file).expect("opened");
+        db.query_row(text, [], |row| row.get::<_, u64>(0)).expect("a number")
+    };
+    let page = number("PRAGMA page_size");
+    let at = (number("SELECT rootpage FROM sqlite_schema WHERE name = 'change'") - 1) * page;
+    let damage = |at: u64| {
+        assert_eq!(number("PRAGMA wal_checkpoint(TRUNCATE)"), 0, "all of it is in the file");
+        let mut file = fs::OpenOptions::new().write(true).open(&file).expect("opened");
+        file.seek(SeekFrom::Start(at)).expect("a place");
+        file.write_all(&vec![0x5a; usize::try_from(page).expect("a page")]).expect("written");
+    };
+    for (at, wanted) in [(at, "goes on, do not write it again"), (0, "in there alone and not sent")] {
+        damage(at);
+        let mut start = hasty(nobody, "a", dir.path());
+        let ran = start.args(["--flush", "0s"]).stdin(Stdio::null()).output();
+        let said = within("it ends", ran).await.expect("it ran").stderr;
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("damaged") && said.contains(wanted), "{said}");
+    }
 }

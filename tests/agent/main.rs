@@ -1,7 +1,9 @@
 //! The agent's side: a replica's journal and mirror, the notebook over the Model Context Protocol, and their bad days.
 
+mod choices;
 mod client;
 mod commands;
+mod crowd;
 mod days;
 mod journal;
 mod many;

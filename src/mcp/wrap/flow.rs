@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Ended, Room, WrapError,
-    line::{self, Key, Place},
+    line::{self, Place},
     pipes::{Incoming, LONGEST, Outgoing, Read},
     room::Went,
-    traffic::{Call, FromClient, FromServer, Traffic},
+    traffic::{Call, FromClient, FromServer, Held, Traffic},
 };
 
 /// A side is not read while so many bytes of it wait, or so many calls or answers.
@@ -35,7 +35,7 @@ const INTERNAL: i32 = -32_603;
 
 /// A call that was held.
 struct Released {
-    key: Key,
+    held: Held,
     line: Bytes,
     call: Call,
 }
@@ -186,10 +186,10 @@ impl<I: AsyncRead + Unpin, O: AsyncWrite + Unpin> Flow<I, O> {
                 self.hears_server = false;
                 self.end(now);
             }
-            Event::Released(Released { key, line, mut call }) => {
+            Event::Released(Released { held, line, mut call }) => {
                 self.held_bytes -= line.len();
                 call.since = now;
-                if self.traffic.release(key, call) {
+                if self.traffic.release(held, call) {
                     self.to_server.pass(line);
                 }
             }
@@ -240,12 +240,12 @@ impl<I: AsyncRead + Unpin, O: AsyncWrite + Unpin> Flow<I, O> {
                 self.to_server.pass(line);
                 self.tell((call, Went::GivenUp), Bytes::new(), Place::None);
             }
-            FromClient::Hold(key, call) => {
+            FromClient::Hold(held, call) => {
                 self.held_bytes += line.len();
                 let (room, config) = (self.room.clone(), self.config.clone());
                 let asking = async move {
                     let is_fresh = room.before(&config).await;
-                    Released { key, line, call: Call { is_fresh, ..call } }
+                    Released { held, line, call: Call { is_fresh, ..call } }
                 };
                 self.held.push_back(asking.boxed());
             }

@@ -3,13 +3,7 @@
 //! Owns: that no call waits longer than it may, whatever the node or the disk does, that each change is told once, and that
 //! nothing of what a tool was given or gave leaves unless it was asked for. Must not know: lines and processes.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, value::to_raw_value};
 use tokio::{
@@ -21,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Answers, Config, Tell, notice::News, traffic::Call};
 use crate::{
     model::{EventType, InstanceId},
-    replica::{Change, Link, Pulled, Replica, StoreError, Write},
+    replica::{Change, Pulled, Replica, StoreError, Write},
 };
 
 /// The event that says that a tool was called.
@@ -45,8 +39,6 @@ struct Inner {
     instance: InstanceId,
     /// Up to which change the client was told.
     told: Mutex<u64>,
-    /// The last wait for the node was in vain.
-    gave_up: AtomicBool,
 }
 
 /// How a call went.
@@ -68,20 +60,17 @@ impl Room {
     /// The replica cannot be read.
     pub async fn new(replica: Arc<Replica>, instance: InstanceId) -> Result<Self, StoreError> {
         let last = replica.last_change().await?;
-        Ok(Self(Arc::new(Inner { replica, instance, told: Mutex::new(last), gave_up: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner { replica, instance, told: Mutex::new(last) })))
     }
 
     /// Before a call: waits for what the others wrote. Gives whether all of it is here. Of pulls that come together the replica makes
     /// one question.
     pub(super) async fn before(&self, config: &Config) -> bool {
-        let within = self.patience(config.before).await;
-        let pulled = timeout(within + DISK, self.0.replica.pull(within)).await;
-        let is_fresh = matches!(pulled, Ok(Ok(Pulled::Fresh)));
-        self.0.gave_up.store(!is_fresh, Ordering::Relaxed);
-        if let Ok(Err(error)) = pulled {
+        let pulled = timeout(config.before + DISK, self.0.replica.pull(config.before)).await;
+        if let Ok(Err(error)) = &pulled {
             tracing::warn!(%error, "the room cannot be asked before a call");
         }
-        is_fresh
+        matches!(pulled, Ok(Ok(Pulled::Fresh)))
     }
 
     /// Behind a call: notes it, waits until that and all else that was written here is sent, and gives what there is to say,
@@ -100,7 +89,8 @@ impl Room {
         if went == Went::GivenUp {
             return None;
         }
-        let within = self.patience(config.after).await;
+        // A node that is known to be away is not waited for: only who finds out waits.
+        let within = if self.0.replica.is_away() { Duration::ZERO } else { config.after };
         let pushing = timeout(within + DISK, self.0.replica.push(within));
         let pushed = tokio::select! {
             pushed = pushing => Some(pushed),
@@ -119,17 +109,6 @@ impl Room {
                 None
             }
             Err(_) => None,
-        }
-    }
-
-    /// The whole of it; or nothing, if the node was not there the last time and still is not: then only the first call waits.
-    async fn patience(&self, whole: Duration) -> Duration {
-        if !self.0.gave_up.load(Ordering::Relaxed) {
-            return whole;
-        }
-        match timeout(DISK, self.0.replica.status()).await {
-            Ok(Ok(status)) if !matches!(status.connection, Link::Offline { .. } | Link::Refused { .. }) => whole,
-            _ => Duration::ZERO,
         }
     }
 
@@ -201,7 +180,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{client::ClientOptions, replica::Options};
+    use crate::{
+        client::ClientOptions,
+        replica::{Link, Options},
+    };
 
     /// Where nobody listens.
     async fn alone(dir: &std::path::Path) -> Room {
@@ -217,13 +199,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_first_call_waits_for_a_node_that_is_not_there() {
+    async fn a_node_that_is_lost_while_a_tool_runs_is_not_waited_for_behind_it() {
         let dir = tempfile::TempDir::new().expect("a directory");
         let (room, mut config) = (alone(dir.path()).await, Config::new("s".into(), Vec::new()));
-        let hour = Duration::from_secs(3_600);
-        assert_eq!(room.patience(hour).await, hour);
-        (config.before, config.after) = (Duration::from_millis(1), hour);
-        assert!(!room.before(&config).await);
+        config.after = Duration::from_secs(3_600);
         let is_offline = async {
             loop {
                 let moved = timeout(Duration::from_millis(10), room.0.replica.moved());
@@ -234,11 +213,10 @@ mod tests {
             }
         };
         timeout(Duration::from_secs(60), is_offline).await.expect("it is known before long");
-        assert_eq!(room.patience(hour).await, Duration::ZERO);
-        // So this returns.
         let call = Call { tool: "t".into(), arguments: None, since: Instant::now(), is_fresh: false };
-        let text = room.after(&config, (&call, Went::Well), None, true, &CancellationToken::new()).await;
-        let text = text.expect("there is something to say");
+        let (hurry, went) = (CancellationToken::new(), (&call, Went::Well));
+        let text = timeout(Duration::from_secs(60), room.after(&config, went, None, true, &hurry)).await;
+        let text = text.expect("it does not wait").expect("there is something to say");
         assert!(text.contains("stale (never in step); 1 pending") && text.contains("in time"), "{text}");
     }
 

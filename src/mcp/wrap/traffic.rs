@@ -4,7 +4,10 @@
 //! and one of the server's own questions may be equal: only the client's requests are kept, and only the server's answers are
 //! looked up.
 
-use std::{collections::HashMap, num::NonZeroUsize};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    num::NonZeroUsize,
+};
 
 use lru::LruCache;
 use tokio::time::Instant;
@@ -29,13 +32,20 @@ pub(super) struct Call {
     pub is_fresh: bool,
 }
 
+/// A call that is held. Once it is given up another one may have its id.
+#[derive(Debug, PartialEq)]
+pub(super) struct Held {
+    key: Key,
+    turn: u64,
+}
+
 /// What is to be done with a line of the client.
 #[derive(Debug, PartialEq)]
 pub(super) enum FromClient {
     /// It is passed.
     Pass,
     /// It is held until the room was asked.
-    Hold(Key, Call),
+    Hold(Held, Call),
     /// It is passed, and this call came to nothing by it.
     GaveUp(Call),
     /// Nobody needs to hear it.
@@ -63,15 +73,17 @@ pub(super) enum FromServer {
 /// The requests that are open.
 #[derive(Debug)]
 pub(super) struct Traffic {
-    /// Calls that wait for the room, with their ids as they were written.
-    held: HashMap<Key, Box<str>>,
+    /// Calls that wait for the room, with their turns, and their ids as they were written.
+    held: HashMap<Key, (u64, Box<str>)>,
+    /// How many were held so far.
+    turns: u64,
     /// What was passed and not answered.
     running: LruCache<Key, (Box<str>, Option<Call>)>,
 }
 
 impl Traffic {
     pub fn new() -> Self {
-        Self { held: HashMap::new(), running: LruCache::new(OPEN) }
+        Self { held: HashMap::new(), turns: 0, running: LruCache::new(OPEN) }
     }
 
     /// A line of the client.
@@ -88,8 +100,9 @@ impl Traffic {
                 FromClient::Pass
             }
             Said::Call { id: Id { key, text }, tool, arguments } => {
-                self.held.insert(key.clone(), text);
-                FromClient::Hold(key, Call { tool, arguments, since: now, is_fresh: false })
+                self.turns += 1;
+                self.held.insert(key.clone(), (self.turns, text));
+                FromClient::Hold(Held { key, turn: self.turns }, Call { tool, arguments, since: now, is_fresh: false })
             }
             Said::Cancelled(key) if self.held.remove(&key).is_some() => FromClient::Drop,
             // A late answer passes as it is.
@@ -101,8 +114,12 @@ impl Traffic {
     }
 
     /// A held call may go. Gives whether anybody still wants it.
-    pub fn release(&mut self, key: Key, call: Call) -> bool {
-        let Some(text) = self.held.remove(&key) else { return false };
+    pub fn release(&mut self, Held { key, turn }: Held, call: Call) -> bool {
+        let Entry::Occupied(held) = self.held.entry(key) else { return false };
+        if held.get().0 != turn {
+            return false;
+        }
+        let (key, (_, text)) = held.remove_entry();
         self.run(key, text, Some(call));
         true
     }
@@ -124,7 +141,7 @@ impl Traffic {
         while let Some((_, (text, _))) = self.running.pop_lru() {
             open.push(text);
         }
-        open.extend(self.held.drain().map(|(_, text)| text));
+        open.extend(self.held.drain().map(|(_, (_, text))| text));
         open
     }
 
@@ -147,7 +164,7 @@ mod tests {
     const CANCEL: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1.0}}"#;
     const DONE: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
 
-    fn held(traffic: &mut Traffic) -> (Key, Call) {
+    fn held(traffic: &mut Traffic) -> (Held, Call) {
         match traffic.client_said(CALL, Instant::now()) {
             FromClient::Hold(key, call) => (key, call),
             other => panic!("{other:?}"),
@@ -197,6 +214,16 @@ mod tests {
         let ping = br#"{"jsonrpc":"2.0","id":"1","method":"ping"}"#;
         assert_eq!(traffic.client_said(ping, Instant::now()), FromClient::Pass);
         assert_eq!(traffic.end(), ["1".into(), r#""1""#.into()] as [Box<str>; 2]);
+    }
+
+    #[test]
+    fn a_call_under_the_id_of_one_that_was_given_up_runs_in_its_stead() {
+        let mut traffic = Traffic::new();
+        let (first, given_up) = held(&mut traffic);
+        assert_eq!(traffic.client_said(CANCEL, Instant::now()), FromClient::Drop);
+        let (second, call) = held(&mut traffic);
+        assert!(!traffic.release(first, given_up));
+        assert!(traffic.release(second, call));
     }
 
     #[test]

@@ -12,8 +12,8 @@ async fn who_looks_waits_for_nobody_who_writes() {
     for care in [Care::Sure, Care::Quick] {
         let dir = TempDir::new().expect("a directory");
         let store = Store::open(dir.path()).expect("a store");
-        let (begun, has_begun) = mpsc::channel();
-        let (go_on, may_go_on) = mpsc::channel();
+        let (begun, has_begun) = mpsc::sync_channel(1);
+        let (go_on, may_go_on) = mpsc::sync_channel(1);
         let writing = tokio::spawn({
             let store = store.clone();
             async move {
