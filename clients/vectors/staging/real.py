@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
@@ -13,7 +14,10 @@ from .node import Node
 from .recorder import Recorder
 from .wire import for_client, query_of, text_of
 
-PLAIN = {"compression": None, "max_size": None, "ping_interval": None, "close_timeout": 2}
+# A connection that is cut is no error: it was asked for.
+QUIET = logging.getLogger("stage")
+QUIET.disabled = True
+PLAIN = {"compression": None, "max_size": None, "ping_interval": None, "close_timeout": 2, "logger": QUIET}
 # Of one connection, and not of what it carries.
 HOPS = {"connection", "transfer-encoding", "content-length", "keep-alive", "upgrade", "host"}
 
