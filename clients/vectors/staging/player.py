@@ -189,6 +189,8 @@ class Line:
 
     async def send(self, client, message):
         message = for_client(message, self.name, client.query)
+        if message is None:
+            return
         self.reached = max(self.reached, position_of(message))
         await client.send(text_of(self.player.own(message)))
 

@@ -102,7 +102,8 @@ class Line:
         if tape is not None:
             self.recorder.said(tape, message)
         shown = for_client(message, self.name, client.query) if self.recorder else message
-        await client.send(text if shown is message else text_of(shown))
+        if shown is not None:
+            await client.send(text if shown is message else text_of(shown))
 
     async def up(self, client, tape):
         async for text in client:
