@@ -4,10 +4,10 @@ use std::fs;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use super::{Mode, conversation, hold_like, recording, stage::Stage};
+use super::{Mode, PATIENCE, conversation, hold_like, recording, stage::Stage};
 
 /// A client that says what it is told to.
 struct Raw(WebSocketStream<TcpStream>);
@@ -27,7 +27,8 @@ impl Raw {
     /// Goes on until this comes.
     async fn hear(&mut self, kind: &str) -> Value {
         loop {
-            let message = self.0.next().await.expect("more comes").expect("it reads");
+            let message =
+                timeout(PATIENCE, self.0.next()).await.expect("in time").expect("more comes").expect("it reads");
             let message: Value = serde_json::from_str(message.to_text().expect("text")).expect("JSON");
             if message["event_type"] == kind {
                 return message;
@@ -89,7 +90,7 @@ async fn a_cursor_beyond_what_was_told_is_wrong() {
         let epoch = a.hear("session_ready").await["data"]["epoch"].as_str().expect("epoch").to_owned();
         a.say(json!({"event_type": "team.note", "data": {"n": 0}})).await;
         let seen = b.hear("team.note").await["seq"].as_u64().expect("a position");
-        steps(&stage, 3..11).await;
+        steps(&stage, 3..12).await;
         for n in [1, 2] {
             a.say(json!({"event_type": "team.note", "data": {"n": n}})).await;
         }
