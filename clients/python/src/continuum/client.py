@@ -182,12 +182,12 @@ class Client:
         content = {} if data is None else data
         check({"event_type": event_type, "event_id": name, "data": content}, "the event", room.message_bytes)
 
-        def write(db: Db) -> int:
-            self._check_room(db, content)
-            return journal.append(db, name, event_type, None, None, {"data": content}, None, self._now_ms())
+        def write(db: Db) -> tuple[Op, journal.Counts]:
+            self._check_space(db)
+            number = journal.append(db, name, event_type, None, None, {"data": content}, None, self._now_ms())
+            return Op(self, name, number, None), journal.counts(db)
 
-        number = await room.run(write, Care.SURE)
-        return await self._written(Op(self, name, number, None))
+        return self._written(*await room.run(write, Care.SURE))
 
     def subscribe(self, *types: str, own: bool = False, changes: bool = False) -> Subscription:
         """Events of these types (all, without any), from now on. `own`: also one's own; `changes`: also those of entities."""
@@ -245,13 +245,14 @@ class Client:
         as_sent = {"event_type": "sync_event", "event_id": name, "data": {"event": {"entity_id": entity_id, **body}}}
         check(as_sent, "the operation", room.message_bytes - 512)
 
-        def write(db: Db) -> tuple[int, dict[str, Json] | None]:
-            self._check_room(db, body)
-            return mirror.write(db, name, key, base, body, seen, self._now_ms())
+        def write(db: Db) -> tuple[Op, journal.Counts]:
+            self._check_space(db)
+            number, optimistic = mirror.write(db, name, key, base, body, seen, self._now_ms())
+            return Op(self, name, number, optimistic), journal.counts(db)
 
-        number, optimistic = await room.run(write, Care.SURE)
+        op, counts = await room.run(write, Care.SURE)
         room.touch([key])
-        return await self._written(Op(self, name, number, optimistic))
+        return self._written(op, counts)
 
     async def see(self, entity_type: str, entity_id: str) -> Seen:
         """An entity as it is seen here, with what is pending."""
@@ -378,15 +379,14 @@ class Client:
     def _now_ms(self) -> int:
         return int(self._options.clock.wall() * 1000)
 
-    def _check_room(self, db: Db, body: Json) -> None:
-        used, most = journal.counts(db)[2], self._options.journal_bytes
+    def _check_space(self, db: Db) -> None:
+        used, most = journal.counts(db).size, self._options.journal_bytes
         if used >= most:
             raise StorageFailed("journal_full", f"{used} bytes wait, of {most} that may: wait until the node can be reached")
 
-    async def _written(self, op: Op) -> Op:
+    def _written(self, op: Op, counts: journal.Counts) -> Op:
         room = self._open
-        room.pending += 1
-        room.say()
+        room.counted(counts)
         room.wake()
         return op
 

@@ -144,9 +144,11 @@ def append(
 ) -> int:
     """Puts a write behind the others. Gives its number."""
     ops = None if carried is None else encode(list(carried))
+    text = encode(body)
     row = db.execute(
-        "INSERT INTO pending (id, kind, entity, base, body, carried, written_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING number",
-        (name, kind, entity, base, encode(body), ops, at),
+        "INSERT INTO pending (id, kind, entity, base, body, size, carried, written_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " RETURNING number",
+        (name, kind, entity, base, text, len(text.encode()), ops, at),
     ).fetchone()
     return int(row[0])
 
@@ -199,14 +201,13 @@ def remove(db: Db, name: str) -> None:
 def settle(db: Db, write: Pending, settled: Settled, now_ms: int) -> None:
     """Its fate is known: it is remembered, and kept with the reason if it did not come about."""
     if settled.is_refusal:
+        body, current = encode(write.body), None if settled.current is None else encode(settled.current)
+        what = (write.number, write.id, write.kind, write.entity, write.base, body, len(body.encode()), write.written_at)
         db.execute(
-            "INSERT OR REPLACE INTO refused (number, id, kind, entity, base, body, written_at, code, reason, current, refused_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                write.number, write.id, write.kind, write.entity, write.base, encode(write.body), write.written_at,
-                settled.code or "", settled.message or "", None if settled.current is None else encode(settled.current), now_ms,
-            ),
-        )  # fmt: skip
+            "INSERT OR REPLACE INTO refused (number, id, kind, entity, base, body, size, written_at, code, reason, current,"
+            " refused_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*what, settled.code or "", settled.message or "", current, now_ms),
+        )
     answer = encode({name: value for name, value in settled.__dict__.items() if value not in (None, (), False)})
     db.execute("INSERT OR REPLACE INTO settled (id, answer) VALUES (?, ?)", (write.id, answer))
     db.execute("DELETE FROM settled WHERE turn <= (SELECT max(turn) FROM settled) - ?", (SETTLED,))
@@ -222,14 +223,23 @@ def settled(db: Db, name: str) -> Settled | None:
     return Settled(**answer)
 
 
-def counts(db: Db) -> tuple[int, int, int]:
-    """Writes whose fate is open, writes that were refused, and the bytes of both."""
-    row = db.execute(
-        "SELECT (SELECT count(*) FROM pending WHERE done IS NULL), (SELECT count(*) FROM refused),"
-        " (SELECT ifnull(sum(length(CAST(body AS BLOB))), 0) FROM pending)"
-        " + (SELECT ifnull(sum(length(CAST(body AS BLOB))), 0) FROM refused)"
-    ).fetchone()
-    return int(row[0]), int(row[1]), int(row[2])
+@dataclass(frozen=True)
+class Counts:
+    """What a journal holds."""
+
+    pending: int
+    """Writes whose fate is open."""
+    refused: int
+    """Writes that were refused."""
+    size: int
+    """Bytes of both."""
+
+
+def counts(db: Db) -> Counts:
+    """Counts what it holds."""
+    pending, waiting = db.execute("SELECT count(*), ifnull(sum(size), 0) FROM pending WHERE done IS NULL").fetchone()
+    refused, dead = db.execute("SELECT count(*), ifnull(sum(size), 0) FROM refused").fetchone()
+    return Counts(pending, refused, waiting + dead)
 
 
 def dead_letters(db: Db) -> list[DeadLetter]:

@@ -148,7 +148,11 @@ class Room:
 
     async def count(self) -> None:
         """Looks again how much waits."""
-        self.pending, self.refused, _ = await self.store.run(journal.counts)
+        self.counted(await self.store.run(journal.counts))
+
+    def counted(self, counts: journal.Counts) -> None:
+        """So much waits."""
+        self.pending, self.refused = counts.pending, counts.refused
         self.say()
 
     # --- Asking ---

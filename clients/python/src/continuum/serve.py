@@ -21,7 +21,7 @@ from .room import Room
 from .store import Care, Db
 from .taking import Fate, Frame, Ready, Reset, Step, Taken
 from .token import TokenFailed, ends_at, renewal_in
-from .told import Key, Page, page
+from .told import Key, page
 from .tracker import Gap, Novelty
 from .transport import JOIN_S, Ended, Final, NoWebSocket, Transport
 from .wire import Json, Malformed, Message, encode
@@ -235,10 +235,10 @@ class Serving:
             for subscription in room.subscriptions:
                 subscription.begin_anew()
         self._fresh()
+        if taken.counts is not None:
+            room.counted(taken.counts)
         room.deliver(records)
         room.decide(taken.fates)
-        if taken.fates or any(isinstance(step, Page) for step in steps):
-            await room.count()
         if taken.opened:
             self._lines.look_for_conflicts()
         room.touch(taken.touched)

@@ -31,12 +31,15 @@ _TABLES = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE pending (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, entity TEXT, base INTEGER,
-    body TEXT NOT NULL, carried TEXT, sent INTEGER NOT NULL DEFAULT 0, landed INTEGER, done INTEGER, written_at INTEGER NOT NULL)
+    body TEXT NOT NULL, size INTEGER NOT NULL, carried TEXT,
+    sent INTEGER NOT NULL DEFAULT 0, landed INTEGER, done INTEGER, written_at INTEGER NOT NULL)
     STRICT;
 CREATE INDEX pending_of ON pending (kind, entity, number);
+CREATE INDEX pending_size ON pending (done, size);
 CREATE TABLE refused (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, entity TEXT, base INTEGER, body TEXT NOT NULL,
-    written_at INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, current TEXT, refused_at INTEGER NOT NULL) STRICT;
+    size INTEGER NOT NULL, written_at INTEGER NOT NULL,
+    code TEXT NOT NULL, reason TEXT NOT NULL, current TEXT, refused_at INTEGER NOT NULL) STRICT;
 CREATE TABLE settled (turn INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, answer TEXT NOT NULL) STRICT;
 CREATE TABLE entity (
     kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, data TEXT, round INTEGER NOT NULL DEFAULT 0,

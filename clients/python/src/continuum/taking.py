@@ -60,6 +60,8 @@ class Taken:
     wants_state: bool = False
     has_state: bool = False
     is_other_log: bool = False
+    counts: journal.Counts | None = None
+    """What the journal holds, if that is otherwise than before."""
     opened: bool = False
     """Something was opened or settled that lies with an entity."""
 
@@ -118,6 +120,8 @@ def take(db: Db, steps: Sequence[Step], cursor: Cursor | None, frame: Frame) -> 
                 _page(db, step, frame, taken, cursor)
     if records:
         journal.tell(db, records)
+    if taken.fates or taken.is_other_log:
+        taken.counts = journal.counts(db)
     if cursor is not None:
         set_fact(db, "cursor", str(cursor))
         set_fact(db, "epoch", cursor.epoch)
