@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
@@ -13,7 +14,10 @@ from .node import Node
 from .recorder import Recorder
 from .wire import for_client, query_of, text_of
 
-PLAIN = {"compression": None, "max_size": None, "ping_interval": None, "close_timeout": 2}
+# A connection that is cut is no error: it was asked for.
+QUIET = logging.getLogger("stage")
+QUIET.disabled = True
+PLAIN = {"compression": None, "max_size": None, "ping_interval": None, "close_timeout": 2, "logger": QUIET}
 # Of one connection, and not of what it carries.
 HOPS = {"connection", "transfer-encoding", "content-length", "keep-alive", "upgrade", "host"}
 
@@ -23,7 +27,9 @@ class Line:
 
     def __init__(self, name, node, recorder):
         self.name, self.node, self.recorder = name, node, recorder
-        self.is_cut, self.held, self.drops, self.open = False, None, [], set()
+        self.is_cut, self.is_hushed, self.held, self.open = False, False, None, set()
+        # What is done once to the next message of a type: `None` loses it, fields are put into it.
+        self.meddling = []
 
     async def start(self):
         self.server = await serve(
@@ -76,14 +82,21 @@ class Line:
     async def down(self, client, tape):
         async for text in client.upstream:
             message = json.loads(text)
-            if message.get("event_type") in self.drops:
-                self.drops.remove(message["event_type"])
-                continue
-            await self.say(client, message, text, tape)
+            meddled = self.meddled(message)
+            if meddled is not None and not self.is_hushed:
+                await self.say(client, meddled, text if meddled is message else text_of(meddled), tape)
         code, reason = client.upstream.close_code, client.upstream.close_reason
         if tape is not None and client.close_code is None:
             self.recorder.ended(tape, code, reason)
         await end(client, code, reason)
+
+    def meddled(self, message):
+        for found in self.meddling:
+            kind, fields = found
+            if kind == message.get("event_type"):
+                self.meddling.remove(found)
+                return None if fields is None else {**message, **fields}
+        return message
 
     async def say(self, client, message, text, tape):
         if tape is not None:
@@ -102,7 +115,7 @@ class Line:
         await end(client.upstream, client.close_code, client.close_reason)
 
     def cut(self):
-        self.is_cut, self.held = True, None
+        self.is_cut, self.is_hushed, self.held = True, False, None
         for client in self.open:
             client.transport.abort()
 
@@ -156,8 +169,12 @@ class Real:
                 line.held = []
             case "release":
                 await line.release()
+            case "hush":
+                line.is_hushed = True
             case "drop":
-                line.drops.append(step["type"])
+                line.meddling.append((step["type"], None))
+            case "add":
+                line.meddling.append((step["type"], step["fields"]))
             case "say":
                 for client in list(line.open):
                     tape = self.recorder.latest(line.name) if self.recorder else None
