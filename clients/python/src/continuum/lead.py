@@ -13,7 +13,9 @@ import logging
 from . import journal
 from .backoff import Backoff
 from .clock import within
+from .errors import ContinuumError
 from .httpways import PollTransport, SseTransport
+from .rest import request
 from .room import Instance, Room
 from .serve import Serving
 from .status import Connection
@@ -27,6 +29,7 @@ log = logging.getLogger("continuum")
 
 LOOK_S = 0.1
 """How often it is looked whether nobody leads, and whether other processes have written."""
+_ANSWER_S = 5.0
 SOCKET_AGAIN_S = 600.0
 """How long another way is used before WebSocket is tried again."""
 _TOKEN_CODES = frozenset(("unauthenticated", "token_expired", "token_revoked", "tenant_erased", "identity_mismatch"))
@@ -42,7 +45,6 @@ class Lead:
         self._ways = list(room.options.transports)
         self._way = 0
         self._way_since = 0.0
-        self._refusals = 0
         self._stamp: int | None = None
         self._told = 0
 
@@ -92,7 +94,10 @@ class Lead:
         except Ended as ended:
             reason, hint = str(ended), ended.hint_ms
             if isinstance(ended, NoWebSocket):
-                self._other_way(ended)
+                await self._other_way(ended)
+            elif began is None:
+                # Nothing comes about on this way: that says nothing of the usual one.
+                self._way = 0
         except (Gap, Malformed, TokenFailed) as error:
             reason = str(error)
         self._stands(began)
@@ -124,13 +129,20 @@ class Lead:
             case _:
                 return PollTransport(room.address, since, token, room.options.tls)
 
-    def _other_way(self, ended: NoWebSocket) -> None:
-        # What merely broke off may have been a node that was just going away: it is tried twice.
-        self._refusals += 1
-        if (ended.is_definite or self._refusals > 1) and len(self._ways) > 1:
+    async def _other_way(self, ended: NoWebSocket) -> None:
+        # What merely broke off may have been a node that was just going away, or no node may be there at all.
+        if ended.is_definite or await self._answers():
             self._way = (self._way + 1) % len(self._ways)
             self._way_since = self._room.clock.now()
-            self._refusals = 0
+
+    async def _answers(self) -> bool:
+        """Whether a node answers requests."""
+        room = self._room
+        try:
+            answer = await request("GET", room.address.node("/healthz"), tls=room.options.tls, timeout=_ANSWER_S)
+            return bool(answer.json() == {"status": "alive"})
+        except ContinuumError:
+            return False
 
     async def _blocked(self, final: Final, token: str | None) -> None:
         """Waits until somebody gives another token, or asks for another attempt."""

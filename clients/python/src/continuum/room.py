@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from . import journal
@@ -102,6 +102,7 @@ class Room:
         self.send_now: Callable[[dict[str, Json]], bool] = lambda _: False
         """Sends a message that is kept nowhere; whether it went out."""
         self.want_entities: Callable[[], None] = lambda: None
+        self._said: Status | None = None
 
     # --- Telling ---
 
@@ -113,8 +114,10 @@ class Room:
     def say(self) -> None:
         """How it stands may have changed."""
         status = self.status
-        if status != getattr(self, "_said", None):
-            self._said = status
+        # That it grows older is no news.
+        news = replace(status, sync=replace(status.sync, age_s=None))
+        if news != self._said:
+            self._said = news
             self.statuses.offer(status)
         self.moved.beat()
 

@@ -218,6 +218,7 @@ class Serving:
         room, cursor = self._room, self._room.tracker.cursor
         if not steps:
             self._fresh()
+            room.say()
             return
         open_keys = frozenset(Key(one["entity_type"], one["entity_id"]) for one in room.conflicts)
         now_ms = int(room.clock.wall() * 1000)
