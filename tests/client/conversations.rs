@@ -29,6 +29,9 @@ const AT_A_TIME: usize = 4;
 /// What only a client that keeps entities does.
 const OF_ENTITIES: [&str; 4] = ["change", "entity", "conflicts", "resolve"];
 
+/// What the client in Rust does not do: pending edits of a text are carried over those of others by the node alone.
+const LACKING: [&str; 1] = ["text_carried"];
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     Real,
@@ -73,6 +76,9 @@ async fn hold(path: &Path, mode: Mode) -> Result<(), String> {
     for (number, step) in steps.iter().enumerate() {
         stage.step(number).await?;
         let Some(name) = step["client"].as_str() else { continue };
+        if step.get("needs").is_some_and(|need| LACKING.contains(&need.as_str().unwrap_or_default())) {
+            continue;
+        }
         let failed = |why| format!("step {number} ({} of {name}): {why}", text(step, "do"));
         if step["do"] == "connect" {
             let client = match keeps_entities(name) {

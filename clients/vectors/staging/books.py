@@ -24,6 +24,21 @@ class Books:
         wanted = types.split(",") if types else ["*"]
         return [record for record in records if any(fnmatchcase(record["event_type"], one) for one in wanted)]
 
+    def missed(self, after, last, types):
+        """What is told to somebody who goes on there: the records, and what closes the chain over those of other types."""
+        wanted = {record["seq"] for record in self.between(after, last, types)}
+        stands = after
+        for record in self.between(after, last, None):
+            if record["seq"] in wanted:
+                if record["prev"] > stands:
+                    yield self.said("advance", {"from": stands, "to": record["prev"]})
+                yield record
+                stands = record["seq"]
+
+    def said(self, kind, data):
+        head = {"tenant_id": self.tenant, "timestamp": "2025-01-01T00:00:00.000Z", "instance_id": "room"}
+        return {"event_type": kind, **head, "data": data}
+
     def causes(self, given):
         """Which position came of which message of a client."""
         found = set()
@@ -40,20 +55,18 @@ class Books:
     # --- On a socket ---
 
     def answered(self, message, position):
-        kind, data = message["event_type"], message.get("data") or {}
-        head = {"tenant_id": self.tenant, "timestamp": "2025-01-01T00:00:00.000Z", "instance_id": "room"}
-        name = data.get("id") or message.get("event_id") or message.get("id")
-        match kind:
+        data = message.get("data") or {}
+        match message["event_type"]:
             case "ping":
-                return {"event_type": "pong", **head, "data": {}}
+                return self.said("pong", {})
             case "auth":
-                return {"event_type": "authenticated", **head, "data": {}}
+                return self.said("authenticated", {})
             case "sync_request":
                 state = {"total_concepts": 0, "total_messages": 0, "connected_instances": []}
-                said = {"state": state, "position": position, "cursor": f"{self.epoch}.{position}"}
-                return {"event_type": "sync_response", **head, "data": said}
+                return self.said("sync_response", {"state": state, "position": position, "cursor": f"{self.epoch}.{position}"})
             case "graph.sync":
-                return {"event_type": "graph.sync", **head, "data": {"id": name, **self.graph(data.get("types"), position)}}
+                name = data.get("id") or message.get("event_id") or message.get("id")
+                return self.said("graph.sync", {"id": name, **self.graph(data.get("types"), position)})
         return None
 
     def graph(self, types, position):

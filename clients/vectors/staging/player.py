@@ -132,6 +132,9 @@ class Line:
         name = meaning.names.get("id")
         if name is not None and name in self.player.names.values():
             return  # once more, as after a lost connection
+        # A conflict is called by the name of the operation that it came of.
+        recorded = {own: name for name, own in self.player.names.items()}
+        meaning.says = renamed(meaning.says, recorded)
         open_ = [demand for demand in self.demands if not demand.is_met]
         if meaning.entity:
             # Operations on one entity come in their order.
@@ -171,8 +174,8 @@ class Line:
                 message = self.ready(message, after)
             elif kind == "caught_up" and not is_caught_up:
                 is_caught_up = True
-                for record in self.player.books.between(after, message["data"]["position"], client.query.get("types")):
-                    await self.send(client, record)
+                for missed in self.player.books.missed(after, message["data"]["position"], client.query.get("types")):
+                    await self.send(client, missed)
             elif (is_record(message) or kind == "advance") and not is_caught_up:
                 continue  # told from the books, from where this client stands
             await self.send(client, message)
@@ -189,6 +192,8 @@ class Line:
 
     async def send(self, client, message):
         message = for_client(message, self.name, client.query)
+        if message is None:
+            return
         self.reached = max(self.reached, position_of(message))
         await client.send(text_of(self.player.own(message)))
 
@@ -294,15 +299,12 @@ class Player:
 
     def own(self, value):
         """With the client's own names in place of the recorded ones."""
-        if isinstance(value, dict):
-            own = {name: self.own(part) for name, part in value.items()}
-            if isinstance(own.get("cursor"), str):
-                # The rest of a cursor is of a record's id, which is the client's own now.
-                own["cursor"] = ".".join(own["cursor"].split(".")[:2])
-            return own
-        if isinstance(value, list):
-            return [self.own(part) for part in value]
-        return self.names.get(value, value) if isinstance(value, str) else value
+        own = renamed(value, self.names)
+        data = own.get("data")
+        if isinstance(data, dict) and isinstance(data.get("cursor"), str):
+            # The rest of a cursor is of a record's id, which is the client's own now.
+            data["cursor"] = ".".join(data["cursor"].split(".")[:2])
+        return own
 
     async def verdict(self):
         for line in self.lines.values():
@@ -310,6 +312,14 @@ class Player:
                 if not demand.is_met and not demand.is_free:
                     self.wrong.append(f"{line.name} did not say {text_of(demand.meaning.says)} (recorded in step {demand.step})")
         return self.wrong
+
+
+def renamed(value, names):
+    if isinstance(value, dict):
+        return {name: renamed(part, names) for name, part in value.items()}
+    if isinstance(value, list):
+        return [renamed(part, names) for part in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def texts(value):

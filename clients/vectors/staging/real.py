@@ -3,11 +3,12 @@
 import asyncio
 import json
 import logging
+from contextlib import suppress
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.http11 import Response
 
 from .node import Node
@@ -80,11 +81,12 @@ class Line:
             await asyncio.gather(*ways, return_exceptions=True)
 
     async def down(self, client, tape):
-        async for text in client.upstream:
-            message = json.loads(text)
-            meddled = self.meddled(message)
-            if meddled is not None and not self.is_hushed:
-                await self.say(client, meddled, text if meddled is message else text_of(meddled), tape)
+        with suppress(ConnectionClosedError):
+            async for text in client.upstream:
+                message = json.loads(text)
+                meddled = self.meddled(message)
+                if meddled is not None and not self.is_hushed:
+                    await self.say(client, meddled, text if meddled is message else text_of(meddled), tape)
         code, reason = client.upstream.close_code, client.upstream.close_reason
         if tape is not None and client.close_code is None:
             self.recorder.ended(tape, code, reason)
@@ -102,16 +104,18 @@ class Line:
         if tape is not None:
             self.recorder.said(tape, message)
         shown = for_client(message, self.name, client.query) if self.recorder else message
-        await client.send(text if shown is message else text_of(shown))
+        if shown is not None:
+            await client.send(text if shown is message else text_of(shown))
 
     async def up(self, client, tape):
-        async for text in client:
-            if tape is not None:
-                self.recorder.heard(tape, json.loads(text))
-            if self.held is None:
-                await client.upstream.send(text)
-            else:
-                self.held.append((client.upstream, text))
+        with suppress(ConnectionClosedError):
+            async for text in client:
+                if tape is not None:
+                    self.recorder.heard(tape, json.loads(text))
+                if self.held is None:
+                    await client.upstream.send(text)
+                else:
+                    self.held.append((client.upstream, text))
         await end(client.upstream, client.close_code, client.close_reason)
 
     def cut(self):

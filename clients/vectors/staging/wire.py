@@ -21,9 +21,18 @@ def is_record(message):
     return "seq" in message and "prev" in message
 
 
+def is_signal(message):
+    kind = message.get("event_type", "")
+    return kind in ("typing", "cursor.move", "selection.change", "user.presence") or kind.startswith("signal.")
+
+
 def for_client(message, name, query):
-    """A message as the client of this name gets it: without `echo=1` its own records are only closed over."""
-    if query.get("echo") == "1" or not is_record(message) or message.get("instance_id") != name:
+    """A message as the client of this name gets it: without `echo=1` its own records are only closed over, its own signals not there."""
+    if query.get("echo") == "1" or message.get("instance_id") != name:
+        return message
+    if is_signal(message):
+        return None
+    if not is_record(message):
         return message
     data = {"from": message["prev"], "to": message["seq"]}
     kept = {field: message[field] for field in ("tenant_id", "timestamp", "instance_id")}
