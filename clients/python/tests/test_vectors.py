@@ -111,7 +111,9 @@ class Member:
 class Runner:
     """Lets clients do what a conversation says."""
 
-    def __init__(self, stage: Json) -> None:
+    def __init__(self, stage: Json, steps: list[Json]) -> None:
+        keeping = ("change", "entity", "conflicts", "resolve")
+        self.keepers = {step["client"] for step in steps if step["do"] in keeping}
         self.lines: dict[str, str] = stage["clients"]
         self.tenant: str = stage["tenant"]
         self.members: dict[str, Member] = {}
@@ -144,7 +146,7 @@ class Runner:
             since=step.get("since", "latest"),
             types=step.get("types"),
             capabilities=step.get("capabilities", []),
-            entities=None if step.get("types") is not None else "all",
+            entities="all" if name in self.keepers else None,
             clock=QuickClock(),
         )
         await client.open()
@@ -373,7 +375,7 @@ async def control(stage: Json, method: str, path: str) -> Json:
 async def perform(name: str, mode: str) -> None:
     conversation = json.loads(Path(VECTORS / "conversations" / f"{name}.json").read_text())
     async with staged(name, mode) as stage:
-        runner = Runner(stage)
+        runner = Runner(stage, conversation["steps"])
         try:
             for number, step in enumerate(conversation["steps"]):
                 try:

@@ -365,7 +365,7 @@ class Client:
         view = View(f"v-{uuid.uuid4().hex[:12]}", asked, closed)
         room.views[view.name] = view
         # Without a connection it is asked for when there is one.
-        room.send_now(view.question())
+        room.send_now(view.question(room.keeps != ()))
         return view
 
     # --- Inside ---
@@ -400,5 +400,7 @@ class Client:
         if room.keeps == ():
             self._keep_entities(room)
             room.want_entities()
+            for view in room.views.values():
+                room.send_now(view.question(keeps_entities=True))
         if not room.has_state and room.connection.state == "online":
             await room.until(lambda: room.has_state or room.connection.state != "online", _FIRST_STATE_S)

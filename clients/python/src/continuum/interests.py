@@ -53,9 +53,10 @@ class View(AsyncIterator["View"]):
                 return self
             await beat.wait()
 
-    def question(self) -> dict[str, Json]:
+    def question(self, keeps_entities: bool) -> dict[str, Json]:
         """What asks the node for it. It must not keep records from whoever keeps entities."""
-        return {"event_type": "subscribe", "data": {"subscription": self.name, "mute": False, **self._asked}}
+        more = {"mute": False} if keeps_entities else {}
+        return {"event_type": "subscribe", "data": {"subscription": self.name, **self._asked, **more}}
 
     def hear(self, message: Message) -> None:
         """Takes a part of the result, or what changed in it."""

@@ -37,6 +37,8 @@ class Pending:
     """An operation's fields, or under `data` an event's content."""
     carried: texts.Ops | None
     """Of an edit of a text: its form on what is shown before it."""
+    moved: int
+    """How many edits of others it was carried over since it was made."""
     is_sent: bool
     landed: int | None
     """The version from which the mirror's content has it."""
@@ -119,13 +121,13 @@ class DeadLetter:
     refused_at: int
 
 
-_COLUMNS = "number, id, kind, entity, base, body, carried, sent, landed, done, written_at"
+_COLUMNS = "number, id, kind, entity, base, body, carried, moved, sent, landed, done, written_at"
 
 
 def _read(row: tuple[Any, ...]) -> Pending:
-    number, name, kind, entity, base, body, carried, sent, landed, done, written_at = row
+    number, name, kind, entity, base, body, carried, moved, sent, landed, done, written_at = row
     ops = None if carried is None else texts.read(json.loads(carried))
-    return Pending(number, name, kind, entity, base, json.loads(body), ops, bool(sent), landed, done, written_at)
+    return Pending(number, name, kind, entity, base, json.loads(body), ops, moved, bool(sent), landed, done, written_at)
 
 
 def _all(db: Db, rest: str, arguments: Iterable[Any] = ()) -> list[Pending]:
@@ -188,9 +190,9 @@ def mark_done(db: Db, name: str, version: int) -> None:
     db.execute("UPDATE pending SET done = ? WHERE id = ?", (version, name))
 
 
-def recarry(db: Db, name: str, ops: texts.Ops) -> None:
-    """An edit of a text in another form."""
-    db.execute("UPDATE pending SET carried = ? WHERE id = ?", (encode(list(ops)), name))
+def recarry(db: Db, name: str, ops: texts.Ops, moved: int) -> None:
+    """An edit of a text in another form: it was carried over so many edits."""
+    db.execute("UPDATE pending SET carried = ?, moved = moved + ? WHERE id = ?", (encode(list(ops)), moved, name))
 
 
 def remove(db: Db, name: str) -> None:

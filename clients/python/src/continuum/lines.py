@@ -83,7 +83,7 @@ class Lines:
         if room.own_presence is not None:
             self._send({"event_type": "user.presence", "data": room.own_presence})
         for view in room.views.values():
-            self._send(view.question())
+            self._send(view.question(room.keeps != ()))
         self.look_for_conflicts()
 
     def hear(self, message: Message) -> None:

@@ -20,6 +20,14 @@ from .wire import Json, encode
 
 Content = dict[str, Json] | None
 
+_NEAR = 8
+"""Over how many edits of others an edit may have been carried that still goes out as it was made: nodes carry it over the latest
+edits themselves, exactly as it was done here."""
+_FAR = 1_000
+"""Counts for what a node could not follow."""
+_LARGE = 512
+"""Code points that others inserted at once beyond which nodes may have forgotten the edits before."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -129,21 +137,21 @@ def write(
         if seen is not None:
             local = see(db, key).data
             carried = texts.transform_pair(texts.between(seen, _text(local, str(edit["path"])) or ""), carried)[1]
-        fields = {**fields, "text": {"path": edit["path"], "ops": list(carried)}}
+            fields = {**fields, "text": {"path": edit["path"], "ops": list(carried)}}
     at = confirmed(db, key)[0] if base is None else base
     number = journal.append(db, name, key.type, key.id, at, fields, carried, now_ms)
     return number, see(db, key).data
 
 
 def take(db: Db, writes: Iterable[Pending]) -> list[Pending]:
-    """Makes writes ready to be sent: what was never sent goes out in the form that fits what stands."""
+    """Makes writes ready to be sent: an edit that others' left far behind goes out in the form that fits what stands."""
     ready = []
     for one in writes:
         if one.is_sent:
             ready.append(one)
             continue
         base, body = one.base, one.body
-        if one.key is not None and one.carried is not None:
+        if one.key is not None and one.carried is not None and one.moved > _NEAR:
             # Nothing of ours stands between the log's content and this edit: it was brought over all that came.
             base, body = confirmed(db, one.key)[0], one.shown()
         journal.mark_sent(db, one, base, body)
@@ -180,7 +188,7 @@ def _forget(db: Db, write: Pending, data: Content) -> None:
     if behind and current is not None and texts.reach(write.carried) <= len(current):
         carried = texts.without(write.carried, current, [one.carried or () for one in behind])
         for one, ops in zip(behind, carried, strict=True):
-            journal.recarry(db, one.id, ops)
+            journal.recarry(db, one.id, ops, _FAR)
 
 
 def _landing(pending: list[Pending], authors: list[str], me: str, event_id: str | None) -> Pending | None:
@@ -200,12 +208,12 @@ def _rebase(db: Db, pending: list[Pending], mine: Pending | None, old: Content, 
             continue
         carried: list[texts.Ops] = [write.carried or () for write in chain]
         try:
-            carried = _carried(carried, own, mine, _text(old, path), path, old, told)
+            carried, moved = _carried(carried, own, mine, _text(old, path), path, old, told)
         except TextFailed:
             continue
         for write, ops in zip(chain, carried, strict=True):
-            if ops != write.carried:
-                journal.recarry(db, write.id, ops)
+            if moved:
+                journal.recarry(db, write.id, ops, moved)
 
 
 def _carried(
@@ -216,15 +224,17 @@ def _carried(
     path: str,
     old: Content,
     told: Stands,
-) -> list[texts.Ops]:
+) -> tuple[list[texts.Ops], int]:
     after = _text(told.data, path)
     if before is None or after is None:
-        return chain
+        return chain, _FAR if before != after else 0
     edits = [ops for at, ops in told.texts if at == path]
     place = _place(edits, own) if own is not None else None
     if own is not None and place is None and edits:
         place = len(edits) - 1
     if edits and (own is None or place is not None):
+        others = [ops for index, ops in enumerate(edits) if index != place]
+        size = sum(len(part) for ops in others for part in ops if isinstance(part, str))
         for index, ops in enumerate(edits):
             if index == place:
                 # Ours: what was made behind it was made with it before one's eyes.
@@ -233,13 +243,15 @@ def _carried(
                 [own, *chain], _ = texts.carry([own, *chain], ops)
             else:
                 chain, _ = texts.carry(chain, ops)
-        return chain
+        return chain, len(others) if size < _LARGE else _FAR
     if mine is not None:
         # What we wrote there was no edit: others did what is different from that.
         before = _text(overlay.lay(old, [mine.shown()]), path)
         if before is None:
-            return chain
-    return texts.carry(chain, texts.between(before, after))[0]
+            return chain, _FAR
+    if before == after:
+        return chain, 0
+    return texts.carry(chain, texts.between(before, after))[0], _FAR
 
 
 def _place(edits: list[texts.Ops], own: texts.Ops) -> int | None:

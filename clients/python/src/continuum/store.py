@@ -31,7 +31,7 @@ _TABLES = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE pending (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, entity TEXT, base INTEGER,
-    body TEXT NOT NULL, size INTEGER NOT NULL, carried TEXT,
+    body TEXT NOT NULL, size INTEGER NOT NULL, carried TEXT, moved INTEGER NOT NULL DEFAULT 0,
     sent INTEGER NOT NULL DEFAULT 0, landed INTEGER, done INTEGER, written_at INTEGER NOT NULL)
     STRICT;
 CREATE INDEX pending_of ON pending (kind, entity, number);
