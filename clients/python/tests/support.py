@@ -117,8 +117,6 @@ class Line:
         assert self._server is not None
         self._server.close()
         self.cut()
-        for task in self._tasks:
-            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
@@ -157,7 +155,7 @@ class Line:
             writer.transport.abort()
             return
         self._ends.add(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
             head = await reader.readuntil(b"\r\n\r\n")
             answer = self._answer(head)
             if answer is not None:

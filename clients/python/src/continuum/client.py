@@ -88,7 +88,7 @@ class Client:
             set_fact(db, "owner", owner)
             replica = fact(db, "replica") or f"{options.instance[:24]}~{uuid.uuid4().hex[:8]}"
             set_fact(db, "replica", replica)
-            return replica, mirror.whole(db) is not None
+            return replica, mirror.whole(db) is not None or bool(journal.entities(db))
 
         try:
             replica, was_kept = await store.run(begin, Care.SURE)
@@ -259,7 +259,7 @@ class Client:
         await self._entities()
         return await self._open.run(lambda db: mirror.see(db, Key(entity_type, entity_id)))
 
-    async def list(self, entity_type: str | None = None) -> list[Seen]:
+    async def entities(self, entity_type: str | None = None) -> Sequence[Seen]:
         """All entities that are there, of a type or of all, as they are seen here."""
         await self._entities()
         found = await self._open.run(lambda db: [mirror.see(db, key) for key in mirror.keys(db, entity_type)])

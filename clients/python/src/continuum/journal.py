@@ -195,6 +195,15 @@ def recarry(db: Db, name: str, ops: texts.Ops, moved: int) -> None:
     db.execute("UPDATE pending SET carried = ?, moved = moved + ? WHERE id = ?", (encode(list(ops)), moved, name))
 
 
+def leave_behind(db: Db, write: Pending, moved: int, but: int | None) -> None:
+    """Edits behind one that goes out now: nodes follow only those that were made on the same version as it was (`but`)."""
+    db.execute(
+        "UPDATE pending SET moved = moved + ?"
+        " WHERE kind = ? AND entity = ? AND number > ? AND carried IS NOT NULL AND base IS NOT ?",
+        (moved, write.kind, write.entity, write.number, but),
+    )
+
+
 def remove(db: Db, name: str) -> None:
     """It is not pending any more."""
     db.execute("DELETE FROM pending WHERE id = ?", (name,))

@@ -27,6 +27,8 @@ from .wire import Malformed, Message
 
 log = logging.getLogger("continuum")
 
+TELL_S = 5.0
+"""How often the other processes are told how fresh it all is, without other news."""
 LOOK_S = 0.1
 """How often it is looked whether nobody leads, and whether other processes have written."""
 _ANSWER_S = 5.0
@@ -50,6 +52,8 @@ class Lead:
 
     def connect_now(self) -> None:
         """Tries again at once, whatever it waits for."""
+        if self._room.connection.state in ("waiting", "blocked"):
+            self._room.tell(self._room.now("connecting"))
         self._again.set()
 
     async def run(self) -> None:
@@ -103,7 +107,6 @@ class Lead:
         self._stands(began)
         delay = self._backoff.failed(clock.random(), hint)
         room.tell(room.now("waiting", retry_in_ms=delay, reason=reason))
-        await self._tell_others()
         await self._pause(delay / 1000)
 
     def _stands(self, began: float | None) -> None:
@@ -150,7 +153,6 @@ class Lead:
         if final.code in _TOKEN_CODES and room.tokens.is_asked and await self._other_token(token):
             return
         room.tell(room.now("blocked", code=final.code, message=final.message))
-        await self._tell_others()
         while final.code in _TOKEN_CODES and room.tokens.is_asked:
             if await self._pause(self._backoff.failed(room.clock.random()) / 1000) or await self._other_token(token):
                 return
@@ -185,10 +187,14 @@ class Lead:
         room = self._room
         if room.options.journal is None:
             return
+        spoken = room.clock.now()
         while True:
             await room.clock.sleep(LOOK_S)
             if room.store.storage.kind == "memory" and await room.store.heal():
                 room.say()
+            if room.is_leading and (room.is_news or room.clock.now() - spoken > TELL_S):
+                room.is_news, spoken = False, room.clock.now()
+                await self._tell_others()
             stamp = await room.store.stamp()
             if stamp == self._stamp:
                 continue
@@ -223,18 +229,13 @@ class Lead:
             room.say()
 
     async def _tell_others(self) -> None:
-        await tell_others(self._room)
-
-
-async def tell_others(room: Room) -> None:
-    """How the connection stands, for the other processes of this journal."""
-    if room.options.journal is None:
-        return
-    said = {
-        "connection": room.connection.__dict__,
-        "has_state": room.has_state,
-        "age_s": room.status.sync.age_s,
-        "others": [one.__dict__ for one in room.others.values()],
-    }
-    text = json.dumps(said)
-    await room.store.run(lambda db: set_fact(db, "live", text), Care.QUICK)
+        """How the connection stands, for the other processes of this journal."""
+        room = self._room
+        said = {
+            "connection": room.connection.__dict__,
+            "has_state": room.has_state,
+            "age_s": room.status.sync.age_s,
+            "others": [one.__dict__ for one in room.others.values()],
+        }
+        text = json.dumps(said)
+        await room.store.run(lambda db: set_fact(db, "live", text), Care.QUICK)

@@ -7,7 +7,7 @@ in the same transaction. Must not know: connections.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from . import journal, overlay, patch
@@ -140,6 +140,8 @@ def write(
             fields = {**fields, "text": {"path": edit["path"], "ops": list(carried)}}
     at = confirmed(db, key)[0] if base is None else base
     number = journal.append(db, name, key.type, key.id, at, fields, carried, now_ms)
+    if carried is not None and any(one.is_sent and one.base != at for one in journal.of_entity(db, key) if one.landed is None):
+        journal.recarry(db, name, carried, _FAR)
     return number, see(db, key).data
 
 
@@ -151,22 +153,27 @@ def take(db: Db, writes: Iterable[Pending]) -> list[Pending]:
             ready.append(one)
             continue
         base, body = one.base, one.body
-        if one.key is not None and one.carried is not None and one.moved > _NEAR:
+        if one.key is None or one.carried is None:
+            pass
+        elif one.moved <= _NEAR:
+            journal.leave_behind(db, one, _FAR, but=base)
+        else:
             # Nothing of ours stands between the log's content and this edit: it was brought over all that came.
             base, body = confirmed(db, one.key)[0], one.shown()
+            journal.leave_behind(db, one, _FAR, but=None)
         journal.mark_sent(db, one, base, body)
         ready.append(journal.find(db, one.id) or one)
     return ready
 
 
-def settle(db: Db, name: str, settled: Settled, now_ms: int) -> Pending | None:
-    """The node answered. Gives the write, unless it was settled before."""
+def settle(db: Db, name: str, settled: Settled, now_ms: int, keeps: Callable[[Key], bool]) -> Pending | None:
+    """The node answered. Gives the write, unless it was settled before. `keeps` says whose records come here."""
     write = journal.find(db, name)
     if write is None or write.done is not None:
         return None
     journal.settle(db, write, settled, now_ms)
     came_about = settled.status in ("confirmed", "resolved") and settled.resolution != "variant"
-    if write.key is None or write.landed is not None:
+    if write.key is None or write.landed is not None or not keeps(write.key):
         journal.remove(db, name)
         return write
     version, data = confirmed(db, write.key)

@@ -103,6 +103,8 @@ class Room:
         """Sends a message that is kept nowhere; whether it went out."""
         self.want_entities: Callable[[], None] = lambda: None
         self._said: Status | None = None
+        self.is_news = False
+        """It stands otherwise than the other processes were told."""
 
     # --- Telling ---
 
@@ -117,7 +119,7 @@ class Room:
         # That it grows older is no news.
         news = replace(status, sync=replace(status.sync, age_s=None))
         if news != self._said:
-            self._said = news
+            self._said, self.is_news = news, True
             self.statuses.offer(status)
         self.moved.beat()
 

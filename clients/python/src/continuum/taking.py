@@ -110,7 +110,7 @@ def take(db: Db, steps: Sequence[Step], cursor: Cursor | None, frame: Frame) -> 
                 records.append((int(message.seq or 0), message.text))
                 _record(db, message, what, frame, taken)
             case Fate(name, settled):
-                write = mirror.settle(db, name, settled, frame.now_ms)
+                write = mirror.settle(db, name, settled, frame.now_ms, frame.keeps)
                 if write is not None:
                     taken.fates[name] = settled
                     taken.opened = taken.opened or settled.status == "pending" or settled.resolution == "variant"
