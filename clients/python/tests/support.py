@@ -153,6 +153,8 @@ class Line:
         self.opened += 1
         if self.is_cut:
             writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
             return
         self._ends.add(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
@@ -167,11 +169,16 @@ class Line:
             self._ends.add(node_writer)
             node_writer.write(head)
             try:
-                await asyncio.gather(self._pump(reader, node_writer), self._pump(node_reader, writer))
+                ways = [self._pump(reader, node_writer), self._pump(node_reader, writer)]
+                pumps = [asyncio.create_task(way) for way in ways]
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for end in (writer, node_writer):
                     end.transport.abort()
                     self._ends.discard(end)
+                    with contextlib.suppress(OSError):
+                        await end.wait_closed()
+                await asyncio.gather(*pumps, return_exceptions=True)
 
     def _answer(self, head: bytes) -> bytes | None:
         if self.refuses_sockets is not None and b"upgrade: websocket" in head.lower():

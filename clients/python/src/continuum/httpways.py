@@ -234,10 +234,10 @@ class SseTransport(HttpTransport):
     def __init__(self, address: Address, token: str | None, tls: ssl.SSLContext | None) -> None:
         super().__init__(address, token, tls)
         self._loop = asyncio.get_running_loop()
-        self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
         self._begun: asyncio.Future[None] = self._loop.create_future()
         self._hint: int | None = None
+        self._is_closed = False
 
     @classmethod
     async def open(cls, address: Address, since: str, token: str | None, tls: ssl.SSLContext | None, clock: Clock) -> SseTransport:
@@ -257,34 +257,37 @@ class SseTransport(HttpTransport):
 
     async def close(self) -> None:
         """Ends the stream."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+        self._is_closed = True
+        rest.hang_up(self._socket)
         if not self._begun.done():
             self._begun.cancel()
         await super().close()
 
     def _read(self, url: str) -> None:
         """Runs in the thread, until the stream ends or its socket is closed."""
+        connection = rest.connect(url, self._tls, timeout=JOIN_S)
         try:
-            connection = rest.connect(url, self._tls, timeout=JOIN_S)
             connection.connect()
             self._socket = connection.sock
             connection.request("GET", rest.target(url), headers=rest.headers(self._token))
-            response = connection.getresponse()
-            if response.status != 200:
-                self._end(refusal(response.status, dict(response.getheaders()), response.read()))
-                return
-            if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-                self._end(NoWebSocket("what answers is no stream", is_definite=True))
-                return
-            if self._socket is not None:
-                # The stream's signs of life are watched by whoever reads the messages.
-                self._socket.settimeout(None)
-            self._lines(response)
-            self._end(Ended("the stream ended", self._hint))
+            with connection.getresponse() as response:
+                self._end(self._stream(response))
         except (OSError, http.client.HTTPException, ValueError, RuntimeError) as error:
             self._end(Ended(f"the stream broke: {error}"))
+        finally:
+            connection.close()
+
+    def _stream(self, response: http.client.HTTPResponse) -> Exception:
+        """Reads until the stream ends. Gives what that means."""
+        if response.status != 200:
+            return refusal(response.status, dict(response.getheaders()), response.read())
+        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            return NoWebSocket("what answers is no stream", is_definite=True)
+        if self._socket is not None:
+            # The stream's signs of life are watched by whoever reads the messages.
+            self._socket.settimeout(None)
+        self._lines(response)
+        return Ended("the stream ended", self._hint)
 
     def _lines(self, response: http.client.HTTPResponse) -> None:
         kind, data = "message", ""
@@ -320,7 +323,13 @@ class SseTransport(HttpTransport):
 
     def _put(self, text: str) -> None:
         # Waits while nobody takes what came: then the node's log is the buffer.
-        asyncio.run_coroutine_threadsafe(self._inbox.put(text), self._loop).result()
+        putting = asyncio.run_coroutine_threadsafe(self._inbox.put(text), self._loop)
+        while not self._is_closed:
+            with contextlib.suppress(TimeoutError):
+                putting.result(timeout=1.0)
+                return
+        putting.cancel()
+        raise OSError("the stream was closed")
 
     def _end(self, error: Exception) -> None:
         def end() -> None:

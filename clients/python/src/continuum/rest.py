@@ -6,8 +6,10 @@ Owns: that a refusal is a typed error with the node's code. Must not know: what 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -49,15 +51,7 @@ def ask(
     timeout: float = _PATIENCE_S,
 ) -> Answer:
     """One request, from its connection to its end. Blocks; raises `NotOnline`."""
-    connection = connect(url, tls, timeout)
-    try:
-        connection.request(method, target(url), None if body is None else body.encode(), headers(token, body))
-        response = connection.getresponse()
-        return Answer(response.status, dict(response.getheaders()), response.read())
-    except (OSError, http.client.HTTPException) as error:
-        raise NotOnline("unavailable", f"cannot reach the node: {error}") from error
-    finally:
-        connection.close()
+    return _ask(connect(url, tls, timeout), method, url, body, token)
 
 
 async def request(
@@ -68,8 +62,31 @@ async def request(
     tls: ssl.SSLContext | None = None,
     timeout: float = _PATIENCE_S,
 ) -> Answer:
-    """The same without blocking."""
-    return await asyncio.to_thread(ask, method, url, body, token, tls, timeout)
+    """The same without blocking. Whoever cancels it does not leave a thread that waits."""
+    connection = connect(url, tls, timeout)
+    try:
+        return await asyncio.to_thread(_ask, connection, method, url, body, token)
+    except asyncio.CancelledError:
+        hang_up(connection.sock)
+        raise
+
+
+def hang_up(sock: socket.socket | None) -> None:
+    """Ends what a thread waits for at a socket."""
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def _ask(connection: http.client.HTTPConnection, method: str, url: str, body: str | None, token: str | None) -> Answer:
+    try:
+        connection.request(method, target(url), None if body is None else body.encode(), headers(token, body))
+        with connection.getresponse() as response:
+            return Answer(response.status, dict(response.getheaders()), response.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise NotOnline("unavailable", f"cannot reach the node: {error}") from error
+    finally:
+        connection.close()
 
 
 def connect(url: str, tls: ssl.SSLContext | None, timeout: float) -> http.client.HTTPConnection:

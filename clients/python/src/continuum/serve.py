@@ -337,6 +337,7 @@ class Serving:
                 self._wake()
             if self._why is not None:
                 await self._transport.close()
+                await self._inbox.put(self._why)
                 return
             self._room.say()
 
