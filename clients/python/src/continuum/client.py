@@ -27,7 +27,7 @@ from .options import Options
 from .presence import Presence
 from .room import Room, Signal
 from .status import Status
-from .store import Care, Db, Store, fact, set_fact
+from .store import Care, Db, Store
 from .streams import Pulse, Stream
 from .token import Source
 from .told import Key
@@ -80,18 +80,9 @@ class Client:
             tuple(options.capabilities),
         )
         owner = f"{options.tenant} {options.instance}"
-
-        def begin(db: Db) -> tuple[str, bool]:
-            known = fact(db, "owner")
-            if known not in (None, owner):
-                raise StorageFailed("storage_failed", f"it is the journal of '{known}', not of '{owner}'")
-            set_fact(db, "owner", owner)
-            replica = fact(db, "replica") or f"{options.instance[:24]}~{uuid.uuid4().hex[:8]}"
-            set_fact(db, "replica", replica)
-            return replica, mirror.whole(db) is not None or bool(journal.entities(db))
-
         try:
-            replica, was_kept = await store.run(begin, Care.SURE)
+            replica = await store.run(lambda db: journal.claim(db, owner, options.instance), Care.SURE)
+            was_kept = await store.run(lambda db: mirror.whole(db) is not None or bool(journal.entities(db)))
         except BaseException:
             await store.close()
             raise

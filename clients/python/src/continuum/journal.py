@@ -7,12 +7,14 @@ or a person's word, and that what was refused for good stays with the reason. Mu
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from . import text as texts
-from .store import Db
+from .errors import StorageFailed
+from .store import Db, fact, set_fact
 from .told import Key
 from .wire import Json, encode
 
@@ -132,6 +134,18 @@ def _read(row: tuple[Any, ...]) -> Pending:
 
 def _all(db: Db, rest: str, arguments: Iterable[Any] = ()) -> list[Pending]:
     return [_read(row) for row in db.execute(f"SELECT {_COLUMNS} FROM pending {rest}", tuple(arguments))]
+
+
+def claim(db: Db, owner: str, instance: str) -> str:
+    """Says whose journal it is, or raises `StorageFailed` if it is somebody else's. Gives the replica's name."""
+    known = fact(db, "owner")
+    if known not in (None, owner):
+        raise StorageFailed("storage_failed", f"it is the journal of '{known}', not of '{owner}'")
+    # Others are told the replica's name where they write over what was written here.
+    replica = fact(db, "replica") or f"{instance[:24]}~{uuid.uuid4().hex[:8]}"
+    set_fact(db, "owner", owner)
+    set_fact(db, "replica", replica)
+    return replica
 
 
 def append(

@@ -171,7 +171,7 @@ class Serving:
             case "authenticated":
                 self._authenticated(message.fields)
             case _:
-                fate = taking.fate(message) if isinstance(message.data, dict) else None
+                fate = taking.fate(message)
                 if fate is not None:
                     self._outbox.answered(fate.id)
                     steps.append(fate)

@@ -157,6 +157,8 @@ def record(message: Message) -> Record:
 
 def fate(message: Message) -> Fate | None:
     """What an answer means for a write; `None`: it is none, or none that settles anything."""
+    if not isinstance(message.data, dict):
+        return None
     data = message.fields
     match message.type:
         case "ack" | "stored":
