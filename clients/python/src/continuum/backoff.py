@@ -36,7 +36,7 @@ class Backoff:
             return followed(hint_ms)
         bound = self.bound_ms
         self.failures += 1
-        return int(chance * (bound + 1))
+        return int(chance * bound)
 
     def lived(self, lived_ms: float) -> None:
         """A connection ended after so long; a stable one forgets the failures before it."""

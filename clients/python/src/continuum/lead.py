@@ -32,6 +32,7 @@ TELL_S = 5.0
 LOOK_S = 0.1
 """How often it is looked whether nobody leads, and whether other processes have written."""
 _ANSWER_S = 5.0
+_BROKEN = 3
 SOCKET_AGAIN_S = 600.0
 """How long another way is used before WebSocket is tried again."""
 _TOKEN_CODES = frozenset(("unauthenticated", "token_expired", "token_revoked", "tenant_erased", "identity_mismatch"))
@@ -47,6 +48,8 @@ class Lead:
         self._ways = list(room.options.transports)
         self._way = 0
         self._way_since = 0.0
+        self._broken = 0
+        """How often in a row a way broke off while the node answered requests."""
         self._stamp: int | None = None
         self._told = 0
 
@@ -83,7 +86,7 @@ class Lead:
             room.tell(room.now("connecting"))
             token = await room.tokens.get()
             transport = await self._open(token)
-            began = clock.now()
+            began, self._broken = clock.now(), 0
             serving = Serving(room, transport, token)
             try:
                 await serving.run()
@@ -133,10 +136,12 @@ class Lead:
                 return PollTransport(room.address, since, token, room.options.tls)
 
     async def _other_way(self, ended: NoWebSocket) -> None:
-        # What merely broke off may have been a node that was just going away, or no node may be there at all.
-        if ended.is_definite or await self._answers():
+        # What merely broke off may have been a node that was just going away, or coming, or no node may be there at all.
+        self._broken = self._broken + 1 if not ended.is_definite and await self._answers() else 0
+        if ended.is_definite or self._broken >= _BROKEN:
             self._way = (self._way + 1) % len(self._ways)
             self._way_since = self._room.clock.now()
+            self._broken = 0
 
     async def _answers(self) -> bool:
         """Whether a node answers requests."""

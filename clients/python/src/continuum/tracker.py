@@ -64,7 +64,7 @@ class Tracker:
         """Takes one message in the order in which it came; raises `Gap`."""
         if message.seq is not None and message.prev is not None:
             return self._record(message.seq, message.prev, message.event_id)
-        data = message.fields
+        data = message.data if isinstance(message.data, dict) else {}
         match message.type:
             case "session_ready":
                 self._start(str(data["epoch"]), int(data["resume"]["after"]))
