@@ -6,7 +6,7 @@ Owns: that an operation shows at once and settles later. Must not know: connecti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,7 +92,7 @@ class Entity:
         await field.refresh()
         return field
 
-    async def watch(self) -> AsyncIterator[Seen]:
+    async def watch(self) -> AsyncGenerator[Seen, None]:
         """As it is seen here, and again whenever it looks otherwise; only the latest."""
         pulse = self._client.pulse(self.key)
         last: Seen | None = None
@@ -160,7 +160,7 @@ class TextField:
         """Makes it this text, by the smallest edit that does."""
         return await self.edit(texts.between(self.value, text))
 
-    async def changes(self) -> AsyncIterator[TextChange]:
+    async def changes(self) -> AsyncGenerator[TextChange, None]:
         """What others, and other holders of this text, did to it."""
         while True:
             beat = self._pulse.next()
