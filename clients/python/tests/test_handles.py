@@ -192,6 +192,42 @@ async def test_our_own_record_is_shown_once_before_and_after_its_answer() -> Non
     await store.close()
 
 
+async def test_edits_made_on_different_versions_go_out_in_a_form_that_nodes_can_follow() -> None:
+    store = await kept()
+
+    def others(db: Db, version: int, text: str) -> None:
+        mirror.apply(db, Stands(NOTE, version, {"t": text}, [("/t", (">",))], ["b"]), "a", "x")
+
+    def next_out(db: Db) -> journal.Pending:
+        return mirror.take(db, journal.of_entity(db, NOTE)[:1])[0]
+
+    def work(db: Db) -> None:
+        edit(db, "first", [5, "1"])
+        edit(db, "second", [6, "2"])
+        others(db, 4, ">hello")
+        edit(db, "third", [8, "3"])
+        assert shows(db) == ">hello123"
+        first = next_out(db)
+        assert (first.base, first.body["text"]["ops"]) == (3, [5, "1"]), "as it was made, a node can follow it"
+        edit(db, "fourth", [9, "4"])
+        mirror.apply(db, Stands(NOTE, 5, {"t": ">hello1"}, [("/t", (6, "1"))], ["a"]), "a", "first")
+        mirror.settle(db, "first", Settled("resolved", version=5), 0, lambda key: True)
+        second = next_out(db)
+        assert (second.base, second.body["text"]["ops"]) == (3, [6, "2"]), "made on the same version, it follows the first"
+        mirror.apply(db, Stands(NOTE, 6, {"t": ">hello12"}, [("/t", (7, "2"))], ["a"]), "a", "second")
+        mirror.settle(db, "second", Settled("resolved", version=6), 0, lambda key: True)
+        forms: list[tuple[int, list[Any]]] = [(6, [8, "3"]), (7, [9, "4"])]
+        for base, ops in forms:
+            write = next_out(db)
+            assert (write.base, write.body["text"]["ops"]) == (base, ops), "on what stands: it was made behind two versions"
+            mirror.apply(db, Stands(NOTE, base + 1, {"t": ">hello1234"[: base + 3]}, [("/t", tuple(ops))], ["a"]), "a", write.id)
+            mirror.settle(db, write.id, Settled("confirmed", version=base + 1), 0, lambda key: True)
+        assert shows(db) == ">hello1234"
+
+    await store.run(work)
+    await store.close()
+
+
 async def test_one_record_of_several_writers_is_told_apart() -> None:
     store = await kept()
 

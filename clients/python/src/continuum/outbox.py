@@ -33,7 +33,7 @@ def passes(code: str, hint: Json) -> bool:
 
 @dataclass
 class Outbox:
-    """Writes on their way over one connection after the other."""
+    """Writes on their way over one connection; the next one begins with none, so all that was not answered is sent again."""
 
     flying: dict[str, Key | None] = field(default_factory=dict)
     _refused: dict[str, int] = field(default_factory=dict)
@@ -42,10 +42,9 @@ class Outbox:
     _paused_until: float = 0.0
 
     def connected(self, limit: int) -> None:
-        """A new connection: everything is sent again."""
+        """The node takes so many at a time."""
         self._most = max(1, min(limit, MOST))
         self._window = min(_FIRST_WINDOW, self._most)
-        self.flying.clear()
 
     def room(self, now: float) -> int:
         """How many may go now."""
