@@ -100,7 +100,7 @@ async def test_a_proxy_that_cuts_idle_sockets_costs_nothing(shared_node: Node, t
 
 
 async def test_a_node_killed_under_many_clients_loses_and_doubles_nothing(node: Node) -> None:
-    crowd = 40
+    crowd = 100
     names = [f"c{n}" for n in range(crowd)]
     clients = [Client(node.url, instance=name, clock=QuickClock()) for name in names]
     try:

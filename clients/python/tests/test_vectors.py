@@ -129,8 +129,7 @@ class Runner:
         await getattr(self, f"_{step['do']}")(member, step)
 
     async def close(self) -> None:
-        for member in self.members.values():
-            await member.client.close(0)
+        await asyncio.gather(*(member.client.close(0) for member in self.members.values()))
 
     def check_nothing_is_left(self) -> None:
         for name, member in self.members.items():

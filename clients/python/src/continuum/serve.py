@@ -222,7 +222,8 @@ class Serving:
             return
         open_keys = frozenset(Key(one["entity_type"], one["entity_id"]) for one in room.conflicts)
         now_ms = int(room.clock.wall() * 1000)
-        frame = Frame(room.address.instance, room.keeps, self._question, open_keys, now_ms)
+        is_shared = room.options.journal is not None
+        frame = Frame(room.address.instance, room.keeps, self._question, open_keys, now_ms, is_shared)
         taken: Taken = await room.store.run(lambda db: taking.take(db, steps, cursor, frame))
         if taken.wants_state:
             room.has_state = False

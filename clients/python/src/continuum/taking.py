@@ -77,6 +77,8 @@ class Frame:
     """The state was asked for under this id."""
     open: frozenset[Key]
     now_ms: int
+    is_shared: bool = False
+    """Other processes may have the journal open, too."""
 
     def keeps(self, key: Key) -> bool:
         """Whether an entity is kept."""
@@ -118,7 +120,7 @@ def take(db: Db, steps: Sequence[Step], cursor: Cursor | None, frame: Frame) -> 
                         taken.touched.add(write.key)
             case Page():
                 _page(db, step, frame, taken, cursor)
-    if records:
+    if records and frame.is_shared:
         journal.tell(db, records)
     if taken.fates or taken.is_other_log:
         taken.counts = journal.counts(db)
