@@ -148,8 +148,8 @@ class Client:
         def holds() -> bool:
             if room.connection.state == "blocked":
                 raise Blocked(room.connection.code or "blocked", room.connection.message or "")
-            is_live = room.tracker.live or not room.is_leading
-            return room.connection.state == "online" and is_live and (room.keeps == () or room.has_state)
+            is_fresh = room.is_fresh or not room.is_leading
+            return room.connection.state == "online" and is_fresh and (room.keeps == () or room.has_state)
 
         if not await room.until(holds, timeout):
             raise TimeoutError(f"not online: {room.connection}")

@@ -77,6 +77,8 @@ class Room:
         self.tracker = Tracker(echo=True)
         self.connection = Connection("idle", self.clock.wall())
         self.fresh_at: float | None = None
+        self.is_fresh = False
+        """All that the node has is here, and written down."""
         self.has_state = False
         self.keeps: tuple[str, ...] | None = ()
         """Types of entities that are kept: `()` none, `None` all."""
@@ -111,6 +113,7 @@ class Room:
     def tell(self, connection: Connection) -> None:
         """The connection stands otherwise."""
         self.connection = connection
+        self.is_fresh = self.is_fresh and connection.state == "online"
         self.say()
 
     def say(self) -> None:

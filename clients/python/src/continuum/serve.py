@@ -184,7 +184,7 @@ class Serving:
         room.message_bytes = int(limits.get("max_message_bytes") or room.message_bytes)
         self._timeout_s = int((data.get("heartbeat") or {}).get("timeout_ms") or 90_000) / 1000
         self._outbox.connected(int(limits.get("publishes_in_flight") or 64))
-        self._is_ready = True
+        self._is_ready, room.is_fresh = True, False
         resumed = "complete" if (data.get("resume") or {}).get("outcome") != "resync" else "reset"
         room.tell(room.now("online", transport=self._transport.name, resumed=resumed))
         self._lines.ready(data)
@@ -250,7 +250,8 @@ class Serving:
         """If all is here that the node has told, it is as fresh as can be."""
         room = self._room
         has_state = room.keeps == () or room.has_state
-        if room.tracker.live and has_state and room.connection.state == "online":
+        room.is_fresh = room.tracker.live and has_state and room.connection.state == "online"
+        if room.is_fresh:
             room.fresh_at = room.clock.now()
 
     # --- Sending ---
