@@ -90,16 +90,19 @@ export class ContinuumClient implements Client {
     this.#tokens = new Tokens(options.token);
     const since = options.since ?? "latest";
     this.#tracker = new Tracker({ echo: true, cursor: parseCursor(since) === undefined ? undefined : since });
-    this.#http = new Http(base.http, this.tenant, this.#tokens, options.fetch ?? fetch);
+    const who: Record<string, string> = { instance_id: this.instance };
+    if (options.user !== undefined) who.user_id = options.user;
+    if (options.userName !== undefined) who.user_name = options.userName;
+    this.#http = new Http(base.http, this.tenant, who, this.#tokens, options.fetch ?? fetch);
     this.#connection = new Connection(
       {
         clock: this.#clock,
         random: options.random ?? Math.random,
         tokens: this.#tokens,
         tracker: this.#tracker,
-        query: queryOf(options, this.tenant, this.instance),
+        query: { tenant_id: this.tenant, ...who, ...queryOf(options) },
         since,
-        ladder: ladderOf(options, base),
+        ladder: ladderOf(options, base, this.#http, who),
       },
       {
         ready: (ready, wasSeen) => this.#joined(ready, wasSeen),
@@ -360,10 +363,8 @@ export class ContinuumClient implements Client {
 /** What is passed on and kept nowhere. */
 const SIGNAL = /^(cursor\.move|selection\.change|user\.presence|typing|signal\..+|gonzai\.suggestion|chaos\.trigger)$/;
 
-function queryOf(options: ClientOptions, tenant: string, instance: string): Record<string, string> {
-  const query: Record<string, string> = { tenant_id: tenant, instance_id: instance };
-  if (options.user !== undefined) query.user_id = options.user;
-  if (options.userName !== undefined) query.user_name = options.userName;
+function queryOf(options: ClientOptions): Record<string, string> {
+  const query: Record<string, string> = {};
   if (options.types !== undefined && options.types.length > 0) query.types = options.types.join(",");
   if (options.capabilities !== undefined && options.capabilities.length > 0) {
     query.capabilities = options.capabilities.join(",");
