@@ -1,5 +1,9 @@
 //! The client against a node that misbehaves on cue: a script of what it says, and what it must hear.
 
+#[path = "client/conversations.rs"]
+mod conversations;
+#[path = "client/pure.rs"]
+mod pure;
 #[path = "client/vectors.rs"]
 mod vectors;
 
