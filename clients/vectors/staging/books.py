@@ -119,7 +119,18 @@ class Books:
                 progress = {"entities": len(there), "reached": last, "of": last}
                 head = {"position": last, "cursor": f"{self.epoch}.{last}", "next": None, "progress": progress}
                 return 200, {"entities": there, **head}
+            case ["entities", kind, name]:
+                return self.entity(kind, name, last)
         return 404, {"code": "not_found", "detail": "not recorded"}
+
+    def entity(self, kind, name, last):
+        for one in self.state(None, last):
+            if (one["entity_type"], one["entity_id"]) == (kind, name):
+                return 200, {**one, "conflicts": [], "variants": [], "cursor": f"{self.epoch}.{last}"}
+        gone = [record["seq"] for record in self.between(0, last, None) if (change_of(record) or [None])[0] == (kind, name)]
+        if gone:
+            return 410, {"code": "deleted", "detail": "it was deleted", "version": gone[-1]}
+        return 404, {"code": "not_found", "detail": "there is no such entity"}
 
     def page(self, rows, query, last):
         after = query.get("after", "earliest")

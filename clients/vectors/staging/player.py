@@ -59,7 +59,7 @@ class Line:
             return Response(502, "Bad Gateway", Headers([("Content-Length", "0")]), b"")
         if "upgrade" not in request.headers.get("Connection", "").lower():
             status, content = self.player.books.asked(request.path, self.player.step)
-            if status == 404:
+            if status == 404 and content["detail"] == "not recorded":
                 self.player.wrong.append(f"{self.name} asked {request.path}, which is not recorded")
             body = text_of(self.player.own(content)).encode()
             headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]

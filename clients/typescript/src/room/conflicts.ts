@@ -4,6 +4,7 @@ import type { Conflict, Conflicts, Op, Unsubscribe, Waiting } from "../api.js";
 import type { Clock } from "../clock.js";
 import { type Content, field, isContent, type Json } from "../json.js";
 import { Cell, Listeners } from "../observe.js";
+import { keyOf } from "../state/told.js";
 import type { Http } from "../transport/http.js";
 import { count, text } from "../wire/message.js";
 
@@ -68,6 +69,11 @@ export class OpenConflicts implements Conflicts {
   resolve(conflict: Named, choice: "current" | "proposed" | "merged", data?: Content): Op {
     const body: Content = { action: "resolve", conflict_id: conflict.conflictId, choice };
     return this.#options.write(conflict, conflict.version, data === undefined ? body : { ...body, data });
+  }
+
+  /** Whether something lies open with an entity: its next change may have settled that. */
+  isOpen(key: string): boolean {
+    return this.#list.snapshot().some(({ type, id }) => keyOf(type, id) === key);
   }
 
   online(): void {

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { TestContext } from "node:test";
 
-const ROOT = resolve(import.meta.dirname, "../../../../..");
-const PROGRAM = resolve(ROOT, process.env.CONTINUUM ?? "target/debug/continuum");
+export const ROOT = resolve(import.meta.dirname, "../../../../..");
+export const PROGRAM = resolve(ROOT, process.env.CONTINUUM ?? "target/debug/continuum");
 
 export interface NodeOptions {
   readonly settings?: Readonly<Record<string, string>>;
