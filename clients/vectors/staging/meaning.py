@@ -38,7 +38,7 @@ def meanings(message):
     if head in ("node", "edge", "memory", "context") and tail in ACTIONS:
         return [of_operation(by_name(head, ACTIONS[tail], data), message)]
     if kind == "subscribe":
-        # Whether records of nodes come beside it is each client's own to say.
+        # Whether records come beside it (`mute`) is the client's own affair.
         asked = {name: data[name] for name in ("region", "ids", "query", "channels") if name in data}
         return [Meaning({"subscribe": asked}, {"subscription": data.get("subscription")})]
     if kind == "unsubscribe":
