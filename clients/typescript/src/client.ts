@@ -41,7 +41,7 @@ import type { Entry } from "./outbox/store.js";
 import { OpenConflicts } from "./room/conflicts.js";
 import { Freshness } from "./room/freshness.js";
 import { history, historyPage, recordOf, records } from "./room/history.js";
-import { matcher } from "./room/patterns.js";
+import { only } from "./room/patterns.js";
 import { membersOf, Roster } from "./room/presence.js";
 import { Results } from "./room/results.js";
 import { isSignal, queryOf, wireOf } from "./room/words.js";
@@ -57,6 +57,7 @@ import { ladderOf } from "./transport/ladder.js";
 import { type OpenLink, parseBase } from "./transport/link.js";
 import { uuid } from "./uuid.js";
 import { when } from "./waiting.js";
+import { onWaking } from "./waking.js";
 import { type Frame, type Meaning, type Ready, text } from "./wire/message.js";
 
 /** Most bytes that wait, unless it is said otherwise. */
@@ -178,6 +179,7 @@ export class ContinuumClient implements Client {
     this.sync.subscribe(() => this.#events.emit("sync", this.sync.snapshot()));
     if (isShared) this.#share(name, replica, ladder);
     else void this.#queue.lead();
+    onWaking(() => this.#connection.hurry(), this.#closed.signal);
     if (options.autoConnect !== false) this.connect();
   }
 
@@ -230,10 +232,7 @@ export class ContinuumClient implements Client {
   }
 
   subscribe(types: string | readonly string[], listener: (record: EventRecord) => void): Unsubscribe {
-    const isWanted = matcher(types);
-    return this.on("record", (record) => {
-      if (isWanted(record.type)) listener(record);
-    });
+    return this.on("record", only(types, listener));
   }
 
   records(types?: string | readonly string[], options: Waiting = {}): AsyncIterableIterator<EventRecord> {
@@ -255,10 +254,7 @@ export class ContinuumClient implements Client {
   }
 
   onSignal(types: string | readonly string[], listener: (signal: Signal) => void): Unsubscribe {
-    const isWanted = matcher(types);
-    return this.on("signal", (signal) => {
-      if (isWanted(signal.type)) listener(signal);
-    });
+    return this.on("signal", only(types, listener));
   }
 
   entity(type: string, id: string): Entity {
