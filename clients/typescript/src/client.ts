@@ -146,7 +146,7 @@ export class ContinuumClient implements Client {
       clock: this.#clock,
       replica,
       instance: this.instance,
-      rewrite: (id, version, body) => this.#queue.rewrite(id, version, body),
+      rewrite: (id, version, body) => this.#queue.carry(id, version, body),
       flying: (key) => this.#queue.flying(key),
     });
     this.#results = new Results({

@@ -131,6 +131,17 @@ export class Queue {
     return true;
   }
 
+  /** The form that a text edit has by now, unless it may have been sent: if another tab sends, the store knows. */
+  carry(id: string, base: number, body: Json): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined || pending.stage === "flying" || pending.entry.sent) return;
+    pending.entry = { ...pending.entry, base, body };
+    if (pending.isLoose) return;
+    void this.#later(async () => {
+      await this.#store.rewrite({ id, base, body });
+    });
+  }
+
   /** What another tab put into the store. */
   adopt(entry: Entry): void {
     if (this.#pending.has(entry.id)) return;
