@@ -1,0 +1,433 @@
+/** The public types: what a client is made with, what it shows, and what it gives back. Owns: no behaviour. */
+
+import type { Clock } from "./clock.js";
+import type { ContinuumError } from "./errors.js";
+import type { Content, Json } from "./json.js";
+import type { Store } from "./outbox/store.js";
+import type { TextOps } from "./text/ops.js";
+
+/** Stops listening. */
+export type Unsubscribe = () => void;
+
+/** What everything that waits takes. Aborting ends the waiting, never what is already on its way. */
+export interface Waiting {
+  signal?: AbortSignal | undefined;
+}
+
+export type TokenSource = string | ((context: { signal: AbortSignal }) => string | Promise<string>);
+
+/** `auto`: WebSocket, and where that does not get through server-sent events, and where those do not long polling. */
+export type TransportChoice = "auto" | "websocket" | "events" | "polling";
+
+export interface ClientOptions {
+  /** The node's base: `ws://host:8420`, or with `wss:`, `http:`, `https:`. */
+  url: string;
+  /** The room. Default: `default`. */
+  tenant?: string | undefined;
+  /** Who you are in it: one name for one person's browser or one process. Default: a new name each time. */
+  instance?: string | undefined;
+  /** For whom you act. */
+  user?: string | undefined;
+  userName?: string | undefined;
+  /** A token or API key, or what gets one: asked at each connection, and before the present one ends. */
+  token?: TokenSource | undefined;
+  /** Words that the others see of you. */
+  capabilities?: readonly string[] | undefined;
+  /** Where to begin: `latest` (default), `earliest`, a cursor, or an RFC 3339 time. */
+  since?: string | undefined;
+  /** Types of records to receive. Default: all. Changes of entities have types too (`node.*`, `sync_event`…). */
+  types?: readonly string[] | undefined;
+  /** Where writes wait. `auto` (default): IndexedDB in a browser, `directory` under Node if it is given, else memory. */
+  store?: Store | "auto" | "memory" | undefined;
+  /** Under Node: the directory in which writes wait. */
+  directory?: string | undefined;
+  /** Most bytes that may wait. Default: 64 MiB. */
+  outboxBytes?: number | undefined;
+  transport?: TransportChoice | undefined;
+  /** Connect at once. Default: true. */
+  autoConnect?: boolean | undefined;
+  clock?: Clock | undefined;
+  /** From 0 to 1. Default: `Math.random`. */
+  random?: (() => number) | undefined;
+  /** Default: the global one. Node before 22 has none; without one the client goes on over HTTP. */
+  WebSocket?: WebSocketConstructor | undefined;
+  fetch?: typeof fetch | undefined;
+}
+
+/** What the platform's WebSocket and its likenesses have in common. */
+export type WebSocketConstructor = new (url: string) => WebSocketLike;
+
+export interface WebSocketLike {
+  readonly readyState: number;
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
+  send(text: string): void;
+  close(code?: number, reason?: string): void;
+}
+
+/** Where the connection stands. */
+export type ConnectionStatus =
+  | { readonly state: "idle" }
+  | { readonly state: "connecting"; readonly attempt: number }
+  | { readonly state: "online"; readonly transport: Exclude<TransportChoice, "auto"> | "tab" }
+  /** Lost; tried again by itself. `since` is when it was lost, in milliseconds since 1970. */
+  | { readonly state: "waiting"; readonly since: number; readonly retryInMs: number; readonly reason: string }
+  /** The node does not let us in: a new token, or a person, has to change that. */
+  | { readonly state: "blocked"; readonly code: string; readonly message: string }
+  | { readonly state: "closed" };
+
+/** How fresh what is shown is, and what waits. */
+export interface SyncStatus {
+  /** `synced`: all was here less than a minute ago; `recent`: less than five; `stale`: longer ago, or never. */
+  readonly status: "synced" | "recent" | "stale";
+  /** Seconds since all was here; `undefined`: it never was. */
+  readonly ageS: number | undefined;
+  /** Writes on their way. */
+  readonly pending: number;
+  /** Conflicts that wait for somebody's choice, and variants that are kept. */
+  readonly conflicted: number;
+  /** Writes that were refused for good and wait for a person. */
+  readonly refused: number;
+  /** Where writes wait. */
+  readonly storage: "disk" | "memory";
+  /** Why they wait in memory only. */
+  readonly storageReason: string | undefined;
+}
+
+/** A record of the room's log. */
+export interface EventRecord<T = Json> {
+  readonly type: string;
+  readonly seq: number;
+  readonly prev: number;
+  readonly id: string;
+  readonly instance: string;
+  readonly timestamp: string;
+  readonly data: T;
+  /** The place behind it, to read on from. */
+  readonly cursor: string;
+  /** The whole message as it came. */
+  readonly raw: Readonly<Record<string, Json>>;
+}
+
+/** A message that is passed on and kept nowhere. */
+export interface Signal<T = Json> {
+  readonly type: string;
+  readonly instance: string;
+  readonly user: string | undefined;
+  readonly timestamp: string;
+  readonly data: T;
+}
+
+/** What resuming led to. */
+export interface Resumed {
+  /** Every record since the last one seen comes or came. If not, `reason` says why, and the state was loaded anew. */
+  readonly complete: boolean;
+  readonly reason: string | undefined;
+  /** How many records were missed; `exact` is false beyond what the node counts. */
+  readonly missed: number;
+  readonly exact: boolean;
+}
+
+/** An acknowledged publish. */
+export interface Published {
+  readonly id: string;
+  /** `stored`: the log has it. `queued`: the node's journal has it and brings it to the log by itself. */
+  readonly durability: "stored" | "queued";
+  /** Its position; `undefined` while it is queued. */
+  readonly seq: number | undefined;
+  readonly duplicate: boolean;
+}
+
+/** What became of a write. */
+export interface Settled {
+  /**
+   * `confirmed`: as it was sent. `resolved`: done, and others had written too: see `resolution` and `overwritten`.
+   * `rolled_back`: nothing was done, see `code`. `pending`: it waits for somebody's choice, under `conflictId`.
+   */
+  readonly status: "confirmed" | "resolved" | "rolled_back" | "pending";
+  /** The entity's version, or an event's position; 0: not known. */
+  readonly version: number;
+  readonly duplicate: boolean;
+  /** An event that only the node's journal has as yet. */
+  readonly queued: boolean;
+  readonly code: string | undefined;
+  readonly message: string | undefined;
+  readonly resolution: string | undefined;
+  readonly overwritten: readonly Overwritten[];
+  readonly conflictId: string | undefined;
+  readonly variantId: string | undefined;
+  /** What stands, where the node showed it. */
+  readonly current: Content | null | undefined;
+}
+
+export interface Overwritten {
+  readonly path: string;
+  readonly value: Json;
+  readonly version: number;
+  readonly by: string;
+}
+
+/** A write: shown at once, kept in the outbox, sent in its turn, settled once. */
+export interface Op<T = Content | null> {
+  readonly id: string;
+  /** What the write leads to here, at once. */
+  readonly optimistic: T;
+  /** Where it waits, once it does. A write that is to survive the end of this program is awaited so far. */
+  readonly stored: Promise<"disk" | "memory">;
+  /** What became of it; never rejects, and is open for as long as nobody knows. */
+  readonly settled: Promise<Settled>;
+  /** The same, and the waiting can be ended. */
+  wait(options?: Waiting): Promise<Settled>;
+}
+
+export type Strategy = "merge" | "last_write_wins" | "version" | "manual";
+
+export interface WriteOptions {
+  /** What to do when it clashes. Default: `merge`. */
+  strategy?: Strategy | undefined;
+  /** The version that it was made on. Default: the one that is shown. */
+  baseVersion?: number | undefined;
+}
+
+/** Something that is shown, in the form that `useSyncExternalStore` takes: the snapshot is the same object until it changes. */
+export interface Observable<T> {
+  snapshot(): T;
+  subscribe(listener: () => void): Unsubscribe;
+}
+
+export interface EntityState {
+  /** `loading`: nothing is known yet. `absent`: there is none, or none any more. */
+  readonly status: "loading" | "present" | "absent" | "failed";
+  /** The content with what waits laid over it; `null`: there is none. */
+  readonly data: Content | null;
+  /** The content as the log has it. */
+  readonly confirmed: Content | null;
+  /** The log's version; 0: none. */
+  readonly version: number;
+  /** Writes to it that wait. */
+  readonly pending: number;
+  /** Why it could not be loaded. */
+  readonly error: ContinuumError | undefined;
+}
+
+/** One entity. It is followed while somebody subscribes; writes need no subscription. */
+export interface Entity extends Observable<EntityState> {
+  readonly type: string;
+  readonly id: string;
+  /** Its state once it is known. */
+  load(options?: Waiting): Promise<EntityState>;
+  create(data: Content, options?: WriteOptions): Op;
+  /** The whole content, whatever stands. */
+  put(data: Content, options?: WriteOptions): Op;
+  /** A merge patch: fields to set, `null` to remove. */
+  update(patch: Content, options?: WriteOptions): Op;
+  /** A JSON patch. */
+  patch(ops: readonly JsonPatchOp[], options?: WriteOptions): Op;
+  delete(options?: WriteOptions): Op;
+  restore(options?: WriteOptions): Op;
+  /** The text at a JSON pointer, e.g. `/body`. */
+  text(path: string): TextField;
+  versions(options?: Waiting & { limit?: number; before?: number }): Promise<VersionPage>;
+}
+
+export type JsonPatchOp =
+  | { op: "add" | "replace" | "test"; path: string; value: Json }
+  | { op: "remove"; path: string }
+  | { op: "move" | "copy"; path: string; from: string };
+
+export interface VersionPage {
+  readonly versions: readonly Readonly<Record<string, Json>>[];
+  readonly more: boolean;
+  readonly before: number | undefined;
+  readonly trimmed: boolean;
+}
+
+/** A change of a text in UTF-16 units, as `setRangeText` and selections count: `deleted` units at `at` become `inserted`. */
+export interface Splice {
+  readonly at: number;
+  readonly deleted: number;
+  readonly inserted: string;
+}
+
+export interface TextChange {
+  /** From the last to the first, so that they can be applied one after the other. */
+  readonly splices: readonly Splice[];
+  readonly by: "here" | "others";
+}
+
+/** A text that several people edit at once. */
+export interface TextField extends Observable<string> {
+  /** The text must come to be so: what differs is sent, as the smallest edit around the caret (in UTF-16 units), if one is given. */
+  set(text: string, caret?: number): Op | undefined;
+  /** One splice in UTF-16 units. */
+  splice(splice: Splice): Op | undefined;
+  /** An edit in code points, as on the wire. */
+  edit(ops: TextOps): Op | undefined;
+  /** Calls with each change, whoever's, so that carets and selections can follow it. */
+  onChange(listener: (change: TextChange) => void): Unsubscribe;
+  /** Brings a place in the text of before over a change. */
+  follow(place: number, change: TextChange): number;
+}
+
+/** What is followed. */
+export type Interest =
+  | { region: { x: number; y: number; width: number; height: number } }
+  | { region: { node: string; hops?: number } }
+  | { ids: readonly (string | { entity_type: string; entity_id: string })[] }
+  | { query: { entity_type: string; where?: string } };
+
+export interface Found {
+  readonly type: string;
+  readonly id: string;
+  readonly version: number;
+  /** With what waits here laid over it. */
+  readonly data: Content;
+}
+
+export interface ResultState {
+  /** `loading` until the result is whole, again after a lost connection; what was there before is shown meanwhile. */
+  readonly status: "loading" | "live" | "failed" | "closed";
+  readonly items: readonly Found[];
+  readonly error: ContinuumError | undefined;
+}
+
+/** The entities of a region, of ids or of a query, followed until it is closed. */
+export interface Result extends Observable<ResultState> {
+  /** Its state once it is whole. */
+  live(options?: Waiting): Promise<ResultState>;
+  close(): void;
+}
+
+export interface Member {
+  readonly instance: string;
+  readonly connectedAt: string;
+  readonly capabilities: readonly string[];
+  readonly user: string | undefined;
+  readonly userName: string | undefined;
+  /** What it said of itself last. */
+  readonly data: Json | undefined;
+}
+
+export interface PresenceState {
+  /** The others, by name. At most as many as the node tells. */
+  readonly members: readonly Member[];
+  /** Everybody, you included. */
+  readonly total: number;
+}
+
+export interface Presence extends Observable<PresenceState> {
+  /** What the others see of you; told again after each connection. */
+  update(data: Json): void;
+  onJoin(listener: (member: Member) => void): Unsubscribe;
+  onLeave(listener: (member: Member) => void): Unsubscribe;
+}
+
+export interface Conflict {
+  readonly type: string;
+  readonly id: string;
+  readonly version: number;
+  readonly kind: "conflict" | "variant";
+  readonly conflictId: string;
+  readonly base: Json | undefined;
+  readonly proposed: Json | undefined;
+  /** What stands, where the node showed it. */
+  readonly current: Json | undefined;
+  readonly paths: readonly string[];
+  readonly by: Readonly<Record<string, Json>> | undefined;
+}
+
+export interface Conflicts extends Observable<readonly Conflict[]> {
+  /** What lies open, asked anew. */
+  list(options?: Waiting): Promise<readonly Conflict[]>;
+  resolve(conflict: Pick<Conflict, "type" | "id" | "conflictId">, choice: "current" | "proposed"): Op;
+  resolve(conflict: Pick<Conflict, "type" | "id" | "conflictId">, choice: "merged", data: Content): Op;
+  onConflict(listener: (conflict: Conflict) => void): Unsubscribe;
+}
+
+/** A write that was refused for good. */
+export interface RefusedWrite {
+  readonly id: string;
+  readonly write: Readonly<Record<string, Json>>;
+  readonly code: string;
+  readonly message: string;
+  readonly current: Content | null | undefined;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** What waits and what was refused. */
+export interface Outbox extends Observable<{ readonly pending: number; readonly refused: readonly RefusedWrite[] }> {
+  /** Sends a refused write again, as a new one. */
+  retry(id: string): Op | undefined;
+  /** Forgets a refused write. */
+  drop(id: string): Promise<void>;
+  /** When nothing waits any more. */
+  flushed(options?: Waiting): Promise<void>;
+}
+
+export interface HistoryOptions extends Waiting {
+  /** A cursor, an RFC 3339 time, or `earliest` (default). */
+  after?: string | undefined;
+  types?: readonly string[] | undefined;
+  /** Records a page. Default: 100. */
+  pageSize?: number | undefined;
+}
+
+/** What a client tells. */
+export interface ClientEvents {
+  status: ConnectionStatus;
+  sync: SyncStatus;
+  /** Every record that comes, once, in the room's order. */
+  record: EventRecord;
+  signal: Signal;
+  resumed: Resumed;
+  conflict: Conflict;
+  /** A write was refused for good. */
+  refused: RefusedWrite;
+  /** Refusals that are about no write of ours, and messages that could not be read. */
+  error: ContinuumError;
+  /** Every message of the node, as it came. */
+  message: Readonly<Record<string, Json>>;
+}
+
+/** A client of one room, as the class `ContinuumClient` is. */
+export interface Client {
+  readonly tenant: string;
+  readonly instance: string;
+  readonly connection: Observable<ConnectionStatus>;
+  readonly sync: Observable<SyncStatus>;
+  readonly presence: Presence;
+  readonly conflicts: Conflicts;
+  readonly outbox: Outbox;
+  /** The same as `connection.snapshot()`. */
+  readonly status: ConnectionStatus;
+  /** Where this client stands in the room's history; `undefined` before the first connection. */
+  readonly cursor: string | undefined;
+  on<K extends keyof ClientEvents>(name: K, listener: (event: ClientEvents[K]) => void): Unsubscribe;
+  connect(): void;
+  /** When the room was joined. Rejects when that is `blocked` or the client is closed. */
+  online(options?: Waiting): Promise<void>;
+  /** Leaves cleanly. What waits stays in the outbox. */
+  close(): Promise<void>;
+  /** Another token, or the same source asked again: also what ends `blocked`. */
+  renew(token?: TokenSource): void;
+  /** Publishes an event and waits for its acknowledgement; what was given up waiting for is sent all the same. */
+  publish(type: string, data?: Json, options?: Waiting & { id?: string }): Promise<Published>;
+  /** The same without waiting. */
+  send(type: string, data?: Json, options?: { id?: string }): Op<Json>;
+  /** Calls with each record of these types (`*` in one stands for any run of characters). */
+  subscribe(types: string | readonly string[], listener: (record: EventRecord) => void): Unsubscribe;
+  /** The same as an iterator. Whoever reads slowly misses nothing: what does not fit is read from the history. */
+  records(types?: string | readonly string[], options?: Waiting): AsyncIterableIterator<EventRecord>;
+  history(options?: HistoryOptions): AsyncIterableIterator<EventRecord>;
+  /** Passed on to who is here and kept nowhere; `false`: there is no socket to send it on. */
+  signal(type: string, data?: Json): boolean;
+  /** Calls with each signal of these types. */
+  onSignal(types: string | readonly string[], listener: (signal: Signal) => void): Unsubscribe;
+  entity(type: string, id: string): Entity;
+  follow(interest: Interest): Result;
+  /** Who is connected, asked anew. */
+  members(options?: Waiting): Promise<readonly Member[]>;
+}

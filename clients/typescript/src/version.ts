@@ -1,0 +1,2 @@
+/** The protocol that this client speaks. The package's major version is the same number. */
+export const PROTOCOL = 1;
