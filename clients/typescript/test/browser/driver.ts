@@ -4,7 +4,7 @@
 // Owns: starting and ending a browser with a profile of its own, tabs, input, what a page says of itself. Must not know: what is
 // tested in it.
 
-import { spawn, type ChildProcess } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,8 +17,16 @@ export const BROWSERS: readonly BrowserName[] = ["chromium", "firefox"];
 export type Look = { width: number; height: number; dark?: boolean };
 
 const CHROMIUM = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-dev-shm-usage",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-default-apps",
 ];
 
 // What it would ask others for by itself; a test has no business outside this machine.
@@ -68,11 +76,15 @@ async function firefox(profile: string, settings: object): Promise<{ bidi: Bidi;
   const preferences = Object.entries({ ...FIREFOX, ...settings });
   const lines = preferences.map(([key, value]) => `user_pref(${JSON.stringify(key)}, ${JSON.stringify(value)});\n`);
   await writeFile(join(profile, "user.js"), lines.join(""));
-  const process = spawn("firefox-esr", ["--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"], {
-    stdio: ["ignore", "ignore", "pipe"],
-    detached: true,
-    env: { ...globalThis.process.env, HOME: profile, MOZ_DISABLE_AUTO_SAFE_MODE: "1" },
-  });
+  const process = spawn(
+    "firefox-esr",
+    ["--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"],
+    {
+      stdio: ["ignore", "ignore", "pipe"],
+      detached: true,
+      env: { ...globalThis.process.env, HOME: profile, MOZ_DISABLE_AUTO_SAFE_MODE: "1" },
+    },
+  );
   const url = await said(process, "stderr", /WebDriver BiDi listening on (ws:\S+)/, "install it with scripts/browsers");
   const bidi = await Bidi.connect(`${url}/session`);
   await bidi.send("session.new", { capabilities: {} });
@@ -83,10 +95,10 @@ async function firefox(profile: string, settings: object): Promise<{ bidi: Bidi;
 function said(program: ChildProcess, stream: "stdout" | "stderr", pattern: RegExp, mend: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";
-    program[stream]!.on("data", (bytes) => {
+    program[stream]?.on("data", (bytes) => {
       text += bytes;
       const match = pattern.exec(text);
-      if (match) resolve(match[1]!);
+      if (match) resolve(match[1] ?? "");
     });
     program.once("error", (error) => reject(new Error(`${error.message}: ${mend}`)));
     program.once("exit", () => reject(new Error(`${program.spawnfile} ended by itself: ${text}`)));
@@ -115,7 +127,10 @@ export class Browser {
   /** A new tab. `apart`: in storage of its own, as if on another machine. */
   async open(url = "about:blank", { apart = false } = {}): Promise<Tab> {
     const userContext = apart ? (await this.#bidi.send("browser.createUserContext")).userContext : undefined;
-    const { context } = await this.#bidi.send("browsingContext.create", { type: "tab", ...(userContext && { userContext }) });
+    const { context } = await this.#bidi.send("browsingContext.create", {
+      type: "tab",
+      ...(userContext && { userContext }),
+    });
     const tab = new Tab(this, this.#bidi, context);
     this.#tabs.set(context, tab);
     await this.#bidi.send("session.subscribe", {
@@ -194,7 +209,9 @@ export class Tab {
       );
     } catch (error) {
       const text = await this.run<string>("return document.body?.innerText ?? ''").catch(() => "");
-      throw new Error(`${(error as Error).message}: ${body.trim()} ${JSON.stringify(values)}\n${text}\n${this.said.join("\n")}`);
+      throw new Error(
+        `${(error as Error).message}: ${body.trim()} ${JSON.stringify(values)}\n${text}\n${this.said.join("\n")}`,
+      );
     }
   }
 
@@ -212,13 +229,20 @@ export class Tab {
     await this.#act({
       type: "pointer",
       id: "mouse",
-      actions: [{ type: "pointerMove", x, y }, { type: "pointerDown", button: 0 }, { type: "pointerUp", button: 0 }],
+      actions: [
+        { type: "pointerMove", x, y },
+        { type: "pointerDown", button: 0 },
+        { type: "pointerUp", button: 0 },
+      ],
     });
   }
 
   /** Types on the keyboard, into whatever has the focus. */
   async type(text: string): Promise<void> {
-    const actions = [...text].flatMap((value) => [{ type: "keyDown", value }, { type: "keyUp", value }]);
+    const actions = [...text].flatMap((value) => [
+      { type: "keyDown", value },
+      { type: "keyUp", value },
+    ]);
     await this.#act({ type: "key", id: "keyboard", actions });
   }
 
@@ -246,12 +270,19 @@ export class Tab {
     if (this.browser.name === "chromium") {
       const { session } = await this.#bidi.send("goog:cdp.getSession", { context: this.#context });
       const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
-      await this.#bidi.send("goog:cdp.sendCommand", { method: "Emulation.setEmulatedMedia", params: { features }, session });
+      await this.#bidi.send("goog:cdp.sendCommand", {
+        method: "Emulation.setEmulatedMedia",
+        params: { features },
+        session,
+      });
     }
   }
 
   async screenshot(path: string): Promise<void> {
-    const { data } = await this.#bidi.send("browsingContext.captureScreenshot", { context: this.#context, origin: "document" });
+    const { data } = await this.#bidi.send("browsingContext.captureScreenshot", {
+      context: this.#context,
+      origin: "document",
+    });
     await writeFile(path, Buffer.from(data, "base64"));
   }
 
