@@ -144,9 +144,10 @@ export interface Published {
 export interface Settled {
   /**
    * `confirmed`: as it was sent. `resolved`: done, and others had written too: see `resolution` and `overwritten`.
-   * `rolled_back`: nothing was done, see `code`. `pending`: it waits for somebody's choice, under `conflictId`.
+   * `pending`: it waits for somebody's choice, under `conflictId`. `rolled_back`: it was tried and nothing was done, see `code`.
+   * `refused`: it was not even tried.
    */
-  readonly status: "confirmed" | "resolved" | "rolled_back" | "pending";
+  readonly status: "confirmed" | "resolved" | "pending" | "rolled_back" | "refused";
   /** The entity's version, or an event's position; 0: not known. */
   readonly version: number;
   readonly duplicate: boolean;

@@ -1,6 +1,7 @@
 /** The package's public face: nothing else is meant to be imported. */
 
 export type * from "./api.js";
+export { ContinuumClient } from "./client.js";
 export { type Clock, systemClock } from "./clock.js";
 export { ContinuumError, isPassing, LOCAL_CODES } from "./errors.js";
 export type { Content, Json } from "./json.js";

@@ -8,9 +8,9 @@ export interface Entry {
   readonly id: string;
   /** Its place: writes go out by it. Given by the store, rising. */
   readonly number: number;
-  /** The instance that writes, and its device or tab: together with `id` the node knows repeats by them. */
-  readonly instance: string;
+  /** The program or tab that wrote it, and which of its writes it is: by them the node knows a repeat. */
   readonly replica: string;
+  readonly opNumber: number;
   /** `operation`: a change of the entity `type`, `entity`. `event`: an event of this type. */
   readonly kind: "operation" | "event";
   readonly type: string;

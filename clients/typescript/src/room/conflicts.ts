@@ -1,0 +1,135 @@
+/** What lies open in the room. Owns: when it is asked for, and telling what is new. */
+
+import type { Conflict, Conflicts, Op, Unsubscribe, Waiting } from "../api.js";
+import type { Clock } from "../clock.js";
+import { type Content, field, isContent, type Json } from "../json.js";
+import { Cell, Listeners } from "../observe.js";
+import type { Http } from "../transport/http.js";
+import { count, text } from "../wire/message.js";
+
+/** Asked once for what comes at about the same time. */
+const SHORTLY_MS = 50;
+/** The pause after a question that failed. */
+const PAUSE_MS = 5_000;
+/** Entries a page, and most that are kept. */
+const PAGE = 200;
+const MOST = 2_000;
+
+type Named = Pick<Conflict, "type" | "id" | "conflictId"> & { readonly version?: number };
+
+export interface ConflictsOptions {
+  readonly http: Http;
+  readonly clock: Clock;
+  readonly write: (entity: { type: string; id: string }, base: number | undefined, body: Json) => Op;
+  readonly found: (conflict: Conflict) => void;
+  readonly changed: () => void;
+}
+
+export class OpenConflicts implements Conflicts {
+  readonly #options: ConflictsOptions;
+  readonly #list = new Cell<readonly Conflict[]>([]);
+  readonly #found = new Listeners<Conflict>();
+  #cancel: (() => void) | undefined;
+  #asking: AbortController | undefined;
+  #isOnline = false;
+
+  constructor(options: ConflictsOptions) {
+    this.#options = options;
+  }
+
+  snapshot(): readonly Conflict[] {
+    return this.#list.snapshot();
+  }
+
+  subscribe(listener: () => void): Unsubscribe {
+    return this.#list.subscribe(listener);
+  }
+
+  onConflict(listener: (conflict: Conflict) => void): Unsubscribe {
+    return this.#found.add(listener);
+  }
+
+  async list({ signal }: Waiting = {}): Promise<readonly Conflict[]> {
+    const all: Conflict[] = [];
+    let page: string | undefined;
+    do {
+      const body = await this.#options.http.ask("conflicts", { query: { limit: PAGE, page }, signal });
+      const found = field(body, "conflicts");
+      for (const item of Array.isArray(found) ? found : []) {
+        const conflict = read(item);
+        if (conflict !== undefined) all.push(conflict);
+      }
+      page = text(body, "next");
+    } while (page !== undefined && all.length < MOST);
+    this.#take(all);
+    return this.#list.snapshot();
+  }
+
+  resolve(conflict: Named, choice: "current" | "proposed" | "merged", data?: Content): Op {
+    const body: Content = { action: "resolve", conflict_id: conflict.conflictId, choice };
+    return this.#options.write(conflict, conflict.version, data === undefined ? body : { ...body, data });
+  }
+
+  online(): void {
+    this.#isOnline = true;
+    this.ask();
+  }
+
+  offline(): void {
+    this.#isOnline = false;
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#asking?.abort();
+  }
+
+  /** Something was opened or settled: what lies open is asked for shortly. */
+  ask(afterMs = SHORTLY_MS): void {
+    if (!this.#isOnline || this.#cancel !== undefined) return;
+    this.#cancel = this.#options.clock.after(afterMs, () => {
+      this.#cancel = undefined;
+      void this.#refresh();
+    });
+  }
+
+  async #refresh(): Promise<void> {
+    this.#asking?.abort();
+    const asking = new AbortController();
+    this.#asking = asking;
+    try {
+      await this.list({ signal: asking.signal });
+    } catch {
+      if (!asking.signal.aborted) this.ask(PAUSE_MS);
+    }
+  }
+
+  #take(all: readonly Conflict[]): void {
+    const before = new Set(this.#list.snapshot().map((conflict) => conflict.conflictId));
+    if (all.length === 0 && before.size === 0) return;
+    this.#list.set(all);
+    this.#options.changed();
+    for (const conflict of all) {
+      if (before.has(conflict.conflictId)) continue;
+      this.#options.found(conflict);
+      this.#found.tell(conflict);
+    }
+  }
+}
+
+function read(item: unknown): Conflict | undefined {
+  const [type, id, conflictId] = [text(item, "entity_type"), text(item, "entity_id"), text(item, "conflict_id")];
+  if (type === undefined || id === undefined || conflictId === undefined) return undefined;
+  const paths = field(item, "paths");
+  const by = field(item, "by");
+  return {
+    type,
+    id,
+    conflictId,
+    version: count(item, "version") ?? 0,
+    kind: text(item, "kind") === "variant" ? "variant" : "conflict",
+    base: field(item, "base") as Json | undefined,
+    proposed: field(item, "proposed") as Json | undefined,
+    current: field(item, "current") as Json | undefined,
+    paths: Array.isArray(paths) ? paths.filter((path) => typeof path === "string") : [],
+    by: isContent(by) ? by : undefined,
+  };
+}

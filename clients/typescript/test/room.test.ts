@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { EventRecord } from "../src/index.js";
+import { connect, until } from "./support/clients.js";
+import { TestNode } from "./support/node.js";
+
+test("what one publishes is acknowledged and reaches the others", async (t) => {
+  const node = await TestNode.start(t);
+  const [a, b] = [connect(t, { url: node.url, instance: "a" }), connect(t, { url: node.url, instance: "b" })];
+  await Promise.all([a.online(), b.online()]);
+  const heard = new Promise<EventRecord>((hear) => b.subscribe("memory_*", hear));
+  const published = await a.publish("memory_added", { message_id: 1 });
+  assert.equal(published.durability, "stored");
+  const record = await heard;
+  assert.deepEqual([record.seq, record.data, record.instance], [published.seq, { message_id: 1 }, "a"]);
+});
+
+test("a write shows at once, settles, and reaches whoever looks at the entity", async (t) => {
+  const node = await TestNode.start(t);
+  const [a, b] = [connect(t, { url: node.url, instance: "a" }), connect(t, { url: node.url, instance: "b" })];
+  const [mine, theirs] = [a.entity("task", "t1"), b.entity("task", "t1")];
+  theirs.subscribe(() => {});
+  const op = mine.create({ title: "bread" });
+  assert.deepEqual(op.optimistic, { title: "bread" });
+  assert.deepEqual(mine.snapshot().data, { title: "bread" });
+  const settled = await op.settled;
+  assert.equal(settled.status, "confirmed");
+  const seen = await until(theirs, (state) => state.status === "present");
+  assert.deepEqual([seen.data, seen.version], [{ title: "bread" }, settled.version]);
+});
+
+test("a refused write is taken back and says why", async (t) => {
+  const node = await TestNode.start(t);
+  const a = connect(t, { url: node.url, instance: "a" });
+  const task = a.entity("task", "gone");
+  task.subscribe(() => {});
+  await task.load();
+  const settled = await task.update({ title: "milk" }).settled;
+  assert.deepEqual([settled.status, settled.code], ["rolled_back", "not_found"]);
+  assert.equal(task.snapshot().data, null);
+  assert.deepEqual(
+    a.outbox.snapshot().refused.map((refused) => refused.code),
+    ["not_found"],
+  );
+});
+
+test("two who edit one text at once see the same in the end", async (t) => {
+  const node = await TestNode.start(t);
+  const [a, b] = [connect(t, { url: node.url, instance: "a" }), connect(t, { url: node.url, instance: "b" })];
+  await a.entity("note", "n1").create({ body: "Hello 🌍!" }).settled;
+  const [mine, theirs] = [a.entity("note", "n1").text("/body"), b.entity("note", "n1").text("/body")];
+  mine.subscribe(() => {});
+  theirs.subscribe(() => {});
+  await Promise.all([until(mine, (text) => text !== ""), until(theirs, (text) => text !== "")]);
+  for (let n = 0; n < 10; n += 1) {
+    mine.splice({ at: 0, deleted: 0, inserted: `${n}🙂` });
+    theirs.set(theirs.snapshot().replace("!", `é${n}!`));
+    await new Promise((go) => setImmediate(go));
+  }
+  await Promise.all([a.outbox.flushed(), b.outbox.flushed()]);
+  await until(mine, (text) => text === theirs.snapshot() && text.includes("é9!") && text.startsWith("9🙂"));
+});
