@@ -44,7 +44,7 @@ import { Roster } from "./room/presence.js";
 import { Results, type ResultsOptions } from "./room/results.js";
 import { Entities } from "./state/entities.js";
 import { EntityHandle } from "./state/handle.js";
-import { keyOf } from "./state/told.js";
+import { keyOf, splitKey } from "./state/told.js";
 import { Writes } from "./state/writes.js";
 import { Tokens } from "./token.js";
 import { parseCursor, Tracker } from "./tracker.js";
@@ -337,6 +337,7 @@ export class ContinuumClient implements Client {
   #record(frame: Frame): void {
     const told = this.#entities.record(frame);
     if (told.kind === "open") this.#open.ask();
+    if (told.kind === "entity") this.#open.touched(...splitKey(told.key));
     const record = recordOf(frame, this.#epoch);
     if (record !== undefined) this.#events.emit("record", record);
   }

@@ -82,6 +82,11 @@ export class OpenConflicts implements Conflicts {
     this.#asking?.abort();
   }
 
+  /** An entity changed: what lay open with it may have been settled by that. */
+  touched(type: string, id: string): void {
+    if (this.#list.snapshot().some((conflict) => conflict.type === type && conflict.id === id)) this.ask();
+  }
+
   /** Something was opened or settled: what lies open is asked for shortly. */
   ask(afterMs = SHORTLY_MS): void {
     if (!this.#isOnline || this.#cancel !== undefined) return;

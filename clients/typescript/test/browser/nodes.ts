@@ -1,7 +1,7 @@
 /**
- * Real nodes for tests, on ports that the system gives.
+ * What tests need beside a node: a nats-server for several of them, keys where tokens are asked for, and waiting.
  *
- * Owns: starting and ending a node, and a nats-server for several, with a directory of their own. Must not know: what is tested.
+ * Owns: starting and ending a nats-server. Must not know: what is tested.
  */
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
@@ -11,112 +11,41 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { type Ending, PROGRAM, TestNode } from "../support/node.js";
 
-/** The repository's root: tests run in the package's directory. */
-const ROOT = resolve("../..");
+/** The repository's root. */
+const ROOT = resolve(import.meta.dirname, "../../../../..");
 /** How long a process may take to start: the machine may be busy with a build. */
 const PATIENCE_MS = 60_000;
 
-function program(): string {
-  return process.env.CONTINUUM ?? join(ROOT, "target/debug/continuum");
-}
-
-export class Node {
-  readonly address: string;
-  #process: ChildProcess;
-  #directory: string;
-  #settings: string[];
-
-  private constructor(address: string, process: ChildProcess, directory: string, settings: string[]) {
-    this.address = address;
-    this.#process = process;
-    this.#directory = directory;
-    this.#settings = settings;
-  }
-
-  /** Starts one; `settings` as `--set` takes them. */
-  static async start(settings: Readonly<Record<string, string>> = {}): Promise<Node> {
-    const directory = await mkdtemp(join(tmpdir(), "continuum-node-"));
-    const set = Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
-    const { address, process } = await serve("0", directory, set);
-    return new Node(address, process, directory, set);
-  }
-
-  get ws(): string {
-    return `ws://${this.address}`;
-  }
-
-  get http(): string {
-    return `http://${this.address}`;
-  }
-
-  /** Ends it as a crash does, and starts it again at the same address with what it has on disk. */
-  async restart(): Promise<void> {
-    await ended(this.#process, "SIGKILL");
-    const port = this.address.split(":").at(-1) ?? "0";
-    this.#process = (await serve(port, this.#directory, this.#settings)).process;
-  }
-
-  /** Ends it as a crash does. */
-  async kill(): Promise<void> {
-    await ended(this.#process, "SIGKILL");
-    await rm(this.#directory, { recursive: true, force: true });
-  }
-}
-
-async function serve(port: string, directory: string, settings: string[]) {
-  const process = spawn(program(), ["serve", "--port", port, "--data-dir", directory, ...settings], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: environment(),
-  });
-  return { address: await said(process, /ready address=(\S+)/), process };
-}
-
 /** A node that asks for tokens, and what makes keys for it. */
-export async function nodeWithTokens(): Promise<{ node: Node; key: (user: string) => Promise<string> }> {
+export async function nodeWithTokens(
+  test: Ending,
+): Promise<{ node: TestNode; key: (user: string) => Promise<string> }> {
   const directory = await mkdtemp(join(tmpdir(), "continuum-keys-"));
+  test.after(() => rm(directory, { recursive: true, force: true }));
   const admin = join(directory, "admin.key");
   await writeFile(admin, await run(["key", "new"]));
-  const node = await Node.start({ "auth.mode": "token", "auth.admin_key": admin });
-  const key = async (user: string) =>
-    (
-      await run(["key", "create", "--url", node.http, "--token-file", admin, "--tenant", "default", "--user", user])
-    ).trim();
-  return { node, key };
+  const node = await TestNode.start(test, { settings: { "auth.mode": "token", "auth.admin_key": admin } });
+  const made = ["key", "create", "--url", node.http, "--token-file", admin, "--tenant", "default", "--user"];
+  return { node, key: async (user) => (await run([...made, user])).trim() };
 }
 
-/** A nats-server with storage, for nodes that form one system. */
-export class Nats {
-  readonly url: string;
-  #process: ChildProcess;
-  #directory: string;
-
-  private constructor(url: string, process: ChildProcess, directory: string) {
-    this.url = url;
-    this.#process = process;
-    this.#directory = directory;
-  }
-
-  static async start(): Promise<Nats> {
-    const own = join(ROOT, ".tools/venv/bin/nats-server");
-    const server = process.env.CONTINUUM_NATS_SERVER ?? (existsSync(own) ? own : "nats-server");
-    const directory = await mkdtemp(join(tmpdir(), "continuum-nats-"));
-    const port = await freePort();
-    const started = spawn(server, ["-js", "-a", "127.0.0.1", "-p", String(port), "-sd", directory], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    await said(started, /Server is (ready)/);
-    return new Nats(`nats://127.0.0.1:${port}`, started, directory);
-  }
-
-  settings(): Record<string, string> {
-    return { "backbone.kind": "nats", "nats.urls": this.url };
-  }
-
-  async kill(): Promise<void> {
-    await ended(this.#process, "SIGKILL");
-    await rm(this.#directory, { recursive: true, force: true });
-  }
+/** A nats-server with storage; the settings of nodes that form one system over it. */
+export async function startNats(test: Ending): Promise<Record<string, string>> {
+  const own = join(ROOT, ".tools/venv/bin/nats-server");
+  const server = process.env.CONTINUUM_NATS_SERVER ?? (existsSync(own) ? own : "nats-server");
+  const directory = await mkdtemp(join(tmpdir(), "continuum-nats-"));
+  const port = await freePort();
+  const started = spawn(server, ["-js", "-a", "127.0.0.1", "-p", String(port), "-sd", directory], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  test.after(async () => {
+    await ended(started, "SIGKILL");
+    await rm(directory, { recursive: true, force: true });
+  });
+  await said(started, /Server is (ready)/);
+  return { "backbone.kind": "nats", "nats.urls": `nats://127.0.0.1:${port}` };
 }
 
 /** A port that nobody had a moment ago. */
@@ -135,7 +64,7 @@ function environment(): NodeJS.ProcessEnv {
 }
 
 async function run(parts: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(program(), parts, { env: environment() });
+  const { stdout } = await promisify(execFile)(PROGRAM, parts, { env: environment() });
   return stdout;
 }
 
@@ -149,8 +78,7 @@ function said(process: ChildProcess, pattern: RegExp): Promise<string> {
         // Later lines are read so that it is not held up, and forgotten.
         if (text.length > 1_000_000) return;
         text += bytes;
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: colours of a log
-        const match = pattern.exec(text.replace(/\x1b\[[0-9;]*m/g, ""));
+        const match = pattern.exec(text);
         if (match) {
           clearTimeout(late);
           resolve(match[1] ?? "");

@@ -1,38 +1,31 @@
 /** PUO Memo's examples as they are printed, with one changed import, against real nodes: one open, one that asks for a key. */
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { after, afterEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { type ComponentType, createElement, StrictMode } from "react";
 import { ContinuumClient } from "../../src/index.js";
-import { Node, nodeWithTokens, until } from "../browser/nodes.js";
+import { nodeWithTokens, until } from "../browser/nodes.js";
 import { Shown } from "../react/dom.js";
+import { TestNode } from "../support/node.js";
 
 // The package by its own name, as an application has it.
 const { PuoMemoWebSocket } = await import("continuum-client/puo-memo");
 const { usePuoMemoWebSocket } = await import("continuum-client/puo-memo/react");
 type Memo = InstanceType<typeof PuoMemoWebSocket>;
 
-let open: Node;
-let shut: Awaited<ReturnType<typeof nodeWithTokens>>;
+const open = await TestNode.start({ after });
+const shut = await nodeWithTokens({ after });
 const ends: (() => unknown)[] = [];
 
-before(async () => {
-  open = await Node.start();
-  shut = await nodeWithTokens();
-});
-after(async () => {
-  await open.kill();
-  await shut.node.kill();
-});
 afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
 /** Runs a printed file; what it exports. `authToken` is there for it, as in the application that it is of. */
-async function printed(name: string, authToken: string, node: Node): Promise<{ default?: ComponentType }> {
-  PuoMemoWebSocket.defaultUrl = `${node.ws}/ws`;
+async function printed(name: string, authToken: string, node: TestNode): Promise<{ default?: ComponentType }> {
+  PuoMemoWebSocket.defaultUrl = `${node.url}/ws`;
   Object.assign(globalThis, { authToken });
   runs += 1;
   const outfile = `.build/test/seeds/printed/${runs}.js`;
@@ -69,10 +62,10 @@ const doors = [
 
 /** Somebody else in the room, who hears that the example came. */
 async function somebody(
-  node: Node,
+  node: TestNode,
   token: string,
 ): Promise<{ client: ContinuumClient; came: (n: number) => Promise<unknown> }> {
-  const client = new ContinuumClient({ url: node.ws, tenant: "default", user: "bob", token, store: "memory" });
+  const client = new ContinuumClient({ url: node.url, tenant: "default", user: "bob", token, store: "memory" });
   ends.push(() => client.close());
   await client.online();
   return { client, came: (n) => until(() => client.presence.snapshot().total >= n, `${n} in the room`) };
@@ -125,7 +118,7 @@ const heard: string[] = [];
 function List({ word }: { word: string }) {
   const { isConnected, send } = usePuoMemoWebSocket({
     token: "any",
-    url: `${open.ws}/ws`,
+    url: `${open.url}/ws`,
     onMemoryCreated: ({ memory }) => heard.push(`${word} created ${memory.title}`),
     onMemoryUpdated: ({ memory }) => heard.push(`${word} updated ${memory.title}`),
     onMemoryDeleted: ({ memory_id }) => heard.push(`${word} deleted ${memory_id}`),
@@ -158,7 +151,7 @@ test("the hook tells of memories, and what is sent with it arrives", async () =>
 
 test("what the class sends and hears is what it always was", async () => {
   const { client } = await somebody(open, "any");
-  const memo = new PuoMemoWebSocket("any", `${open.ws}/ws`);
+  const memo = new PuoMemoWebSocket("any", `${open.url}/ws`);
   ends.push(() => memo.disconnect());
   const heard: [string, { [name: string]: unknown }][] = [];
   for (const type of ["subscribed", "pong", "memory.created", "note.said", "tenant.user_joined", "tenant.user_left"]) {
@@ -172,7 +165,7 @@ test("what the class sends and hears is what it always was", async () => {
   await until(() => types().includes("pong"), "the answer");
 
   const carol = new ContinuumClient({
-    url: open.ws,
+    url: open.url,
     instance: "phone",
     user: "carol",
     userName: "Carol",
@@ -204,16 +197,16 @@ test("what the class sends and hears is what it always was", async () => {
   assert.deepEqual(silent, []);
 });
 
-test("it comes back by itself and subscribes again", async () => {
-  const node = await Node.start();
-  ends.push(() => node.kill());
-  const memo = new PuoMemoWebSocket("any", `${node.ws}/ws`);
+test("it comes back by itself and subscribes again", async (t) => {
+  const node = await TestNode.start(t);
+  const memo = new PuoMemoWebSocket("any", `${node.url}/ws`);
   ends.push(() => memo.disconnect());
   const told: string[] = [];
   for (const type of ["subscribed", "disconnected"]) memo.on(type, () => told.push(type));
   memo.connect();
   await until(() => told.length === 1, "the subscription");
-  await node.restart();
+  await node.kill();
+  await node.start();
   await until(() => told.filter((type) => type === "subscribed").length === 2, "the second subscription");
   assert.equal(told[1], "disconnected");
 });
