@@ -79,7 +79,7 @@ type Story = (panes: { ada: Pane; bob: Pane }, say: (words: string) => void, sig
 
 const stories: Record<string, Story> = {
   async say({ ada }, say, signal) {
-    const op = ada.stream.publish("note.said", `Hello at ${new Date().toLocaleTimeString()}`);
+    const op = ada.stream.publish("note.said", `Hello at ${time()}`);
     say("Ada said something: it stands in her stream at once, and waits for the node's answer.");
     const { version } = await op.wait({ signal });
     say(`The log has it as record ${version}; Bob got it too. Look at the stream.`);
@@ -96,7 +96,7 @@ const stories: Record<string, Story> = {
   async cut({ ada, bob }, say, signal) {
     await ready({ ada, bob }, signal);
     bob.connection.cut();
-    const op = bob.task.write({ title: `Bob's title without network, ${time()}` }, "last_write_wins");
+    const op = bob.task.write({ title: `Bob's title, offline, ${time()}` }, "last_write_wins");
     say(
       "Bob's network is cut. What he wrote is shown to him and waits; Ada knows nothing of it. It goes on in 4 seconds.",
     );
@@ -157,5 +157,5 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 function time(): string {
-  return new Date().toLocaleTimeString();
+  return new Date().toTimeString().slice(0, 8);
 }

@@ -1,6 +1,7 @@
 /** The room's records as they come, and publishing. Owns: how many are shown. */
 
 import type { Client, EventRecord, Op } from "../src/index.js";
+import { isContent } from "../src/json.js";
 import { brief, element, half, part } from "./dom.js";
 
 const SHOWN = 50;
@@ -10,12 +11,16 @@ export class StreamHalf {
   #client: Client;
   #name: string;
   #stop: () => void;
+  /** What was published here is shown already when its record comes. */
+  #own = new Set<string>();
 
   constructor(client: Client, side: "a" | "b", name: string) {
     this.#client = client;
     this.#name = name;
     this.#card = half("stream", "stream", side, name);
-    this.#stop = client.on("record", (record) => this.#show(line(record)));
+    this.#stop = client.on("record", (record) => {
+      if (!this.#own.delete(record.id)) this.#show(line(record));
+    });
     part<HTMLFormElement>(this.#card, "form").onsubmit = (event) => {
       event.preventDefault();
       const say = part<HTMLInputElement>(this.#card, '[data-part="say"]');
@@ -27,6 +32,7 @@ export class StreamHalf {
   /** Publishes, and shows what is on its way until it is acknowledged. */
   publish(type: string, text: string): Op<unknown> {
     const op = this.#client.send(type, { text });
+    this.#own.add(op.id);
     const seq = element("span", { className: "seq" }, "…");
     const fate = element("span", { className: "who" }, `${this.#name}, on its way`);
     const item = element(
@@ -58,12 +64,22 @@ export class StreamHalf {
   }
 }
 
-function line({ seq, type, instance, data }: EventRecord): HTMLLIElement {
+function line(record: EventRecord): HTMLLIElement {
   return element(
     "li",
     {},
-    element("span", { className: "seq" }, `#${seq}`),
-    type,
-    element("span", { className: "what" }, element("span", { className: "who" }, instance), ` ${brief(data)}`),
+    element("span", { className: "seq" }, `#${record.seq}`),
+    record.type,
+    element("span", { className: "what" }, element("span", { className: "who" }, record.instance), ` ${words(record)}`),
   );
+}
+
+/** What a record is about, of a change only what changed. */
+function words({ data }: EventRecord): string {
+  const { event, entity_type, entity_id, changes, text } = isContent(data) ? data : {};
+  const of = isContent(event) ? event : { entity_type, entity_id };
+  const name = of.entity_type === undefined ? "" : `${of.entity_type} ${of.entity_id}: `;
+  const said = changes ?? (isContent(event) ? (event.data ?? event.action) : undefined);
+  if (name) return name + brief(said ?? text ?? "nothing of it changed");
+  return brief(text ?? data);
 }

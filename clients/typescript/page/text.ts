@@ -22,7 +22,9 @@ export class TextHalf {
     const entity = client.entity("task", "shared");
     this.#field = entity.text("/notes");
     this.#area.oninput = () => {
-      if (!this.#composing) this.#field.set(this.#area.value, this.#area.selectionEnd);
+      // Some input methods type an emoji in two halves: the second one is a moment behind.
+      const isWhole = !/\p{Surrogate}/u.test(this.#area.value);
+      if (!this.#composing && isWhole) this.#field.set(this.#area.value, this.#area.selectionEnd);
     };
     this.#area.addEventListener("compositionstart", () => {
       this.#composing = { before: this.#area.value, changes: [] };
