@@ -15,7 +15,6 @@ export class ConnectionHalf {
     this.#network = network;
     this.#card = half("connection", "connection", side, name);
     this.#cut.onclick = () => (network.isCut ? this.restore() : this.cut());
-    this.#cut.setAttribute("aria-label", `Cut the network of ${name}`);
     this.#stops = [
       client.connection.subscribe(() => this.#show()),
       client.sync.subscribe(() => this.#show()),
@@ -70,7 +69,7 @@ export class ConnectionHalf {
     );
     const others = client.presence.snapshot().members.map(({ instance }) => instance);
     text("others", others.join(", ") || "nobody");
-    this.#cut.setAttribute("aria-pressed", String(this.#network.isCut));
+    this.#cut.classList.toggle("is-cut", this.#network.isCut);
     const words = this.#network.isCut ? "Restore the network" : "Cut the network";
     if (this.#cut.textContent !== words) this.#cut.textContent = words;
   }

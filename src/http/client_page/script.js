@@ -3445,7 +3445,6 @@ var ConnectionHalf = class {
     this.#network = network;
     this.#card = half("connection", "connection", side, name);
     this.#cut.onclick = () => network.isCut ? this.restore() : this.cut();
-    this.#cut.setAttribute("aria-label", `Cut the network of ${name}`);
     this.#stops = [
       client.connection.subscribe(() => this.#show()),
       client.sync.subscribe(() => this.#show()),
@@ -3492,7 +3491,7 @@ var ConnectionHalf = class {
     );
     const others = client.presence.snapshot().members.map(({ instance: instance2 }) => instance2);
     text2("others", others.join(", ") || "nobody");
-    this.#cut.setAttribute("aria-pressed", String(this.#network.isCut));
+    this.#cut.classList.toggle("is-cut", this.#network.isCut);
     const words2 = this.#network.isCut ? "Restore the network" : "Cut the network";
     if (this.#cut.textContent !== words2) this.#cut.textContent = words2;
   }

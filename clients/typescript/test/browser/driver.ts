@@ -303,4 +303,5 @@ export const KEYS = {
   right: "\uE014",
   delete: "\uE017",
   end: "\uE010",
+  home: "\uE011",
 } as const;

@@ -14,7 +14,7 @@ import { promisify } from "node:util";
 import { type Ending, PROGRAM, TestNode } from "../support/node.js";
 
 /** The repository's root. */
-const ROOT = resolve(import.meta.dirname, "../../../../..");
+export const ROOT = resolve(import.meta.dirname, "../../../../..");
 /** How long a process may take to start: the machine may be busy with a build. */
 const PATIENCE_MS = 60_000;
 
