@@ -1,5 +1,7 @@
 //! The client against a node that misbehaves on cue: a script of what it says, and what it must hear.
 
+#[path = "client/conversations.rs"]
+mod conversations;
 #[path = "client/vectors.rs"]
 mod vectors;
 

@@ -1,0 +1,1 @@
+"""What the stage is made of."""
