@@ -1,0 +1,240 @@
+"""Leads a room: holds the connection, one after the other, for as long as the client lives. Never gives up by itself.
+
+Owns: when to connect and how, what to do about each way a connection ends. Must not know: what messages say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+
+from . import journal
+from .backoff import Backoff
+from .clock import within
+from .errors import ContinuumError
+from .httpways import PollTransport, SseTransport
+from .rest import request
+from .room import Instance, Room
+from .serve import Serving
+from .status import Connection
+from .store import Care, Db, fact, set_fact
+from .token import TokenFailed
+from .tracker import Gap
+from .transport import JOIN_S, Ended, Final, NoWebSocket, Transport, WebSocketTransport
+from .wire import Malformed, Message
+
+log = logging.getLogger("continuum")
+
+LOOK_S = 0.1
+"""How often it is looked whether nobody leads, and whether other processes have written."""
+_ANSWER_S = 5.0
+SOCKET_AGAIN_S = 600.0
+"""How long another way is used before WebSocket is tried again."""
+_TOKEN_CODES = frozenset(("unauthenticated", "token_expired", "token_revoked", "tenant_erased", "identity_mismatch"))
+
+
+class Lead:
+    """The task behind a client."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._backoff = Backoff()
+        self._again = asyncio.Event()
+        self._ways = list(room.options.transports)
+        self._way = 0
+        self._way_since = 0.0
+        self._stamp: int | None = None
+        self._told = 0
+
+    def connect_now(self) -> None:
+        """Tries again at once, whatever it waits for."""
+        self._again.set()
+
+    async def run(self) -> None:
+        """Leads whenever nobody else does, for ever."""
+        room = self._room
+        self._told = await room.store.run(journal.last_told)
+        watching = asyncio.create_task(self._watch())
+        try:
+            while not await room.store.lead():
+                await room.clock.sleep(LOOK_S)
+            room.is_leading = True
+            room.tracker.cursor = await room.cursor()
+            room.tell(room.now("connecting"))
+            while True:
+                await self._once()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _once(self) -> None:
+        """One connection, from the attempt to the pause behind it."""
+        room, clock = self._room, self._room.clock
+        began: float | None = None
+        token: str | None = None
+        hint: int | None = None
+        try:
+            room.tell(room.now("connecting"))
+            token = await room.tokens.get()
+            transport = await self._open(token)
+            began = clock.now()
+            serving = Serving(room, transport, token)
+            try:
+                await serving.run()
+            finally:
+                room.send_now = lambda _: False
+                with contextlib.suppress(TimeoutError):
+                    await within(clock, JOIN_S, transport.close())
+        except Final as final:
+            self._stands(began)
+            await self._blocked(final, token)
+            return
+        except Ended as ended:
+            reason, hint = str(ended), ended.hint_ms
+            if isinstance(ended, NoWebSocket):
+                await self._other_way(ended)
+            elif began is None:
+                # Nothing comes about on this way: that says nothing of the usual one.
+                self._way = 0
+        except (Gap, Malformed, TokenFailed) as error:
+            reason = str(error)
+        self._stands(began)
+        delay = self._backoff.failed(clock.random(), hint)
+        room.tell(room.now("waiting", retry_in_ms=delay, reason=reason))
+        await self._tell_others()
+        await self._pause(delay / 1000)
+
+    def _stands(self, began: float | None) -> None:
+        self._room.others.clear()
+        if began is not None:
+            self._backoff.lived((self._room.clock.now() - began) * 1000)
+
+    async def _open(self, token: str | None) -> Transport:
+        room, clock = self._room, self._room.clock
+        if self._way > 0 and clock.now() - self._way_since > SOCKET_AGAIN_S:
+            self._way = 0
+        cursor = room.tracker.cursor
+        since = str(cursor) if cursor else room.options.since
+        match self._ways[self._way]:
+            case "websocket":
+                opening = WebSocketTransport.open(room.address.socket(since), token, room.options.tls)
+                try:
+                    return await within(clock, JOIN_S, opening)
+                except TimeoutError as error:
+                    raise NoWebSocket("the node did not answer in time") from error
+            case "sse":
+                return await SseTransport.open(room.address, since, token, room.options.tls, clock)
+            case _:
+                return PollTransport(room.address, since, token, room.options.tls)
+
+    async def _other_way(self, ended: NoWebSocket) -> None:
+        # What merely broke off may have been a node that was just going away, or no node may be there at all.
+        if ended.is_definite or await self._answers():
+            self._way = (self._way + 1) % len(self._ways)
+            self._way_since = self._room.clock.now()
+
+    async def _answers(self) -> bool:
+        """Whether a node answers requests."""
+        room = self._room
+        try:
+            answer = await request("GET", room.address.node("/healthz"), tls=room.options.tls, timeout=_ANSWER_S)
+            return bool(answer.json() == {"status": "alive"})
+        except ContinuumError:
+            return False
+
+    async def _blocked(self, final: Final, token: str | None) -> None:
+        """Waits until somebody gives another token, or asks for another attempt."""
+        room = self._room
+        if final.code in _TOKEN_CODES and room.tokens.is_asked and await self._other_token(token):
+            return
+        room.tell(room.now("blocked", code=final.code, message=final.message))
+        await self._tell_others()
+        while final.code in _TOKEN_CODES and room.tokens.is_asked:
+            if await self._pause(self._backoff.failed(room.clock.random()) / 1000) or await self._other_token(token):
+                return
+        await self._pause(None)
+
+    async def _other_token(self, refused: str | None) -> bool:
+        try:
+            return await self._room.tokens.get() != refused
+        except TokenFailed:
+            return False
+
+    async def _pause(self, seconds: float | None) -> bool:
+        """Waits so long, or until somebody wants it to go on, which is what it says."""
+        room = self._room
+        wanted = [asyncio.create_task(event.wait()) for event in (self._again, room.tokens.given)]
+        timer = None if seconds is None else asyncio.create_task(room.clock.sleep(seconds))
+        tasks = [*wanted, *([] if timer is None else [timer])]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return self._again.is_set() or room.tokens.given.is_set()
+        finally:
+            self._again.clear()
+            room.tokens.given.clear()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- Processes that share the journal ---
+
+    async def _watch(self) -> None:
+        """Notices what other processes have done, and makes up for a disk that was full."""
+        room = self._room
+        if room.options.journal is None:
+            return
+        while True:
+            await room.clock.sleep(LOOK_S)
+            if room.store.storage.kind == "memory" and await room.store.heal():
+                room.say()
+            stamp = await room.store.stamp()
+            if stamp == self._stamp:
+                continue
+            self._stamp = stamp
+            fates = await room.store.run(self._settled)
+            room.decide(fates)
+            if room.is_leading:
+                room.wake()
+            else:
+                await self._hear()
+            await room.count()
+            room.touch(list(room.changed))
+
+    def _settled(self, db: Db) -> dict[str, journal.Settled]:
+        found = {name: journal.settled(db, name) for name in list(self._room.fates)}
+        return {name: settled for name, settled in found.items() if settled is not None}
+
+    async def _hear(self) -> None:
+        """Takes what the process that leads told the others."""
+        room = self._room
+        live, told = await room.store.run(lambda db: (fact(db, "live"), journal.told(db, self._told)))
+        if told:
+            self._told = told[-1][0]
+            room.deliver(Message.parse(text) for _, text in told)
+        if live is not None:
+            said = json.loads(live)
+            room.connection = Connection(**said["connection"])
+            room.has_state = said["has_state"]
+            age = said["age_s"]
+            room.fresh_at = None if age is None else room.clock.now() - age
+            room.others = {one["instance"]: Instance(**one) for one in said["others"]}
+            room.say()
+
+    async def _tell_others(self) -> None:
+        await tell_others(self._room)
+
+
+async def tell_others(room: Room) -> None:
+    """How the connection stands, for the other processes of this journal."""
+    if room.options.journal is None:
+        return
+    said = {
+        "connection": room.connection.__dict__,
+        "has_state": room.has_state,
+        "age_s": room.status.sync.age_s,
+        "others": [one.__dict__ for one in room.others.values()],
+    }
+    text = json.dumps(said)
+    await room.store.run(lambda db: set_fact(db, "live", text), Care.QUICK)
