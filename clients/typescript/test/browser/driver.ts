@@ -50,12 +50,18 @@ const FIREFOX = {
 export async function launch(name: BrowserName, settings: Record<string, unknown> = {}): Promise<Browser> {
   const profile = await mkdtemp(join(tmpdir(), `continuum-${name}-`));
   const started = name === "chromium" ? await chromium(profile) : await firefox(profile, settings);
+  // A test that ends in the middle leaves nothing behind: a browser's processes are one group.
+  process.once("exit", () => {
+    const { exitCode, signalCode, pid } = started.process;
+    if (exitCode !== null || signalCode !== null || pid === undefined) return;
+    process.kill(-pid, "SIGKILL");
+  });
   return new Browser(name, profile, started.bidi, started.process);
 }
 
 async function chromium(profile: string): Promise<{ bidi: Bidi; process: ChildProcess }> {
-  const process = spawn("chromedriver", ["--port=0"], { stdio: ["ignore", "pipe", "ignore"], detached: true });
-  const port = await said(process, "stdout", /started successfully on port (\d+)/, "install it with scripts/browsers");
+  const child = spawn("chromedriver", ["--port=0"], { stdio: ["ignore", "pipe", "ignore"], detached: true });
+  const port = await said(child, "stdout", /started successfully on port (\d+)/, "install it with scripts/browsers");
   const response = await fetch(`http://127.0.0.1:${port}/session`, {
     method: "POST",
     body: JSON.stringify({
@@ -69,26 +75,26 @@ async function chromium(profile: string): Promise<{ bidi: Bidi; process: ChildPr
   });
   const { value } = (await response.json()) as { value: { capabilities?: { webSocketUrl: string }; message?: string } };
   if (!value.capabilities) throw new Error(`chromium did not start: ${value.message}`);
-  return { bidi: await Bidi.connect(value.capabilities.webSocketUrl), process };
+  return { bidi: await Bidi.connect(value.capabilities.webSocketUrl), process: child };
 }
 
 async function firefox(profile: string, settings: object): Promise<{ bidi: Bidi; process: ChildProcess }> {
   const preferences = Object.entries({ ...FIREFOX, ...settings });
   const lines = preferences.map(([key, value]) => `user_pref(${JSON.stringify(key)}, ${JSON.stringify(value)});\n`);
   await writeFile(join(profile, "user.js"), lines.join(""));
-  const process = spawn(
+  const child = spawn(
     "firefox-esr",
     ["--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"],
     {
       stdio: ["ignore", "ignore", "pipe"],
       detached: true,
-      env: { ...globalThis.process.env, HOME: profile, MOZ_DISABLE_AUTO_SAFE_MODE: "1" },
+      env: { ...process.env, HOME: profile, MOZ_DISABLE_AUTO_SAFE_MODE: "1" },
     },
   );
-  const url = await said(process, "stderr", /WebDriver BiDi listening on (ws:\S+)/, "install it with scripts/browsers");
+  const url = await said(child, "stderr", /WebDriver BiDi listening on (ws:\S+)/, "install it with scripts/browsers");
   const bidi = await Bidi.connect(`${url}/session`);
   await bidi.send("session.new", { capabilities: {} });
-  return { bidi, process };
+  return { bidi, process: child };
 }
 
 /** What a program writes when it is up. */

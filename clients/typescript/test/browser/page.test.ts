@@ -95,7 +95,7 @@ for (const name of BROWSERS) {
     const [hers, his] = ["a", "b"].map((side) => `[data-of=text] .${side} textarea`);
     assert.ok(hers && his);
     await tab.click(hers);
-    await tab.type("Grüße 👩‍👧 漢字 𝒳");
+    await tab.type("Grüße 👩‍👧 漢字 𠀀𰀀\u{e0021}\u{f0000}\u{100000}𝒳");
     await tab.until("return document.querySelectorAll('textarea')[1].value.endsWith('𝒳')");
     await tab.click(his);
     await tab.press(KEYS.end, KEYS.control);
@@ -106,7 +106,7 @@ for (const name of BROWSERS) {
     await tab.type("Ada🙂-");
     await tab.until(
       "const [a, b] = document.querySelectorAll('textarea'); return a.value === b.value && a.value === args[0]",
-      "Ada🙂-Grüße 👩‍👧 漢字 𝒳-Bob",
+      "Ada🙂-Grüße 👩‍👧 漢字 𠀀𰀀\u{e0021}\u{f0000}\u{100000}𝒳-Bob",
     );
     await tab.close();
   });
