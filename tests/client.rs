@@ -2,6 +2,8 @@
 
 #[path = "client/conversations.rs"]
 mod conversations;
+#[path = "client/pure.rs"]
+mod pure;
 #[path = "client/vectors.rs"]
 mod vectors;
 

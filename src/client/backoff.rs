@@ -16,6 +16,17 @@ pub fn followed(hint: Duration) -> Duration {
     hint.min(LONGEST_HINT)
 }
 
+/// The bound of a delay after so many failures.
+fn bound(failures: u32) -> Duration {
+    // 2^6 s is above the cap already; the shift must not overflow after a long outage.
+    CAP.min(BASE * (1 << failures.min(6)))
+}
+
+/// The delay after so many failures that a random number picks, from 0 up to 1 and less than it.
+pub fn delay(failures: u32, random: f64) -> Duration {
+    Duration::from_millis((bound(failures).as_millis() as f64 * random) as u64)
+}
+
 /// Delays drawn evenly from zero to a bound that doubles with every failure.
 #[derive(Debug)]
 pub struct Backoff {
@@ -36,15 +47,19 @@ impl Backoff {
 
     /// The upper bound of the next delay.
     pub fn bound(&self) -> Duration {
-        // 2^6 s is above the cap already; the shift must not overflow after a long outage.
-        CAP.min(BASE * (1 << self.failures.min(6)))
+        bound(self.failures)
+    }
+
+    /// How many failures are counted.
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// The next delay, and one failure more.
     pub fn failed(&mut self) -> Duration {
-        let bound = self.bound();
+        let delay = delay(self.failures, self.random.f64());
         self.failures = self.failures.saturating_add(1);
-        Duration::from_millis(self.random.u64(0..=u64::try_from(bound.as_millis()).unwrap_or(u64::MAX)))
+        delay
     }
 
     /// A connection ended after `lived`; a stable one forgets the failures before it.

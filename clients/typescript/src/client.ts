@@ -30,7 +30,7 @@ import type {
 import { type Clock, systemClock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { ContinuumError, LOCAL_CODES } from "./errors.js";
-import type { Json } from "./json.js";
+import { type Content, isContent, type Json } from "./json.js";
 import { Emitter } from "./observe.js";
 import { chooseStore } from "./outbox/choose.js";
 import { OutboxHandle } from "./outbox/handle.js";
@@ -46,11 +46,12 @@ import { Entities } from "./state/entities.js";
 import { EntityHandle } from "./state/handle.js";
 import { keyOf, splitKey } from "./state/told.js";
 import { Writes } from "./state/writes.js";
+import { type Standing, Tabs } from "./tabs.js";
 import { Tokens } from "./token.js";
 import { parseCursor, Tracker } from "./tracker.js";
 import { Http } from "./transport/http.js";
 import { ladderOf } from "./transport/ladder.js";
-import { parseBase } from "./transport/link.js";
+import { type OpenLink, parseBase } from "./transport/link.js";
 import { uuid } from "./uuid.js";
 import { when } from "./waiting.js";
 import { type Frame, type Meaning, members, type Ready, text } from "./wire/message.js";
@@ -80,6 +81,11 @@ export class ContinuumClient implements Client {
   readonly #roster: Roster;
   readonly #open: OpenConflicts;
   readonly #freshness: Freshness;
+  /** Takes part among the tabs, and sends: not before it is asked to connect, for a client may be made and thrown away. */
+  #begin: (() => void) | undefined;
+  #tabs: Tabs | undefined;
+  /** `session_ready` as it came. */
+  #rawReady: Content | undefined;
   #epoch = "";
 
   constructor(options: ClientOptions) {
@@ -90,16 +96,20 @@ export class ContinuumClient implements Client {
     this.#tokens = new Tokens(options.token);
     const since = options.since ?? "latest";
     this.#tracker = new Tracker({ echo: true, cursor: parseCursor(since) === undefined ? undefined : since });
-    this.#http = new Http(base.http, this.tenant, this.#tokens, options.fetch ?? fetch);
+    const who: Record<string, string> = { instance_id: this.instance };
+    if (options.user !== undefined) who.user_id = options.user;
+    if (options.userName !== undefined) who.user_name = options.userName;
+    this.#http = new Http(base.http, this.tenant, who, this.#tokens, options.fetch ?? fetch);
+    const ladder = ladderOf(options, base, this.#http, who);
     this.#connection = new Connection(
       {
         clock: this.#clock,
         random: options.random ?? Math.random,
         tokens: this.#tokens,
         tracker: this.#tracker,
-        query: queryOf(options, this.tenant, this.instance),
+        query: { tenant_id: this.tenant, ...who, ...queryOf(options) },
         since,
-        ladder: ladderOf(options, base),
+        ladder,
       },
       {
         ready: (ready, wasSeen) => this.#joined(ready, wasSeen),
@@ -111,7 +121,8 @@ export class ContinuumClient implements Client {
     const send = this.#connection.send.bind(this.#connection);
     this.#roster = new Roster(this.instance, send);
     const replica = uuid();
-    const { store, reason } = chooseStore(options);
+    const name = `continuum ${base.http} ${this.tenant} ${this.instance}`;
+    const { store, reason, isShared } = chooseStore(options, this.tenant, name);
     const most = options.outboxBytes ?? OUTBOX_BYTES;
     this.#queue = new Queue(
       store,
@@ -122,7 +133,7 @@ export class ContinuumClient implements Client {
           this.#results.changed(keyOf(entry.type, entry.entity ?? ""));
         },
         settled: ({ entry }, settled) => this.#settled(entry, settled),
-        stored: () => {},
+        stored: (entry) => this.#tabs?.stored(entry),
         refused: (write) => this.#events.emit("refused", write),
         changed: () => this.#freshness.look(),
       },
@@ -160,7 +171,10 @@ export class ContinuumClient implements Client {
     this.outbox = new OutboxHandle(this.#queue, this.sync, this.#writes);
     this.connection.subscribe(() => this.#events.emit("status", this.connection.snapshot()));
     this.sync.subscribe(() => this.#events.emit("sync", this.sync.snapshot()));
-    void this.#queue.lead(true);
+    this.#begin = () => {
+      if (isShared) this.#share(name, replica, ladder);
+      else void this.#queue.lead();
+    };
     if (options.autoConnect !== false) this.connect();
   }
 
@@ -177,6 +191,8 @@ export class ContinuumClient implements Client {
   }
 
   connect(): void {
+    this.#begin?.();
+    this.#begin = undefined;
     this.#connection.connect();
   }
 
@@ -198,6 +214,7 @@ export class ContinuumClient implements Client {
     this.#connection.close();
     this.#closed.abort(new ContinuumError(LOCAL_CODES.closed, "the client is closed"));
     this.#freshness.close();
+    this.#tabs?.close();
     await this.#queue.close();
   }
 
@@ -260,6 +277,32 @@ export class ContinuumClient implements Client {
     return found.map((member) => ({ ...member, data: undefined }));
   }
 
+  /** Shares the outbox and the connection with the other tabs of this browser. */
+  #share(name: string, replica: string, ladder: readonly OpenLink[]): void {
+    const tabs = new Tabs(name, replica, navigator.locks, {
+      lead: () => {
+        void this.#queue.lead();
+        this.#connection.change(ladder);
+      },
+      send: (message) => this.#connection.send(message),
+      stored: (entry) => this.#queue.adopt(entry),
+      settled: (id, settled) => this.#queue.learn(id, settled),
+      led: () => void this.#queue.reconcile(),
+      standing: () => this.#standing(),
+    });
+    this.#tabs = tabs;
+    this.#connection.change([tabs.link(this.#http)]);
+  }
+
+  /** How this tab stands, for the others. */
+  #standing(): Standing | undefined {
+    const [raw, cursor] = [this.#rawReady, this.cursor];
+    if (this.#connection.ready === undefined || raw === undefined || cursor === undefined) return undefined;
+    const { members, total } = this.#roster.snapshot();
+    const instances = members.map(wireOf);
+    return { ready: { ...raw, instances, instances_total: total }, cursor, isLive: this.#tracker.isLive };
+  }
+
   #joined(ready: Ready, wasSeen: boolean): void {
     const isOtherLog = wasSeen && this.#epoch !== "" && this.#epoch !== ready.epoch;
     const isReset = ready.resume.outcome !== "honoured";
@@ -284,19 +327,26 @@ export class ContinuumClient implements Client {
     this.#open.offline();
     this.#roster.lost();
     this.#freshness.look();
+    this.#tabs?.lost("the leading tab lost its connection");
   }
 
   #settled(entry: Entry, settled: Settled): void {
     const isDone = settled.status === "confirmed" || settled.status === "resolved";
     if (entry.kind === "operation") this.#entities.settled(entry, settled.version, isDone);
     this.#results.changed(keyOf(entry.type, entry.entity ?? ""));
+    this.#tabs?.settled(entry.id, settled);
     if (settled.status === "pending" || settled.variantId !== undefined) this.#open.ask();
   }
 
   /** What a message leads to. */
   #take(frame: Frame): void {
     const { meaning } = frame;
+    if (meaning.kind !== "ready") this.#tabs?.relay(frame.raw);
     switch (meaning.kind) {
+      case "ready":
+        this.#rawReady = isContent(frame.data) ? frame.data : undefined;
+        this.#tabs?.joined();
+        break;
       case "record":
         this.#record(frame);
         break;
@@ -361,10 +411,15 @@ export class ContinuumClient implements Client {
 /** What is passed on and kept nowhere. */
 const SIGNAL = /^(cursor\.move|selection\.change|user\.presence|typing|signal\..+|gonzai\.suggestion|chaos\.trigger)$/;
 
-function queryOf(options: ClientOptions, tenant: string, instance: string): Record<string, string> {
-  const query: Record<string, string> = { tenant_id: tenant, instance_id: instance };
-  if (options.user !== undefined) query.user_id = options.user;
-  if (options.userName !== undefined) query.user_name = options.userName;
+function wireOf({ instance, connectedAt, capabilities, user, userName }: Member): Content {
+  const member: Content = { instance_id: instance, connected_at: connectedAt, capabilities: [...capabilities] };
+  if (user !== undefined) member.user_id = user;
+  if (userName !== undefined) member.user_name = userName;
+  return member;
+}
+
+function queryOf(options: ClientOptions): Record<string, string> {
+  const query: Record<string, string> = {};
   if (options.types !== undefined && options.types.length > 0) query.types = options.types.join(",");
   if (options.capabilities !== undefined && options.capabilities.length > 0) {
     query.capabilities = options.capabilities.join(",");

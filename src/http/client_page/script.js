@@ -482,8 +482,8 @@ var Connection = class {
   }
   #start(token) {
     const { query, tracker, since } = this.#options;
-    const open = this.#ladder[this.#rung];
-    if (open === void 0) {
+    const open2 = this.#ladder[this.#rung];
+    if (open2 === void 0) {
       this.#wait("there is no way to the node here");
       return;
     }
@@ -500,7 +500,7 @@ var Connection = class {
       }
     };
     try {
-      link = open({ query, since: tracker.cursor ?? since, token }, events);
+      link = open2({ query, since: tracker.cursor ?? since, token }, events);
       this.#link = link;
     } catch (error) {
       this.#ended({ code: void 0, reason: String(error), error: void 0 });
@@ -555,11 +555,11 @@ var Connection = class {
       default:
     }
   }
-  #joined(ready3, wasSeen) {
+  #joined(ready4, wasSeen) {
     const link = this.#link;
     if (link === void 0) return;
     this.#timer("join");
-    this.#ready = ready3;
+    this.#ready = ready4;
     this.#readyAt = this.#options.clock.now();
     this.#lostAt = void 0;
     this.#failures = 0;
@@ -572,7 +572,7 @@ var Connection = class {
       this.#timer("upgrade", this.#upgradeMs, () => this.#upgrade());
     }
     this.status.set({ state: "online", transport: link.name });
-    this.#events.ready(ready3, wasSeen);
+    this.#events.ready(ready4, wasSeen);
     this.#listen();
     this.#keepAlive();
   }
@@ -632,12 +632,12 @@ var Connection = class {
   #leave() {
     this.#asking?.abort();
     this.#stopTimers();
-    const { ready: ready3 } = this;
+    const { ready: ready4 } = this;
     this.#link?.close();
     this.#link = void 0;
     this.#ready = void 0;
     this.#options.tracker.lost();
-    if (ready3 !== void 0) this.#events.lost();
+    if (ready4 !== void 0) this.#events.lost();
   }
   #ended(why) {
     const { clock } = this.#options;
@@ -714,6 +714,309 @@ function hint(why) {
   return said === null ? void 0 : Number(said[1]);
 }
 
+// src/outbox/file.ts
+var FORM = "continuum-outbox";
+var MOST_APPENDED = 8 * 2 ** 20;
+var open = /* @__PURE__ */ new Set();
+function builtin(name) {
+  const { process: process2 } = globalThis;
+  const found = process2?.getBuiltinModule?.(name);
+  if (found === void 0) throw new Error("a directory can be used under Node 20.16 or later only");
+  return found;
+}
+var FileStore = class {
+  durability = "disk";
+  #directory;
+  #tenant;
+  #instance;
+  #file;
+  /** Bytes that are whole lines. */
+  #size = 0;
+  #appended = 0;
+  #last = 0;
+  #entries = /* @__PURE__ */ new Map();
+  #refusals = /* @__PURE__ */ new Map();
+  #turn = Promise.resolve();
+  /** One room and one instance in one directory, which is made if it is missing. */
+  constructor(directory, tenant, instance2) {
+    this.#directory = directory;
+    this.#tenant = tenant;
+    this.#instance = instance2;
+  }
+  open() {
+    return this.#later(async () => {
+      if (this.#file === void 0) await this.#start();
+      return { entries: [...this.#entries.values()], refusals: [...this.#refusals.values()] };
+    });
+  }
+  append(draft) {
+    return this.#later(async () => {
+      const entry = { ...draft, number: this.#last + 1, sent: false };
+      await this.#write({ add: entry });
+      return entry;
+    });
+  }
+  rewrite({ id, base, body }) {
+    return this.#later(async () => {
+      const entry = this.#entries.get(id);
+      if (entry === void 0 || entry.sent) return false;
+      await this.#write({ rewrite: { id, base, body } });
+      return true;
+    });
+  }
+  claim(ids) {
+    return this.#later(async () => {
+      const there = ids.filter((id) => this.#entries.has(id));
+      if (there.length > 0) await this.#write({ claim: there });
+      return there.map((id) => this.#entries.get(id)).filter((entry) => entry !== void 0);
+    });
+  }
+  settle(id, refusal2) {
+    return this.#later(async () => {
+      if (this.#entries.has(id) || refusal2 !== void 0) await this.#write({ settle: id, refusal: refusal2 });
+    });
+  }
+  forget(id) {
+    return this.#later(() => this.#write({ forget: id }));
+  }
+  close() {
+    return this.#later(async () => {
+      const file = this.#file;
+      if (file === void 0) return;
+      this.#file = void 0;
+      await file.close();
+      await this.#fs.rm(this.#path("lock"), { force: true });
+      open.delete(this.#directory);
+    });
+  }
+  get #fs() {
+    return builtin("node:fs/promises");
+  }
+  #path(name) {
+    return builtin("node:path").join(this.#directory, name);
+  }
+  async #start() {
+    await this.#fs.mkdir(this.#directory, { recursive: true, mode: 448 });
+    await this.#lock();
+    try {
+      const text2 = await this.#fs.readFile(this.#path("outbox.jsonl"), "utf8").catch((error) => {
+        if (field(error, "code") === "ENOENT" || error.code === "ENOENT") return "";
+        throw error;
+      });
+      this.#read(text2);
+      await this.#compact();
+    } catch (error) {
+      await this.#fs.rm(this.#path("lock"), { force: true });
+      open.delete(this.#directory);
+      throw error;
+    }
+  }
+  async #lock() {
+    const path = this.#path("lock");
+    if (open.has(this.#directory)) throw new Error(`${this.#directory} is in use by this process already`);
+    for (let tries = 0; ; tries += 1) {
+      try {
+        await this.#fs.writeFile(path, String(process.pid), { flag: "wx" });
+        open.add(this.#directory);
+        return;
+      } catch (error) {
+        if (error.code !== "EEXIST") throw error;
+      }
+      const owner = Number(await this.#fs.readFile(path, "utf8").catch(() => ""));
+      if (tries > 3 || owner !== process.pid && isAlive(owner))
+        throw new Error(`${this.#directory} is in use by process ${owner}`);
+      await this.#fs.rm(path, { force: true });
+    }
+  }
+  #read(text2) {
+    const lines = text2.split("\n");
+    lines.pop();
+    const [head, ...rest] = lines;
+    if (head !== void 0) {
+      const said = JSON.parse(head);
+      const isOurs = field(said, "form") === FORM && field(said, "tenant") === this.#tenant && field(said, "instance") === this.#instance;
+      if (!isOurs) throw new Error(`${this.#directory} holds what another room or instance wrote`);
+    }
+    for (const line2 of rest) this.#do(JSON.parse(line2));
+  }
+  /** Does to the memory what a line says. */
+  #do(step2) {
+    if (!isContent(step2)) return;
+    const said = step2;
+    if (said.add !== void 0) {
+      this.#entries.set(said.add.id, { ...said.add, entity: said.add.entity, base: said.add.base });
+      this.#last = Math.max(this.#last, said.add.number);
+    }
+    if (said.rewrite !== void 0) {
+      const entry = this.#entries.get(said.rewrite.id);
+      if (entry !== void 0)
+        this.#entries.set(entry.id, { ...entry, base: said.rewrite.base, body: said.rewrite.body });
+    }
+    for (const id of said.claim ?? []) {
+      const entry = this.#entries.get(id);
+      if (entry !== void 0) this.#entries.set(id, { ...entry, sent: true });
+    }
+    if (said.settle !== void 0) this.#entries.delete(said.settle);
+    if (said.refusal !== void 0) this.#refusals.set(said.refusal.entry.id, said.refusal);
+    if (said.forget !== void 0) this.#refusals.delete(said.forget);
+  }
+  async #write(step2) {
+    const file = this.#file;
+    if (file === void 0) throw new Error("the store is not open");
+    const bytes = Buffer.from(`${JSON.stringify(step2)}
+`);
+    try {
+      await file.write(bytes, 0, bytes.length, this.#size);
+      await file.datasync();
+    } catch (error) {
+      await file.truncate(this.#size).catch(() => {
+      });
+      throw error;
+    }
+    this.#size += bytes.length;
+    this.#appended += bytes.length;
+    this.#do(step2);
+    if (this.#appended > MOST_APPENDED) await this.#compact();
+  }
+  /** Writes the file anew with what it holds. */
+  async #compact() {
+    const head = { form: FORM, version: 1, tenant: this.#tenant, instance: this.#instance };
+    const entries = [...this.#entries.values()].map((add) => ({ add }));
+    const refusals = [...this.#refusals.values()].map((refusal2) => ({ refusal: refusal2 }));
+    const text2 = [head, ...entries, ...refusals].map((line2) => `${JSON.stringify(line2)}
+`).join("");
+    const [path, next] = [this.#path("outbox.jsonl"), this.#path("outbox.next")];
+    const file = await this.#fs.open(next, "w+", 384);
+    try {
+      await file.writeFile(text2);
+      await file.sync();
+      await this.#fs.rename(next, path);
+      await this.#syncDirectory();
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    await this.#file?.close();
+    this.#file = file;
+    this.#size = Buffer.byteLength(text2);
+    this.#appended = 0;
+  }
+  async #syncDirectory() {
+    const directory = await this.#fs.open(this.#directory, "r");
+    await directory.sync().finally(() => directory.close());
+  }
+  #later(task) {
+    const done2 = this.#turn.then(task);
+    this.#turn = done2.catch(() => {
+    });
+    return done2;
+  }
+};
+function isAlive(pid) {
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+}
+
+// src/outbox/indexeddb.ts
+var VERSION = 1;
+var IndexedDbStore = class {
+  durability = "disk";
+  #factory;
+  #name;
+  #database;
+  constructor(factory, name) {
+    this.#factory = factory;
+    this.#name = name;
+  }
+  async open() {
+    this.#database ??= await this.#connect();
+    return this.#run("readonly", async ({ entries, refusals }) => ({
+      entries: await asked(entries.getAll()),
+      refusals: (await asked(refusals.getAll())).map(({ refusal: refusal2 }) => refusal2)
+    }));
+  }
+  append(draft) {
+    return this.#run("readwrite", async ({ entries }) => {
+      const row = { ...draft, sent: false };
+      const number = Number(await asked(entries.add(row)));
+      return { ...draft, number, sent: false };
+    });
+  }
+  rewrite({ id, base, body }) {
+    return this.#run("readwrite", async ({ entries }) => {
+      const entry = await asked(entries.index("id").get(id));
+      if (entry === void 0 || entry.sent) return false;
+      await asked(entries.put({ ...entry, base, body }));
+      return true;
+    });
+  }
+  claim(ids) {
+    return this.#run("readwrite", async ({ entries }) => {
+      const claimed = [];
+      for (const id of ids) {
+        const entry = await asked(entries.index("id").get(id));
+        if (entry === void 0) continue;
+        const sent = { ...entry, sent: true };
+        await asked(entries.put(sent));
+        claimed.push(sent);
+      }
+      return claimed;
+    });
+  }
+  settle(id, refusal2) {
+    return this.#run("readwrite", async ({ entries, refusals }) => {
+      const number = await asked(entries.index("id").getKey(id));
+      if (number !== void 0) await asked(entries.delete(number));
+      if (refusal2 !== void 0) await asked(refusals.put({ id, refusal: refusal2 }));
+    });
+  }
+  forget(id) {
+    return this.#run("readwrite", async ({ refusals }) => {
+      await asked(refusals.delete(id));
+    });
+  }
+  async close() {
+    this.#database?.close();
+    this.#database = void 0;
+  }
+  async #connect() {
+    const request = this.#factory.open(this.#name, VERSION);
+    request.onupgradeneeded = () => {
+      const entries = request.result.createObjectStore("entries", { keyPath: "number", autoIncrement: true });
+      entries.createIndex("id", "id", { unique: true });
+      request.result.createObjectStore("refusals", { keyPath: "id" });
+    };
+    const database = await asked(request);
+    database.onversionchange = () => database.close();
+    database.onclose = () => {
+      this.#database = void 0;
+    };
+    return database;
+  }
+  async #run(mode, task) {
+    this.#database ??= await this.#connect();
+    const transaction = this.#database.transaction(["entries", "refusals"], mode, { durability: "strict" });
+    const done2 = new Promise((complete, failed2) => {
+      transaction.oncomplete = () => complete();
+      transaction.onabort = () => failed2(transaction.error ?? new Error("the browser gave the transaction up"));
+    });
+    const stores = { entries: transaction.objectStore("entries"), refusals: transaction.objectStore("refusals") };
+    const [result] = await Promise.all([task(stores), done2]);
+    return result;
+  }
+};
+function asked(request) {
+  return new Promise((found, failed2) => {
+    request.onsuccess = () => found(request.result);
+    request.onerror = () => failed2(request.error);
+  });
+}
+
 // src/outbox/memory.ts
 var MemoryStore = class {
   durability = "memory";
@@ -764,10 +1067,28 @@ var MemoryStore = class {
 };
 
 // src/outbox/choose.ts
-function chooseStore({ store = "auto" }) {
-  if (typeof store === "object") return { store, reason: void 0 };
-  if (store === "memory") return { store: new MemoryStore(), reason: void 0 };
-  return { store: new MemoryStore(), reason: "no place to keep writes was given" };
+function chooseStore({ store = "auto", directory, instance: instance2 }, tenant, name) {
+  if (typeof store === "object") return { store, reason: void 0, isShared: false };
+  if (store === "memory") return memory(void 0);
+  if (directory !== void 0) {
+    if (instance2 === void 0) {
+      throw new ContinuumError("invalid_parameter", "a 'directory' is of one instance: name the 'instance'");
+    }
+    return { store: new FileStore(directory, tenant, instance2), reason: void 0, isShared: false };
+  }
+  let factory;
+  try {
+    factory = globalThis.indexedDB;
+  } catch {
+  }
+  if (factory === void 0) return memory("there is no IndexedDB here, and no 'directory' was given");
+  if (instance2 === void 0) return memory("without an 'instance' what waits could not be found again");
+  if (globalThis.navigator?.locks === void 0)
+    return memory("there are no Web Locks here: the page is not secure (https)");
+  return { store: new IndexedDbStore(factory, name), reason: void 0, isShared: true };
+}
+function memory(reason) {
+  return { store: new MemoryStore(), reason, isShared: false };
 }
 
 // src/waiting.ts
@@ -1020,22 +1341,36 @@ var Queue = class {
   learn(id, settled) {
     this.#settle(id, settled, "elsewhere");
   }
-  /** Sends from now on, or not. */
-  async lead(isSender) {
-    this.#isSender = isSender;
-    if (!isSender) return;
-    await this.#turn;
-    try {
-      this.#found(await this.#store.open());
-    } catch (error) {
-      this.#failed(error);
-    }
+  /** This one sends from now on. */
+  async lead() {
+    this.#isSender = true;
+    await this.#opened;
+    await this.reconcile();
     this.pump();
   }
-  connected(ready3) {
-    this.#mostInFlight = Math.max(1, Math.min(FIRST_WINDOW * 8, ready3.limits.publishesInFlight));
+  /** Others may have written or settled what their word of did not reach us: the store knows. */
+  reconcile() {
+    return this.#later(async () => {
+      const mine = [...this.#pending.values()].filter((pending) => !pending.isLoose);
+      const held = await this.#store.open();
+      const there = new Set(held.entries.map((entry) => entry.id));
+      const refusals = new Map(held.refusals.map((refusal2) => [refusal2.entry.id, refusal2]));
+      for (const { entry } of mine) {
+        if (there.has(entry.id)) continue;
+        const refusal2 = refusals.get(entry.id);
+        this.#settle(
+          entry.id,
+          refusal2 === void 0 ? acknowledged(0, true) : refused(refusal2.code, refusal2.message),
+          "elsewhere"
+        );
+      }
+      this.#found(held);
+    });
+  }
+  connected(ready4) {
+    this.#mostInFlight = Math.max(1, Math.min(FIRST_WINDOW * 8, ready4.limits.publishesInFlight));
     this.#window = Math.min(FIRST_WINDOW, this.#mostInFlight);
-    this.#mostBytes = ready3.limits.maxMessageBytes;
+    this.#mostBytes = ready4.limits.maxMessageBytes;
     this.pump();
   }
   lost() {
@@ -1046,9 +1381,11 @@ var Queue = class {
   }
   /** An event is in the log, or in the node's journal (`seq` is `undefined`). */
   acknowledged(id, seq, duplicate) {
-    if (this.#pending.get(id)?.entry.kind === "event") this.#answered(id, acknowledged(seq, duplicate));
+    if (this.#isSender && this.#pending.get(id)?.entry.kind === "event")
+      this.#answered(id, acknowledged(seq, duplicate));
   }
   decided(fate2) {
+    if (!this.#isSender) return;
     const settled = decided(fate2);
     if (settled === void 0) this.#again(fate2.updateId, fate2.retryAfterMs);
     else this.#answered(fate2.updateId, settled);
@@ -2879,6 +3216,206 @@ var Writes = class {
   }
 };
 
+// src/tabs.ts
+var Tabs = class {
+  #name;
+  #id;
+  #events;
+  #channel;
+  #locks;
+  #ended = new AbortController();
+  #isLeader = false;
+  #link;
+  /** What each follower follows, so that it ends with it. */
+  #followed = /* @__PURE__ */ new Map();
+  constructor(name, id, locks, events) {
+    this.#name = name;
+    this.#id = id;
+    this.#locks = locks;
+    this.#events = events;
+    this.#channel = new BroadcastChannel(name);
+    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    const { signal } = this.#ended;
+    void this.#hold(`${name}:${id}`, signal, () => {
+    });
+    void this.#hold(name, signal, () => {
+      this.#isLeader = true;
+      this.#events.lead();
+    });
+  }
+  get isLeader() {
+    return this.#isLeader;
+  }
+  /** A way to the node that leads over the tab that leads. */
+  link(http) {
+    return (target, events) => {
+      const link = new FollowerLink(http, target.since, events);
+      this.#link = link;
+      this.#say({ kind: "hello", from: this.#id });
+      return {
+        name: "tab",
+        isSocket: true,
+        send: (message) => this.#say({ kind: "send", from: this.#id, message }),
+        close: () => {
+          link.close();
+          if (this.#link === link) this.#link = void 0;
+        }
+      };
+    };
+  }
+  /** The leader joined the room. */
+  joined() {
+    if (this.#isLeader) this.#welcome(void 0);
+  }
+  /** The leader got a message. */
+  relay(message) {
+    if (this.#isLeader) this.#say({ kind: "message", message });
+  }
+  lost(reason) {
+    if (this.#isLeader) this.#say({ kind: "lost", reason });
+  }
+  stored(entry) {
+    if (!this.#isLeader) this.#say({ kind: "stored", entry });
+  }
+  settled(id, settled) {
+    if (this.#isLeader) this.#say({ kind: "settled", id, settled });
+  }
+  close() {
+    this.#ended.abort();
+    this.#channel.close();
+  }
+  async #hold(name, signal, granted) {
+    try {
+      await this.#locks.request(name, { signal }, () => {
+        granted();
+        return new Promise((release) => signal.addEventListener("abort", () => release(), { once: true }));
+      });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+  #say(word) {
+    if (!this.#ended.signal.aborted) this.#channel.postMessage(word);
+  }
+  #hear(word) {
+    switch (word.kind) {
+      case "hello":
+        if (!this.#isLeader) return;
+        this.#mourn(word.from);
+        this.#welcome(word.from);
+        break;
+      case "send":
+        if (!this.#isLeader) return;
+        this.#note(word.from, word.message);
+        this.#events.send(word.message);
+        break;
+      case "stored":
+        if (this.#isLeader) this.#events.stored(word.entry);
+        break;
+      case "settled":
+        this.#events.settled(word.id, word.settled);
+        break;
+      case "welcome":
+        if (word.to !== void 0 && word.to !== this.#id) return;
+        this.#link?.hear(word);
+        this.#events.led();
+        break;
+      default:
+        this.#link?.hear(word);
+    }
+  }
+  #welcome(to) {
+    const standing = this.#events.standing();
+    if (standing !== void 0) this.#say({ kind: "welcome", to, ...standing });
+  }
+  /** Remembers what a follower follows. */
+  #note(from, message) {
+    const subscription = field(message.data, "subscription");
+    if (message.event_type !== "subscribe" || typeof subscription !== "string") return;
+    const names = this.#followed.get(from) ?? /* @__PURE__ */ new Set();
+    this.#followed.set(from, names.add(subscription));
+  }
+  /** When a follower is gone, what it followed is followed no more. */
+  #mourn(from) {
+    if (this.#followed.has(from)) return;
+    this.#followed.set(from, /* @__PURE__ */ new Set());
+    const { signal } = this.#ended;
+    const bury = () => {
+      const names = [...this.#followed.get(from) ?? []];
+      this.#followed.delete(from);
+      if (names.length > 0) this.#events.send({ event_type: "unsubscribe", data: { subscriptions: names } });
+    };
+    this.#locks.request(`${this.#name}:${from}`, { signal }, bury).catch(() => {
+    });
+  }
+};
+var FollowerLink = class {
+  #http;
+  #since;
+  #events;
+  #ended = new AbortController();
+  /** What came while what was missed is read. */
+  #waiting = [];
+  #isWelcome = false;
+  constructor(http, since, events) {
+    this.#http = http;
+    this.#since = since;
+    this.#events = events;
+  }
+  close() {
+    this.#ended.abort();
+  }
+  hear(word) {
+    if (this.#ended.signal.aborted) return;
+    if (word.kind === "welcome" && !this.#isWelcome) {
+      this.#isWelcome = true;
+      void this.#begin(word);
+    } else if (word.kind === "welcome" || word.kind === "lost") {
+      if (this.#isWelcome) this.#end(word.kind === "lost" ? word.reason : "the leading tab joined the room again");
+    } else if (word.kind === "message" && this.#isWelcome) {
+      if (this.#waiting === void 0) this.#events.message(word.message);
+      else this.#waiting.push(word.message);
+    }
+  }
+  #end(reason) {
+    this.#ended.abort();
+    this.#events.lost({ code: void 0, reason, error: void 0 });
+  }
+  async #begin({ ready: ready4, cursor, isLive }) {
+    try {
+      for (const message of await this.#missed(ready4, cursor)) this.#events.message(message);
+    } catch (error) {
+      if (!this.#ended.signal.aborted) this.#end(`what was missed could not be read: ${String(error)}`);
+      return;
+    }
+    const waiting = this.#waiting ?? [];
+    this.#waiting = void 0;
+    for (const message of waiting) if (!this.#ended.signal.aborted) this.#events.message(message);
+    if (isLive && !this.#ended.signal.aborted) {
+      this.#events.message({ event_type: "caught_up", data: { position: parseCursor(cursor)?.position ?? 0 } });
+    }
+  }
+  /** What a node would say first: where we stand, and what lies between that and where the leader stands. */
+  async #missed(ready4, cursor) {
+    const [mine, theirs] = [this.#since === void 0 ? void 0 : parseCursor(this.#since), parseCursor(cursor)];
+    const isKnown = mine !== void 0 && mine.epoch === theirs?.epoch;
+    const after = isKnown ? mine.position : theirs?.position ?? 0;
+    const isOther = mine !== void 0 && !isKnown;
+    const resume = { from: "cursor", outcome: isOther ? "resync" : "honoured", after, missed: 0, missed_exact: false };
+    const messages = [{ event_type: "session_ready", data: { ...ready4, resume } }];
+    if (isOther) messages.push({ event_type: "resync", data: { reason: "other_epoch", cursor, after } });
+    const { signal } = this.#ended;
+    let at = isKnown ? this.#since : void 0;
+    while (at !== void 0 && (parseCursor(at)?.position ?? 0) < (theirs?.position ?? 0)) {
+      const found = await page(this.#http, { after: at, pageSize: 500, signal });
+      if (found.resync !== void 0) messages.push({ event_type: "resync", data: found.resync });
+      messages.push(...found.messages);
+      at = found.cursor === at ? void 0 : found.cursor;
+    }
+    return messages;
+  }
+};
+
 // src/token.ts
 var Tokens = class {
   #source;
@@ -2907,11 +3444,14 @@ var Tokens = class {
 var Http = class {
   #base;
   #tenant;
+  #who;
   #tokens;
   #fetch;
-  constructor(base, tenant, tokens, fetcher) {
+  /** `who` are the parameters that say who asks: what is private to others is not shown. */
+  constructor(base, tenant, who, tokens, fetcher) {
     this.#base = base;
     this.#tenant = tenant;
+    this.#who = who;
     this.#tokens = tokens;
     this.#fetch = (input, init) => fetcher(input, init);
   }
@@ -2943,9 +3483,9 @@ var Http = class {
   }
   /** The answer as it begins to come. */
   async open(path, { method = "GET", query = {}, body, signal }) {
-    const parameters = new URLSearchParams();
+    const parameters = new URLSearchParams(method === "GET" ? this.#who : {});
     for (const [name, value] of Object.entries(query)) if (value !== void 0) parameters.set(name, String(value));
-    const rest = parameters.size === 0 ? "" : `?${parameters}`;
+    const rest = method === "GET" ? `?${parameters}` : "";
     const headers = {};
     if (this.#tokens.current !== void 0) headers.authorization = `Bearer ${this.#tokens.current}`;
     if (body !== void 0) headers["content-type"] = "application/json";
@@ -2973,6 +3513,225 @@ function refusal(status, body) {
     { status, details, retryAfterMs: typeof after === "number" ? after : void 0 }
   );
 }
+function saidByNode(error) {
+  return error instanceof ContinuumError && text(error.details, "code") !== void 0 ? error : void 0;
+}
+
+// src/transport/writes.ts
+var AGAIN_MS = 1e3;
+var HttpWrites = class {
+  #http;
+  #who;
+  #answer;
+  #ended = new AbortController();
+  #turn = Promise.resolve();
+  /** `who` are the fields that say who writes. */
+  constructor(http, who, answer) {
+    this.#http = http;
+    this.#who = who;
+    this.#answer = answer;
+  }
+  send(message) {
+    const id = text(message, "event_id");
+    if (id === void 0) return;
+    this.#turn = this.#turn.then(() => this.#request(id, message));
+  }
+  close() {
+    this.#ended.abort();
+  }
+  async #request(id, message) {
+    if (this.#ended.signal.aborted) return;
+    const event = field(field(message, "data"), "event");
+    const isOperation = message.event_type === "sync_event";
+    const [path, body] = isOperation ? ["operations", { ...this.#who, ...isContent(event) ? event : {} }] : ["events", { ...message, ...this.#who }];
+    let answer;
+    try {
+      const { status, body: said } = await this.#http.send(path, { method: "POST", body, signal: this.#ended.signal });
+      answer = isOperation ? ofOperation(id, status, said) : ofEvent2(id, status, said);
+    } catch (error) {
+      if (this.#ended.signal.aborted) return;
+      const message2 = error instanceof Error ? error.message : String(error);
+      answer = failed(id, "unavailable", message2, AGAIN_MS);
+    }
+    if (!this.#ended.signal.aborted) this.#answer(answer);
+  }
+};
+function failed(id, code, message, retryAfterMs) {
+  const data = { code, message, event_id: id };
+  if (retryAfterMs !== void 0) data.retry_after_ms = retryAfterMs;
+  return { event_type: "error", data };
+}
+function ofError(id, error) {
+  const isPassed = isPassing(error.code, error.retryAfterMs);
+  return failed(id, error.code, error.message, error.retryAfterMs ?? (isPassed ? AGAIN_MS : void 0));
+}
+function ofEvent2(id, status, said) {
+  if (status >= 400) return ofError(id, refusal(status, said));
+  if (text(said, "status") === "queued") return { event_type: "queued", data: { event_id: id } };
+  const seq = count(said, "seq");
+  if (seq === void 0) return ofError(id, new ContinuumError("malformed", "the answer names no position"));
+  return { event_type: "ack", data: { event_id: id, seq, duplicate: field(said, "duplicate") === true } };
+}
+function ofOperation(id, status, said) {
+  const data = { ...isContent(said) ? said : {}, updateId: id };
+  const [outcome, code] = [text(said, "outcome"), text(said, "code")];
+  if (status < 400 && outcome !== void 0) return { event_type: `update.${outcome}`, data };
+  if (code === "conflict_pending") return { event_type: "update.conflict_pending", data };
+  if (code === "contended") return { event_type: "update.retry", data };
+  const isTried = text(said, "updateId") !== void 0 && code !== void 0 && !isPassing(code, count(said, "retry_after_ms"));
+  const reason = text(said, "reason") ?? text(said, "detail") ?? "";
+  return isTried ? { event_type: "update.rollback", data: { ...data, reason } } : ofError(id, refusal(status, said));
+}
+
+// src/transport/events.ts
+var MOST_CHARACTERS = 4 * 2 ** 20;
+var EventReader = class {
+  #type = "";
+  #data = [];
+  /** Takes a line; gives a message when one is whole. A comment is a sign of life. */
+  line(line2) {
+    if (line2.startsWith(":")) return { event_type: "heartbeat", data: {} };
+    if (line2 === "") return this.#done();
+    const colon = line2.indexOf(":");
+    const name = colon < 0 ? line2 : line2.slice(0, colon);
+    const value = colon < 0 ? "" : line2.slice(colon + 1).replace(/^ /, "");
+    if (name === "event") this.#type = value;
+    if (name === "data") this.#data.push(value);
+    return void 0;
+  }
+  #done() {
+    const [type, data] = [this.#type, this.#data];
+    this.#type = "";
+    this.#data = [];
+    if (data.length === 0) return void 0;
+    const value = parse(data.join("\n"));
+    return Object.hasOwn(value, "event_type") ? value : { event_type: type, data: value };
+  }
+};
+function openEvents(http, who) {
+  return (target, events) => {
+    const ended = new AbortController();
+    const writes = new HttpWrites(http, who, (message) => events.message(message));
+    const close = () => {
+      ended.abort();
+      writes.close();
+    };
+    const { since } = target;
+    const query = { since, types: target.query.types };
+    follow2(http, query, ended.signal, events).catch((error) => {
+      if (ended.signal.aborted) return;
+      close();
+      events.lost({ code: void 0, reason: String(error.message ?? error), error: saidByNode(error) });
+    });
+    return { name: "events", isSocket: false, send: (message) => writes.send(message), close };
+  };
+}
+async function follow2(http, query, signal, events) {
+  const response = await http.open("stream", { query, signal });
+  if (!response.ok) throw refusal(response.status, await response.json().catch(() => void 0));
+  if (response.body === null || !response.headers.get("content-type")?.startsWith("text/event-stream")) {
+    throw new Malformed("the answer is no event stream: something else is at this address");
+  }
+  const reader = new EventReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const bytes of chunks(response.body)) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    if (rest.length > MOST_CHARACTERS) throw new Malformed("a line of the event stream is too long");
+    for (const line2 of lines) {
+      const message = reader.line(line2.replace(/\r$/, ""));
+      if (message !== void 0 && !signal.aborted) events.message(message);
+    }
+  }
+  throw new Error("the event stream ended");
+}
+async function* chunks(body) {
+  const reader = body.getReader();
+  try {
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) yield piece.value;
+  } finally {
+    await reader.cancel().catch(() => {
+    });
+  }
+}
+
+// src/transport/polling.ts
+var WAIT_S = 25;
+var PAGE2 = 500;
+function openPolling(http, who) {
+  return (target, events) => {
+    const ended = new AbortController();
+    const writes = new HttpWrites(http, who, (message) => events.message(message));
+    const close = () => {
+      ended.abort();
+      writes.close();
+    };
+    poll(http, target, ended.signal, events).catch((error) => {
+      if (ended.signal.aborted) return;
+      close();
+      events.lost({ code: void 0, reason: String(error.message ?? error), error: saidByNode(error) });
+    });
+    return { name: "polling", isSocket: false, send: (message) => writes.send(message), close };
+  };
+}
+async function poll(http, target, signal, events) {
+  const types = target.query.types?.split(",");
+  const tell2 = (event_type, data) => {
+    if (!signal.aborted) events.message({ event_type, data });
+  };
+  const since = target.since === void 0 || target.since === "latest" ? await latest(http, signal) : target.since;
+  let found = await page(http, { after: since, types, pageSize: PAGE2, signal });
+  let at = begin(since, found);
+  tell2("session_ready", ready2(at, found));
+  let isLive = false;
+  while (true) {
+    const { resync } = found;
+    if (resync !== void 0) {
+      tell2("resync", resync);
+      at = parseCursor(text(resync, "cursor") ?? "")?.position ?? 0;
+      isLive = false;
+    }
+    for (const message of found.messages) if (!signal.aborted) events.message(message);
+    const cursor = must2(found.cursor);
+    const last = Math.max(at, ...found.records.map((record) => record.seq));
+    if (cursor.position > last) tell2("advance", { from: last, to: cursor.position });
+    at = Math.max(last, cursor.position);
+    if (!found.more && !isLive) tell2("caught_up", { position: at });
+    if (!found.more) isLive = true;
+    const wait = isLive ? `${WAIT_S}s` : void 0;
+    found = await page(http, { after: found.cursor, types, pageSize: PAGE2, wait, signal });
+    tell2("heartbeat", {});
+  }
+}
+async function latest(http, signal) {
+  return must2(text(await http.ask("stats", { signal }), "cursor")).text;
+}
+function must2(cursor) {
+  const read3 = cursor === void 0 ? void 0 : parseCursor(cursor);
+  if (cursor === void 0 || read3 === void 0)
+    throw new ContinuumError(LOCAL_CODES.malformed, "the answer has no cursor");
+  return { text: cursor, epoch: read3.epoch, position: read3.position };
+}
+function begin(since, { resync, records: records2, cursor }) {
+  if (resync !== void 0) return count(resync, "after") ?? 0;
+  return parseCursor(since)?.position ?? records2[0]?.prev ?? must2(cursor).position;
+}
+function ready2(after, { cursor, resync }) {
+  const { epoch, position } = must2(cursor);
+  return {
+    epoch,
+    position: Math.max(after, position),
+    resume: {
+      from: "cursor",
+      outcome: resync === void 0 ? "honoured" : "resync",
+      after,
+      missed: 0,
+      missed_exact: false
+    },
+    heartbeat: { interval_ms: WAIT_S * 1e3, timeout_ms: WAIT_S * 3e3 }
+  };
+}
 
 // src/transport/websocket.ts
 var OPEN = 1;
@@ -2983,12 +3742,14 @@ function openWebSocket(base, Socket) {
     query.set("echo", "1");
     const socket = new Socket(`${base.ws}/ws/sync?${query}`);
     let isOver = false;
+    let hasOpened = false;
     const end = (code, reason) => {
       if (isOver) return;
       isOver = true;
       events.lost({ code, reason, error: void 0 });
     };
     socket.onopen = () => {
+      hasOpened = true;
       if (target.token !== void 0) {
         socket.send(JSON.stringify({ event_type: "auth", data: { token: target.token } }));
       }
@@ -3004,6 +3765,7 @@ function openWebSocket(base, Socket) {
       }
     };
     socket.onerror = () => {
+      if (!hasOpened) end(1006, "no socket could be opened");
     };
     socket.onclose = (event) => {
       end(event.code, event.reason === "" ? `closed with code ${event.code}` : event.reason);
@@ -3023,10 +3785,14 @@ function openWebSocket(base, Socket) {
 }
 
 // src/transport/ladder.ts
-function ladderOf(options, base) {
+function ladderOf(options, base, http, who) {
   const Socket = options.WebSocket ?? globalThis.WebSocket;
+  const { transport = "auto" } = options;
   const ladder = [];
-  if (Socket !== void 0) ladder.push(openWebSocket(base, Socket));
+  if (Socket !== void 0 && (transport === "auto" || transport === "websocket"))
+    ladder.push(openWebSocket(base, Socket));
+  if (transport === "auto" || transport === "events") ladder.push(openEvents(http, who));
+  if (transport === "auto" || transport === "polling") ladder.push(openPolling(http, who));
   return ladder;
 }
 
@@ -3083,6 +3849,11 @@ var ContinuumClient = class {
   #roster;
   #open;
   #freshness;
+  /** Takes part among the tabs, and sends: not before it is asked to connect, for a client may be made and thrown away. */
+  #begin;
+  #tabs;
+  /** `session_ready` as it came. */
+  #rawReady;
   #epoch = "";
   constructor(options) {
     const base = parseBase(options.url);
@@ -3092,19 +3863,23 @@ var ContinuumClient = class {
     this.#tokens = new Tokens(options.token);
     const since = options.since ?? "latest";
     this.#tracker = new Tracker({ echo: true, cursor: parseCursor(since) === void 0 ? void 0 : since });
-    this.#http = new Http(base.http, this.tenant, this.#tokens, options.fetch ?? fetch);
+    const who = { instance_id: this.instance };
+    if (options.user !== void 0) who.user_id = options.user;
+    if (options.userName !== void 0) who.user_name = options.userName;
+    this.#http = new Http(base.http, this.tenant, who, this.#tokens, options.fetch ?? fetch);
+    const ladder = ladderOf(options, base, this.#http, who);
     this.#connection = new Connection(
       {
         clock: this.#clock,
         random: options.random ?? Math.random,
         tokens: this.#tokens,
         tracker: this.#tracker,
-        query: queryOf(options, this.tenant, this.instance),
+        query: { tenant_id: this.tenant, ...who, ...queryOf(options) },
         since,
-        ladder: ladderOf(options, base)
+        ladder
       },
       {
-        ready: (ready3, wasSeen) => this.#joined(ready3, wasSeen),
+        ready: (ready4, wasSeen) => this.#joined(ready4, wasSeen),
         frame: (frame) => this.#take(frame),
         lost: () => this.#lost(),
         error: (error) => this.#events.emit("error", error)
@@ -3113,7 +3888,8 @@ var ContinuumClient = class {
     const send = this.#connection.send.bind(this.#connection);
     this.#roster = new Roster(this.instance, send);
     const replica = uuid();
-    const { store, reason } = chooseStore(options);
+    const name = `continuum ${base.http} ${this.tenant} ${this.instance}`;
+    const { store, reason, isShared } = chooseStore(options, this.tenant, name);
     const most = options.outboxBytes ?? OUTBOX_BYTES;
     this.#queue = new Queue(
       store,
@@ -3124,8 +3900,7 @@ var ContinuumClient = class {
           this.#results.changed(keyOf(entry.type, entry.entity ?? ""));
         },
         settled: ({ entry }, settled) => this.#settled(entry, settled),
-        stored: () => {
-        },
+        stored: (entry) => this.#tabs?.stored(entry),
         refused: (write2) => this.#events.emit("refused", write2),
         changed: () => this.#freshness.look()
       }
@@ -3163,7 +3938,10 @@ var ContinuumClient = class {
     this.outbox = new OutboxHandle(this.#queue, this.sync, this.#writes);
     this.connection.subscribe(() => this.#events.emit("status", this.connection.snapshot()));
     this.sync.subscribe(() => this.#events.emit("sync", this.sync.snapshot()));
-    void this.#queue.lead(true);
+    this.#begin = () => {
+      if (isShared) this.#share(name, replica, ladder);
+      else void this.#queue.lead();
+    };
     if (options.autoConnect !== false) this.connect();
   }
   get status() {
@@ -3176,6 +3954,8 @@ var ContinuumClient = class {
     return this.#events.on(name, listener);
   }
   connect() {
+    this.#begin?.();
+    this.#begin = void 0;
     this.#connection.connect();
   }
   async online({ signal } = {}) {
@@ -3195,6 +3975,7 @@ var ContinuumClient = class {
     this.#connection.close();
     this.#closed.abort(new ContinuumError(LOCAL_CODES.closed, "the client is closed"));
     this.#freshness.close();
+    this.#tabs?.close();
     await this.#queue.close();
   }
   renew(token) {
@@ -3245,19 +4026,43 @@ var ContinuumClient = class {
     const found = members(await this.#http.ask("instances", { signal }));
     return found.map((member2) => ({ ...member2, data: void 0 }));
   }
-  #joined(ready3, wasSeen) {
-    const isOtherLog = wasSeen && this.#epoch !== "" && this.#epoch !== ready3.epoch;
-    const isReset = ready3.resume.outcome !== "honoured";
-    this.#epoch = ready3.epoch;
+  /** Shares the outbox and the connection with the other tabs of this browser. */
+  #share(name, replica, ladder) {
+    const tabs = new Tabs(name, replica, navigator.locks, {
+      lead: () => {
+        void this.#queue.lead();
+        this.#connection.change(ladder);
+      },
+      send: (message) => this.#connection.send(message),
+      stored: (entry) => this.#queue.adopt(entry),
+      settled: (id, settled) => this.#queue.learn(id, settled),
+      led: () => void this.#queue.reconcile(),
+      standing: () => this.#standing()
+    });
+    this.#tabs = tabs;
+    this.#connection.change([tabs.link(this.#http)]);
+  }
+  /** How this tab stands, for the others. */
+  #standing() {
+    const [raw, cursor] = [this.#rawReady, this.cursor];
+    if (this.#connection.ready === void 0 || raw === void 0 || cursor === void 0) return void 0;
+    const { members: members2, total } = this.#roster.snapshot();
+    const instances = members2.map(wireOf);
+    return { ready: { ...raw, instances, instances_total: total }, cursor, isLive: this.#tracker.isLive };
+  }
+  #joined(ready4, wasSeen) {
+    const isOtherLog = wasSeen && this.#epoch !== "" && this.#epoch !== ready4.epoch;
+    const isReset = ready4.resume.outcome !== "honoured";
+    this.#epoch = ready4.epoch;
     this.#entities.online(isReset || !wasSeen, isOtherLog);
-    this.#queue.connected(ready3);
-    this.#roster.joined(ready3.instances, ready3.instancesTotal);
+    this.#queue.connected(ready4);
+    this.#roster.joined(ready4.instances, ready4.instancesTotal);
     this.#results.online(this.#connection.isSocket);
     this.#open.online();
-    if (wasSeen && !isReset) this.#resumed(true, void 0, ready3);
+    if (wasSeen && !isReset) this.#resumed(true, void 0, ready4);
   }
-  #resumed(complete, reason, ready3) {
-    const { missed, missedExact } = ready3?.resume ?? { missed: 0, missedExact: false };
+  #resumed(complete, reason, ready4) {
+    const { missed, missedExact } = ready4?.resume ?? { missed: 0, missedExact: false };
     this.#events.emit("resumed", { complete, reason, missed, exact: missedExact });
   }
   #lost() {
@@ -3267,17 +4072,24 @@ var ContinuumClient = class {
     this.#open.offline();
     this.#roster.lost();
     this.#freshness.look();
+    this.#tabs?.lost("the leading tab lost its connection");
   }
   #settled(entry, settled) {
     const isDone = settled.status === "confirmed" || settled.status === "resolved";
     if (entry.kind === "operation") this.#entities.settled(entry, settled.version, isDone);
     this.#results.changed(keyOf(entry.type, entry.entity ?? ""));
+    this.#tabs?.settled(entry.id, settled);
     if (settled.status === "pending" || settled.variantId !== void 0) this.#open.ask();
   }
   /** What a message leads to. */
   #take(frame) {
     const { meaning: meaning2 } = frame;
+    if (meaning2.kind !== "ready") this.#tabs?.relay(frame.raw);
     switch (meaning2.kind) {
+      case "ready":
+        this.#rawReady = isContent(frame.data) ? frame.data : void 0;
+        this.#tabs?.joined();
+        break;
       case "record":
         this.#record(frame);
         break;
@@ -3336,10 +4148,14 @@ var ContinuumClient = class {
   }
 };
 var SIGNAL = /^(cursor\.move|selection\.change|user\.presence|typing|signal\..+|gonzai\.suggestion|chaos\.trigger)$/;
-function queryOf(options, tenant, instance2) {
-  const query = { tenant_id: tenant, instance_id: instance2 };
-  if (options.user !== void 0) query.user_id = options.user;
-  if (options.userName !== void 0) query.user_name = options.userName;
+function wireOf({ instance: instance2, connectedAt, capabilities, user, userName }) {
+  const member2 = { instance_id: instance2, connected_at: connectedAt, capabilities: [...capabilities] };
+  if (user !== void 0) member2.user_id = user;
+  if (userName !== void 0) member2.user_name = userName;
+  return member2;
+}
+function queryOf(options) {
+  const query = {};
   if (options.types !== void 0 && options.types.length > 0) query.types = options.types.join(",");
   if (options.capabilities !== void 0 && options.capabilities.length > 0) {
     query.capabilities = options.capabilities.join(",");
@@ -3901,8 +4717,8 @@ async function stop(words2) {
   await Promise.all([ended?.ada.end(), ended?.bob.end()]);
 }
 function toldOfConflicts() {
-  const open = panes ? panes.ada.conflicts.count + panes.bob.conflicts.count : 0;
-  if (open > 0) part(document, "#conflicts").hidden = false;
+  const open2 = panes ? panes.ada.conflicts.count + panes.bob.conflicts.count : 0;
+  if (open2 > 0) part(document, "#conflicts").hidden = false;
 }
 function told2(words2) {
   part(document, "#told").textContent = words2;
@@ -3931,14 +4747,14 @@ var stories = {
     say(`The log has it as record ${version}; Bob got it too. Look at the stream.`);
   },
   async edit({ ada, bob }, say, signal) {
-    await ready2({ ada, bob }, signal);
+    await ready3({ ada, bob }, signal);
     const ops = [ada.task.write({ title: `Ada's title, ${time()}` }, "merge"), bob.task.write({ done: true }, "merge")];
     say("Ada changed the title and Bob ticked the box, both at once.");
     await Promise.all(ops.map((op) => op.wait({ signal })));
     say("Both changes hold: they were about different fields, and both sides show the same.");
   },
   async cut({ ada, bob }, say, signal) {
-    await ready2({ ada, bob }, signal);
+    await ready3({ ada, bob }, signal);
     bob.connection.cut();
     const op = bob.task.write({ title: `Bob's title, offline, ${time()}` }, "last_write_wins");
     say(
@@ -3951,7 +4767,7 @@ var stories = {
     say(`What Bob wrote is version ${version} now, on both sides. “Last resume” says whether he missed anything.`);
   },
   async conflict({ ada, bob }, say, signal) {
-    await ready2({ ada, bob }, signal);
+    await ready3({ ada, bob }, signal);
     say("Bob's network is cut, and both write the title. Bob wants to be asked if it clashes.");
     bob.connection.cut();
     const theirs = ada.task.write({ title: `Ada's idea, ${time()}` }, "merge");
@@ -3964,7 +4780,7 @@ var stories = {
     say("A conflict: Ada's title stands, Bob's waits. Either of them may choose, under “Conflicts”.");
   }
 };
-async function ready2({ ada, bob }, signal) {
+async function ready3({ ada, bob }, signal) {
   for (const { connection, client } of [ada, bob]) {
     connection.restore();
     await client.online({ signal });

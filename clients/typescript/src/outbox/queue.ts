@@ -178,18 +178,32 @@ export class Queue {
     this.#settle(id, settled, "elsewhere");
   }
 
-  /** Sends from now on, or not. */
-  async lead(isSender: boolean): Promise<void> {
-    this.#isSender = isSender;
-    if (!isSender) return;
-    await this.#turn;
-    try {
-      // Others may have written what their word of did not reach us.
-      this.#found(await this.#store.open());
-    } catch (error) {
-      this.#failed(error);
-    }
+  /** This one sends from now on. */
+  async lead(): Promise<void> {
+    this.#isSender = true;
+    await this.#opened;
+    await this.reconcile();
     this.pump();
+  }
+
+  /** Others may have written or settled what their word of did not reach us: the store knows. */
+  reconcile(): Promise<void> {
+    return this.#later(async () => {
+      const mine = [...this.#pending.values()].filter((pending) => !pending.isLoose);
+      const held = await this.#store.open();
+      const there = new Set(held.entries.map((entry) => entry.id));
+      const refusals = new Map(held.refusals.map((refusal) => [refusal.entry.id, refusal]));
+      for (const { entry } of mine) {
+        if (there.has(entry.id)) continue;
+        const refusal = refusals.get(entry.id);
+        this.#settle(
+          entry.id,
+          refusal === undefined ? acknowledged(0, true) : refused(refusal.code, refusal.message),
+          "elsewhere",
+        );
+      }
+      this.#found(held);
+    });
   }
 
   connected(ready: Ready): void {
@@ -208,10 +222,12 @@ export class Queue {
 
   /** An event is in the log, or in the node's journal (`seq` is `undefined`). */
   acknowledged(id: string, seq: number | undefined, duplicate: boolean): void {
-    if (this.#pending.get(id)?.entry.kind === "event") this.#answered(id, acknowledged(seq, duplicate));
+    if (this.#isSender && this.#pending.get(id)?.entry.kind === "event")
+      this.#answered(id, acknowledged(seq, duplicate));
   }
 
   decided(fate: Fate): void {
+    if (!this.#isSender) return;
     const settled = decided(fate);
     if (settled === undefined) this.#again(fate.updateId, fate.retryAfterMs);
     else this.#answered(fate.updateId, settled);

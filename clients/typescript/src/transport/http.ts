@@ -20,12 +20,21 @@ export interface Answer {
 export class Http {
   readonly #base: string;
   readonly #tenant: string;
+  readonly #who: Readonly<Record<string, string>>;
   readonly #tokens: Tokens;
   readonly #fetch: typeof fetch;
 
-  constructor(base: string, tenant: string, tokens: Tokens, fetcher: typeof fetch) {
+  /** `who` are the parameters that say who asks: what is private to others is not shown. */
+  constructor(
+    base: string,
+    tenant: string,
+    who: Readonly<Record<string, string>>,
+    tokens: Tokens,
+    fetcher: typeof fetch,
+  ) {
     this.#base = base;
     this.#tenant = tenant;
+    this.#who = who;
     this.#tokens = tokens;
     // A browser's fetch wants to be called as the window's own.
     this.#fetch = (input, init) => fetcher(input, init);
@@ -61,9 +70,9 @@ export class Http {
 
   /** The answer as it begins to come. */
   async open(path: string, { method = "GET", query = {}, body, signal }: Request): Promise<Response> {
-    const parameters = new URLSearchParams();
+    const parameters = new URLSearchParams(method === "GET" ? this.#who : {});
     for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
-    const rest = parameters.size === 0 ? "" : `?${parameters}`;
+    const rest = method === "GET" ? `?${parameters}` : "";
     const headers: Record<string, string> = {};
     if (this.#tokens.current !== undefined) headers.authorization = `Bearer ${this.#tokens.current}`;
     if (body !== undefined) headers["content-type"] = "application/json";
@@ -94,4 +103,9 @@ export function refusal(status: number, body: unknown): ContinuumError {
     text(details, "detail") ?? text(details, "message") ?? text(details, "title") ?? `HTTP ${status}`,
     { status, details, retryAfterMs: typeof after === "number" ? after : undefined },
   );
+}
+
+/** The error, if a node said it: what stands in front of one says other things. */
+export function saidByNode(error: unknown): ContinuumError | undefined {
+  return error instanceof ContinuumError && text(error.details, "code") !== undefined ? error : undefined;
 }

@@ -14,12 +14,14 @@ export function openWebSocket(base: Base, Socket: WebSocketConstructor): OpenLin
     query.set("echo", "1");
     const socket = new Socket(`${base.ws}/ws/sync?${query}`);
     let isOver = false;
+    let hasOpened = false;
     const end = (code: number | undefined, reason: string) => {
       if (isOver) return;
       isOver = true;
       events.lost({ code, reason, error: undefined });
     };
     socket.onopen = () => {
+      hasOpened = true;
       // As the first message and not in the handshake: a page does not see why a handshake was refused.
       if (target.token !== undefined) {
         socket.send(JSON.stringify({ event_type: "auth", data: { token: target.token } }));
@@ -35,7 +37,10 @@ export function openWebSocket(base: Base, Socket: WebSocketConstructor): OpenLin
         end(undefined, error.message);
       }
     };
-    socket.onerror = () => {};
+    socket.onerror = () => {
+      // Not every platform says `close` of a socket that never opened.
+      if (!hasOpened) end(1006, "no socket could be opened");
+    };
     socket.onclose = (event: { code: number; reason: string }) => {
       end(event.code, event.reason === "" ? `closed with code ${event.code}` : event.reason);
     };
