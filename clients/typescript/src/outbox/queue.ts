@@ -157,8 +157,10 @@ export class Queue {
   rewrite(id: string, base: number | undefined, body: Json): boolean {
     const pending = this.#pending.get(id);
     if (pending === undefined || pending.stage === "flying" || pending.entry.sent) return false;
+    // The tab that sends may have it in its hands already.
+    if (!this.#isSender) return false;
     pending.entry = { ...pending.entry, base, body };
-    if (pending.stage === "waiting" && !pending.isLoose) {
+    if (!pending.isLoose) {
       void this.#later(async () => {
         await this.#store.rewrite({ id, base, body });
       });
