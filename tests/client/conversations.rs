@@ -2,6 +2,8 @@
 //!
 //! Owns: the order of steps, and what names stand for. What must come out stands in the vectors alone.
 
+#[path = "conversations/guards.rs"]
+mod guards;
 #[path = "conversations/notebook.rs"]
 mod notebook;
 #[path = "conversations/room.rs"]
@@ -49,7 +51,7 @@ async fn conversations_go_as_written_with_a_recording() {
 }
 
 async fn all(mode: Mode) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/vectors/conversations");
+    let folder = vectors().join("conversations");
     let paths = fs::read_dir(&folder).expect("there are conversations").map(|entry| entry.expect("a file").path());
     let wanted = std::env::var("VECTOR").unwrap_or_default();
     let paths: Vec<PathBuf> = paths.filter(|path| path.to_string_lossy().contains(&wanted)).collect();
@@ -65,13 +67,33 @@ async fn all(mode: Mode) {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/vectors")
+}
+
+fn conversation(name: &str) -> PathBuf {
+    vectors().join(format!("conversations/{name}.json"))
+}
+
+fn recording(name: &str) -> PathBuf {
+    vectors().join(format!("recorded/{name}.json"))
+}
+
 /// Goes through one conversation.
 async fn hold(path: &Path, mode: Mode) -> Result<(), String> {
+    hold_with(path, Stage::start(path, mode, None).await?).await
+}
+
+/// The same with a real node, which has to speak as in this recording.
+async fn hold_like(path: &Path, like: &Path) -> Result<(), String> {
+    hold_with(path, Stage::start(path, Mode::Real, Some(like)).await?).await
+}
+
+async fn hold_with(path: &Path, stage: Stage) -> Result<(), String> {
     let vector: Value = serde_json::from_str(&fs::read_to_string(path).expect("readable")).expect("JSON");
     let steps = vector["steps"].as_array().expect("steps");
     let keeps_entities =
         |name: &str| steps.iter().any(|step| step["client"] == name && OF_ENTITIES.contains(&text(step, "do")));
-    let stage = Stage::start(path, mode).await?;
     let (mut clients, mut names) = (HashMap::new(), Names::default());
     for (number, step) in steps.iter().enumerate() {
         stage.step(number).await?;

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Mode;
+use super::{Mode, vectors};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -34,16 +34,18 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub async fn start(vector: &Path, mode: Mode) -> Result<Self, String> {
-        let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/vectors");
-        let recording: PathBuf = vectors.join("recorded").join(vector.file_name().expect("a file"));
-        let mut command = Command::new(vectors.join("stage"));
+    /// Starts it; a real node has to speak as in a recording, the one that is kept if none is named.
+    pub async fn start(vector: &Path, mode: Mode, like: Option<&Path>) -> Result<Self, String> {
+        let kept: PathBuf = vectors().join("recorded").join(vector.file_name().expect("a file"));
+        let mut command = Command::new(vectors().join("stage"));
         command.arg("--vector").arg(vector);
         match mode {
             Mode::Recorded => command.args(["--mode", "recorded"]),
             Mode::Real => {
                 // What is on the wire now must have the form of what is kept, or takes its place.
-                let to = if std::env::var_os("RECORD_VECTORS").is_some() { "--record" } else { "--like" };
+                let is_recording = like.is_none() && std::env::var_os("RECORD_VECTORS").is_some();
+                let to = if is_recording { "--record" } else { "--like" };
+                let recording = like.unwrap_or(&kept);
                 command.args(["--mode", "real", "--continuum", env!("CARGO_BIN_EXE_continuum"), to]).arg(recording)
             }
         };
