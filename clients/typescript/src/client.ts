@@ -46,7 +46,7 @@ import { Entities } from "./state/entities.js";
 import { EntityHandle } from "./state/handle.js";
 import { keyOf, splitKey } from "./state/told.js";
 import { Writes } from "./state/writes.js";
-import { type Standing, Tabs } from "./tabs.js";
+import { type Standing, Tabs, type TabsEvents } from "./tabs.js";
 import { Tokens } from "./token.js";
 import { parseCursor, Tracker } from "./tracker.js";
 import { Http } from "./transport/http.js";
@@ -279,19 +279,30 @@ export class ContinuumClient implements Client {
 
   /** Shares the outbox and the connection with the other tabs of this browser. */
   #share(name: string, replica: string, ladder: readonly OpenLink[]): void {
-    const tabs = new Tabs(name, replica, navigator.locks, {
-      lead: () => {
-        void this.#queue.lead();
-        this.#connection.change(ladder);
-      },
+    const lead = () => {
+      void this.#queue.lead();
+      this.#connection.change(ladder);
+    };
+    const alone = () => {
+      this.#tabs = undefined;
+      lead();
+    };
+    const events: TabsEvents = {
+      lead,
+      alone,
       send: (message) => this.#connection.send(message),
       stored: (entry) => this.#queue.adopt(entry),
       settled: (id, settled) => this.#queue.learn(id, settled),
       led: () => void this.#queue.reconcile(),
       standing: () => this.#standing(),
-    });
-    this.#tabs = tabs;
-    this.#connection.change([tabs.link(this.#http)]);
+    };
+    try {
+      const tabs = new Tabs(name, replica, navigator.locks, events);
+      this.#tabs = tabs;
+      this.#connection.change([tabs.link(this.#http)]);
+    } catch {
+      alone();
+    }
   }
 
   /** How this tab stands, for the others. */

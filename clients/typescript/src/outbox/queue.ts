@@ -483,5 +483,7 @@ function shown({ entry, code, message, current, at }: Refusal): RefusedWrite {
 }
 
 function told(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  // Browsers say of a full storage its name and no more. What they throw is not always an `Error`.
+  const { name, message } = error as { name?: unknown; message?: unknown };
+  return [name, message].filter((part) => typeof part === "string" && part !== "").join(": ") || String(error);
 }

@@ -1,12 +1,21 @@
-/** One address in front of several nodes, as a load balancer is: each connection goes to the first node that is there. */
+/**
+ * One address in front of several nodes, as a load balancer is: each connection goes to the first node that is there. It can be shut,
+ * and is a network without a node behind it then.
+ */
 
 import type { AddressInfo } from "node:net";
 import { connect, createServer, type Socket } from "node:net";
 import type { Ending } from "../support/node.js";
 
-/** Opens one; its base address. */
-export async function openDoor(test: Ending, ports: readonly number[]): Promise<string> {
+export interface Door {
+  readonly url: string;
+  shut(): void;
+  open(): void;
+}
+
+export async function openDoor(test: Ending, ports: readonly number[]): Promise<Door> {
   const sockets = new Set<Socket>();
+  let isShut = false;
   const hold = (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
@@ -31,12 +40,25 @@ export async function openDoor(test: Ending, ports: readonly number[]): Promise<
   };
   const server = createServer((client) => {
     hold(client);
-    lead(client, ports);
+    if (isShut) client.destroy();
+    else lead(client, ports);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  test.after(async () => {
+  const end = () => {
     for (const socket of sockets) socket.destroy();
+  };
+  test.after(async () => {
+    end();
     await new Promise((resolve) => server.close(resolve));
   });
-  return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    shut() {
+      isShut = true;
+      end();
+    },
+    open() {
+      isShut = false;
+    },
+  };
 }

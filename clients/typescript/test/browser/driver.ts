@@ -8,6 +8,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Ending } from "../support/node.js";
 import { Bidi } from "./bidi.js";
 
 export type BrowserName = "chromium" | "firefox";
@@ -46,10 +47,23 @@ const FIREFOX = {
   "toolkit.telemetry.reportingpolicy.firstRun": false,
 };
 
-/** Starts a browser with an empty profile; `settings` are preferences of Firefox. */
-export async function launch(name: BrowserName, settings: Record<string, unknown> = {}): Promise<Browser> {
+/** What a person may have set: no page may keep anything; all pages together may keep little. */
+export type Setting = "storage forbidden" | "storage small";
+
+const SETTINGS: Record<Setting, { chromium: object; firefox: object }> = {
+  "storage forbidden": {
+    chromium: { "profile.default_content_setting_values.cookies": 2 },
+    firefox: { "network.cookie.cookieBehavior": 2 },
+  },
+  // Chromium is told per origin: see `Tab.allow`.
+  "storage small": { chromium: {}, firefox: { "dom.quotaManager.temporaryStorage.fixedLimit": 2048 } },
+};
+
+/** Starts a browser with an empty profile. */
+export async function launch(name: BrowserName, setting?: Setting): Promise<Browser> {
+  const settings = setting === undefined ? {} : SETTINGS[setting][name];
   const profile = await mkdtemp(join(tmpdir(), `continuum-${name}-`));
-  const started = name === "chromium" ? await chromium(profile) : await firefox(profile, settings);
+  const started = name === "chromium" ? await chromium(profile, settings) : await firefox(profile, settings);
   // A test that ends in the middle leaves nothing behind: a browser's processes are one group.
   process.once("exit", () => {
     const { exitCode, signalCode, pid } = started.process;
@@ -59,7 +73,18 @@ export async function launch(name: BrowserName, settings: Record<string, unknown
   return new Browser(name, profile, started.bidi, started.process);
 }
 
-async function chromium(profile: string): Promise<{ bidi: Bidi; process: ChildProcess }> {
+/** Both, for a file of tests: before the first of them, for files end when there is nothing to run for a while. */
+export async function launchBoth(test: Ending): Promise<Browser[]> {
+  const browsers: Browser[] = [];
+  for (const name of BROWSERS) {
+    const browser = await launch(name);
+    test.after(() => browser.close());
+    browsers.push(browser);
+  }
+  return browsers;
+}
+
+async function chromium(profile: string, prefs: object): Promise<{ bidi: Bidi; process: ChildProcess }> {
   const child = spawn("chromedriver", ["--port=0"], { stdio: ["ignore", "pipe", "ignore"], detached: true });
   const port = await said(child, "stdout", /started successfully on port (\d+)/, "install it with scripts/browsers");
   const response = await fetch(`http://127.0.0.1:${port}/session`, {
@@ -68,7 +93,11 @@ async function chromium(profile: string): Promise<{ bidi: Bidi; process: ChildPr
       capabilities: {
         alwaysMatch: {
           webSocketUrl: true,
-          "goog:chromeOptions": { binary: "/usr/bin/chromium", args: [...CHROMIUM, `--user-data-dir=${profile}`] },
+          "goog:chromeOptions": {
+            binary: "/usr/bin/chromium",
+            args: [...CHROMIUM, `--user-data-dir=${profile}`],
+            prefs,
+          },
         },
       },
     }),
@@ -282,6 +311,15 @@ export class Tab {
         session,
       });
     }
+  }
+
+  /** All that this origin may keep, in bytes. Firefox knows no such limit of an origin: see "storage small". */
+  async allow(bytes: number): Promise<void> {
+    if (this.browser.name !== "chromium") return;
+    const { session } = await this.#bidi.send("goog:cdp.getSession", { context: this.#context });
+    const origin = await this.run("return location.origin");
+    const params = { origin, quotaSize: bytes };
+    await this.#bidi.send("goog:cdp.sendCommand", { method: "Storage.overrideQuotaForOrigin", params, session });
   }
 
   async screenshot(path: string): Promise<void> {

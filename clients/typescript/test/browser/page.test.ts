@@ -5,11 +5,12 @@ import { execFile } from "node:child_process";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
 import { TestNode } from "../support/node.js";
-import { BROWSERS, KEYS, launch, type Tab } from "./driver.js";
+import { KEYS, launchBoth, type Tab } from "./driver.js";
 import { nodeWithTokens, ROOT } from "./nodes.js";
 
 const open = await TestNode.start({ after });
 const shut = await nodeWithTokens({ after });
+const browsers = await launchBoth({ after });
 
 /** What stands in a part of Ada's or Bob's half. */
 const part = (topic: string, side: "a" | "b", name: string) => `[data-of=${topic}] .${side} [data-part=${name}]`;
@@ -33,9 +34,8 @@ async function plays(tab: Tab, story: string, end: string): Promise<void> {
   await reads(tab, "#story", end);
 }
 
-for (const name of BROWSERS) {
-  const browser = await launch(name);
-  after(() => browser.close());
+for (const browser of browsers) {
+  const { name } = browser;
 
   test(`${name}: the page tells its stories, complains of nothing, and asks its own node alone`, async () => {
     const tab = await browser.open();

@@ -32,11 +32,11 @@ test("two tabs and a Python process edit one text and one graph through two node
   // Ada and the Python process are at the node that dies, Bob is at the other.
   const first = await openDoor(t, [one.port, two.port]);
   const second = await openDoor(t, [two.port, one.port]);
-  const ada = await enter(await browser.open(page), first, "ada");
+  const ada = await enter(await browser.open(page), first.url, "ada");
   await ada.run("await note.create({ body: '' }).settled; await client.entity('node', 'root').create({}).settled");
-  const bob = await enter(await browser.open(page, { apart: true }), second, "bob");
+  const bob = await enter(await browser.open(page, { apart: true }), second.url, "bob");
   await bob.until("return note.snapshot().status === 'present'");
-  const python = startPython(t, first);
+  const python = startPython(t, first.url);
   await python.says("here");
 
   for (let n = 0; n < ROUNDS; n += 1) {
