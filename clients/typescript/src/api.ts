@@ -224,6 +224,8 @@ export interface Entity extends Observable<EntityState> {
   put(data: Content, options?: WriteOptions): Op;
   /** A merge patch: fields to set, `null` to remove. */
   update(patch: Content, options?: WriteOptions): Op;
+  /** The same, and an entity that is not there is made of it. */
+  upsert(patch: Content, options?: WriteOptions): Op;
   /** A JSON patch. */
   patch(ops: readonly JsonPatchOp[], options?: WriteOptions): Op;
   delete(options?: WriteOptions): Op;
@@ -376,6 +378,17 @@ export interface HistoryOptions extends Waiting {
   pageSize?: number | undefined;
 }
 
+/** A page of history. */
+export interface HistoryPage {
+  readonly records: readonly EventRecord[];
+  /** Where to go on. */
+  readonly cursor: string;
+  /** Whether there may be another page: one of few types may be short, even empty, and not the last. */
+  readonly more: boolean;
+  /** Why the log could not go on behind `after`; then it went on where it begins. */
+  readonly resync: string | undefined;
+}
+
 /** What a client tells. */
 export interface ClientEvents {
   status: ConnectionStatus;
@@ -423,7 +436,9 @@ export interface Client {
   subscribe(types: string | readonly string[], listener: (record: EventRecord) => void): Unsubscribe;
   /** The same as an iterator. Whoever reads slowly misses nothing: what does not fit is read from the history. */
   records(types?: string | readonly string[], options?: Waiting): AsyncIterableIterator<EventRecord>;
+  /** The room's records of the past, page by page as they are read. */
   history(options?: HistoryOptions): AsyncIterableIterator<EventRecord>;
+  historyPage(options?: HistoryOptions): Promise<HistoryPage>;
   /** Passed on to who is here and kept nowhere; `false`: there is no socket to send it on. */
   signal(type: string, data?: Json): boolean;
   /** Calls with each signal of these types. */

@@ -34,7 +34,7 @@ export class Backoff {
     const bound = Math.min(CAP_MS, BASE_MS * 2 ** Math.min(this.#failures, 6));
     if (hintMs !== undefined) return followed(hintMs);
     this.#failures += 1;
-    return Math.floor(this.#random() * (bound + 1));
+    return Math.floor(this.#random() * bound);
   }
 
   /** A connection ended after so long; a stable one forgets the failures before it. */

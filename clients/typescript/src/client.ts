@@ -12,6 +12,7 @@ import type {
   Entity,
   EventRecord,
   HistoryOptions,
+  HistoryPage,
   Interest,
   Member,
   Observable,
@@ -38,13 +39,13 @@ import { Queue } from "./outbox/queue.js";
 import type { Entry } from "./outbox/store.js";
 import { OpenConflicts } from "./room/conflicts.js";
 import { Freshness } from "./room/freshness.js";
-import { history, recordOf, records } from "./room/history.js";
+import { history, page, recordOf, records } from "./room/history.js";
 import { matcher } from "./room/patterns.js";
 import { Roster } from "./room/presence.js";
 import { Results, type ResultsOptions } from "./room/results.js";
 import { Entities } from "./state/entities.js";
 import { EntityHandle } from "./state/handle.js";
-import { keyOf, splitKey } from "./state/told.js";
+import { keyOf } from "./state/told.js";
 import { Writes } from "./state/writes.js";
 import { type Standing, Tabs, type TabsEvents } from "./tabs.js";
 import { Tokens } from "./token.js";
@@ -155,7 +156,10 @@ export class ContinuumClient implements Client {
     this.#open = new OpenConflicts({
       http: this.#http,
       clock: this.#clock,
-      write: (entity, version, body) => this.#writes.write(entity, version, body),
+      write: (entity, version, body) => {
+        const known = this.#entities.find(keyOf(entity.type, entity.id))?.version;
+        return this.#writes.write(entity, known ?? version, body);
+      },
       found: (conflict) => this.#events.emit("conflict", conflict),
       changed: () => this.#freshness.look(),
     });
@@ -251,6 +255,11 @@ export class ContinuumClient implements Client {
 
   history(options: HistoryOptions = {}): AsyncIterableIterator<EventRecord> {
     return history(this.#http, options);
+  }
+
+  async historyPage(options: HistoryOptions = {}): Promise<HistoryPage> {
+    const { records, cursor, more, resync } = await page(this.#http, options);
+    return { records, cursor, more, resync: resync === undefined ? undefined : (text(resync, "reason") ?? "unknown") };
   }
 
   signal(type: string, data: Json = {}): boolean {
@@ -397,8 +406,7 @@ export class ContinuumClient implements Client {
 
   #record(frame: Frame): void {
     const told = this.#entities.record(frame);
-    if (told.kind === "open") this.#open.ask();
-    if (told.kind === "entity") this.#open.touched(...splitKey(told.key));
+    if (told.kind === "open" || (told.kind === "entity" && this.#open.isOpen(told.key))) this.#open.ask();
     const record = recordOf(frame, this.#epoch);
     if (record !== undefined) this.#events.emit("record", record);
   }

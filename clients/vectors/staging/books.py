@@ -70,7 +70,7 @@ class Books:
         return None
 
     def graph(self, types, position):
-        there = self.state(types, position)
+        there = [one for one in self.state(position) if one["data"] is not None and (not types or one["entity_type"] in types)]
         lists = {"node": [], "edge": []}
         entities = []
         for one in there:
@@ -82,44 +82,65 @@ class Books:
         state = {"nodes": lists["node"], "edges": lists["edge"], "entities": entities}
         return {**state, "progress": progress, "done": True, "as_of": position}
 
-    def state(self, types, position):
-        """The entities as they stood there."""
+    def state(self, position):
+        """The entities as they stood there, in the order of their last changes; without content those that were gone."""
         there = {}
         for record in self.between(0, position, None):
             change = change_of(record)
             if change is None:
                 continue
             (kind, name), content = change
-            there.pop((kind, name), None) if content is not KEPT else None
-            if content is None or (types and kind not in types):
-                continue
-            known = there.get((kind, name), {}).get("data") if content is KEPT else content
-            if known is not None:
-                there[kind, name] = {"entity_type": kind, "entity_id": name, "version": record["seq"], "data": known}
+            known = there.pop((kind, name), {"data": None})["data"] if content is KEPT else content
+            there.pop((kind, name), None)
+            there[kind, name] = {"entity_type": kind, "entity_id": name, "version": record["seq"], "data": known}
         return list(there.values())
 
     # --- Over HTTP ---
 
-    def asked(self, path, step):
+    def asked(self, path, step, is_told):
+        """Status and content. `is_told` says of a position, or of a client's name for something, whether what led to it was said."""
         words = [unquote(word) for word in path.split("?")[0].strip("/").split("/")]
         query = query_of(path)
+        if words == ["healthz"] or words == ["readyz"]:
+            return 200, {"status": "ready" if words == ["readyz"] else "alive"}
         if words[:3] != ["v1", "tenants", self.tenant]:
-            return 404, {"code": "not_found", "detail": "not recorded"}
-        rows = [row["record"] for row in self.rows if row["step"] <= step]
+            return None
+        rows = [row["record"] for row in self.rows if row["step"] <= step and is_told(row["record"]["seq"])]
         last = max((record["seq"] for record in rows), default=0)
         types = query.get("types")
         match words[3:]:
             case ["events"]:
                 return 200, self.page(rows, query, last)
             case ["conflicts"]:
-                lists = [kept["open"] for kept in self.recording["conflicts"] if kept["step"] <= step]
-                return 200, {"conflicts": lists[-1] if lists else [], "next": None}
+                return 200, {"conflicts": self.open(step, is_told), "next": None}
             case ["snapshot"]:
-                there = self.state(types.split(",") if types else None, last)
-                progress = {"entities": len(there), "reached": last, "of": last}
-                head = {"position": last, "cursor": f"{self.epoch}.{last}", "next": None, "progress": progress}
-                return 200, {"entities": there, **head}
-        return 404, {"code": "not_found", "detail": "not recorded"}
+                state = self.graph(types.split(",") if types else None, last)
+                there = [
+                    {"entity_type": kind, "entity_id": one["id"], "version": one["version"]}
+                    | {"data": {name: part for name, part in one.items() if name not in ("id", "version")}}
+                    for kind, key in (("node", "nodes"), ("edge", "edges"))
+                    for one in state[key]
+                ] + state["entities"]
+                head = {"position": last, "cursor": f"{self.epoch}.{last}", "next": None}
+                return 200, {"entities": there, **head, "progress": {"entities": len(there), "reached": last, "of": last}}
+            case ["entities", kind, name]:
+                return self.entity(kind, name, last, self.open(step, is_told))
+        return None
+
+    def open(self, step, is_told):
+        lists = [kept["open"] for kept in self.recording["conflicts"] if kept["step"] <= step]
+        return [one for one in (lists[-1] if lists else []) if is_told(one["version"]) and is_told(one["conflict_id"])]
+
+    def entity(self, kind, name, last, conflicts):
+        found = [one for one in self.state(last) if (one["entity_type"], one["entity_id"]) == (kind, name)]
+        if not found:
+            return 404, {"status": 404, "code": "not_found", "detail": "there is no such entity"}
+        if found[0]["data"] is None:
+            detail = "it was deleted; restore it or make it anew"
+            return 410, {"status": 410, "code": "deleted", "detail": detail, "version": found[0]["version"]}
+        lying = [one for one in conflicts if (one["entity_type"], one["entity_id"]) == (kind, name)]
+        kinds = {f"{word}s": [one for one in lying if one["kind"] == word] for word in ("conflict", "variant")}
+        return 200, {**found[0], **kinds, "cursor": f"{self.epoch}.{last}"}
 
     def page(self, rows, query, last):
         after = query.get("after", "earliest")

@@ -38,7 +38,8 @@ def meanings(message):
     if head in ("node", "edge", "memory", "context") and tail in ACTIONS:
         return [of_operation(by_name(head, ACTIONS[tail], data), message)]
     if kind == "subscribe":
-        asked = {name: data[name] for name in ("region", "ids", "query", "channels", "mute") if name in data}
+        # Whether records come beside it (`mute`) is the client's own affair.
+        asked = {name: data[name] for name in ("region", "ids", "query", "channels") if name in data}
         return [Meaning({"subscribe": asked}, {"subscription": data.get("subscription")})]
     if kind == "unsubscribe":
         return [Meaning({"unsubscribe": len(data.get("subscriptions", []))})]

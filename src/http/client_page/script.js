@@ -83,7 +83,7 @@ var Backoff = class {
     const bound = Math.min(CAP_MS, BASE_MS * 2 ** Math.min(this.#failures, 6));
     if (hintMs !== void 0) return followed(hintMs);
     this.#failures += 1;
-    return Math.floor(this.#random() * (bound + 1));
+    return Math.floor(this.#random() * bound);
   }
   /** A connection ended after so long; a stable one forgets the failures before it. */
   lived(ms) {
@@ -1000,14 +1000,19 @@ var IndexedDbStore = class {
   }
   async #run(mode, task) {
     this.#database ??= await this.#connect();
-    const transaction = this.#database.transaction(["entries", "refusals"], mode, { durability: "strict" });
-    const done2 = new Promise((complete, failed2) => {
-      transaction.oncomplete = () => complete();
-      transaction.onabort = () => failed2(transaction.error ?? new Error("the browser gave the transaction up"));
-    });
-    const stores = { entries: transaction.objectStore("entries"), refusals: transaction.objectStore("refusals") };
-    const [result] = await Promise.all([task(stores), done2]);
-    return result;
+    try {
+      const transaction = this.#database.transaction(["entries", "refusals"], mode, { durability: "strict" });
+      const done2 = new Promise((complete, failed2) => {
+        transaction.oncomplete = () => complete();
+        transaction.onabort = () => failed2(transaction.error ?? new Error("the browser gave the transaction up"));
+      });
+      const stores = { entries: transaction.objectStore("entries"), refusals: transaction.objectStore("refusals") };
+      const [result] = await Promise.all([task(stores), done2]);
+      return result;
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
   }
 };
 function asked(request) {
@@ -1323,8 +1328,9 @@ var Queue = class {
   rewrite(id, base, body) {
     const pending = this.#pending.get(id);
     if (pending === void 0 || pending.stage === "flying" || pending.entry.sent) return false;
+    if (!this.#isSender) return false;
     pending.entry = { ...pending.entry, base, body };
-    if (pending.stage === "waiting" && !pending.isLoose) {
+    if (!pending.isLoose) {
       void this.#later(async () => {
         await this.#store.rewrite({ id, base, body });
       });
@@ -1603,7 +1609,246 @@ function shown({ entry, code, message, current, at }) {
   return { id, write: write2, code, message, current, at };
 }
 function told(error) {
-  return error instanceof Error ? error.message : String(error);
+  const { name, message } = error;
+  return [name, message].filter((part2) => typeof part2 === "string" && part2 !== "").join(": ") || String(error);
+}
+
+// src/text/ops.ts
+var Builder = class {
+  #parts = [];
+  keep(count2) {
+    if (count2 > 0) this.#join(count2);
+  }
+  remove(count2) {
+    if (count2 > 0) this.#join(-count2);
+  }
+  insert(text2) {
+    if (text2 === "") return;
+    const parts = this.#parts;
+    const last = parts.at(-1);
+    const at = typeof last === "number" && last < 0 ? parts.length - 1 : parts.length;
+    const before = parts[at - 1];
+    if (typeof before === "string") parts[at - 1] = before + text2;
+    else parts.splice(at, 0, text2);
+  }
+  done() {
+    const last = this.#parts.at(-1);
+    if (typeof last === "number" && last > 0) this.#parts.pop();
+    return this.#parts;
+  }
+  #join(part2) {
+    const last = this.#parts.at(-1);
+    if (typeof last === "number" && last > 0 === part2 > 0) this.#parts[this.#parts.length - 1] = last + part2;
+    else this.#parts.push(part2);
+  }
+};
+var Reader = class {
+  #ops;
+  #at = 0;
+  #rest;
+  constructor(ops) {
+    this.#ops = ops;
+    this.#rest = ops[0];
+  }
+  get isDone() {
+    return this.#rest === void 0;
+  }
+  /** The text that is inserted here, if one is. */
+  takeInsert() {
+    if (typeof this.#rest !== "string") return void 0;
+    const text2 = this.#rest;
+    this.#next();
+    return text2;
+  }
+  /** How many code points are kept (positive) or removed (negative) here; `Infinity` behind the end. */
+  get run() {
+    return typeof this.#rest === "number" ? this.#rest : Number.POSITIVE_INFINITY;
+  }
+  takeRun(count2) {
+    if (typeof this.#rest !== "number") return;
+    const left = Math.abs(this.#rest) - count2;
+    if (left === 0) this.#next();
+    else this.#rest = this.#rest > 0 ? left : -left;
+  }
+  /** How many code points are inserted here. */
+  get inserted() {
+    return typeof this.#rest === "string" ? lengthOf(this.#rest) : void 0;
+  }
+  /** The first of the code points that are inserted here. */
+  takeInserted(count2) {
+    const text2 = this.#rest;
+    const end = advance(text2, 0, count2);
+    if (end === text2.length) this.#next();
+    else this.#rest = text2.slice(end);
+    return text2.slice(0, end);
+  }
+  #next() {
+    this.#at += 1;
+    this.#rest = this.#ops[this.#at];
+  }
+};
+function lengthOf(text2) {
+  let count2 = 0;
+  for (let at = 0; at < text2.length; at = step(text2, at)) count2 += 1;
+  return count2;
+}
+function advance(text2, at, count2) {
+  let place = at;
+  for (let left = count2; left > 0; left -= 1) {
+    if (place >= text2.length) return -1;
+    place = step(text2, place);
+  }
+  return place;
+}
+function step(text2, at) {
+  return at + ((text2.codePointAt(at) ?? 0) > 65535 ? 2 : 1);
+}
+function isTextOps(value) {
+  return Array.isArray(value) && value.every((part2) => typeof part2 === "string" || Number.isSafeInteger(part2) && part2 !== 0);
+}
+function canonical(ops) {
+  const builder = new Builder();
+  for (const part2 of ops) {
+    if (typeof part2 === "string") builder.insert(part2);
+    else if (part2 > 0) builder.keep(part2);
+    else builder.remove(-part2);
+  }
+  return builder.done();
+}
+function apply(ops, text2) {
+  let at = 0;
+  let result = "";
+  for (const part2 of canonical(ops)) {
+    if (typeof part2 === "string") {
+      result += part2;
+      continue;
+    }
+    const next = advance(text2, at, Math.abs(part2));
+    if (next < 0) return void 0;
+    if (part2 > 0) result += text2.slice(at, next);
+    at = next;
+  }
+  return result + text2.slice(at);
+}
+function transformPair(earlier, later) {
+  const [a, b] = [new Reader(canonical(earlier)), new Reader(canonical(later))];
+  const [aAfter, bAfter] = [new Builder(), new Builder()];
+  while (!a.isDone || !b.isDone) {
+    const left = a.takeInsert();
+    if (left !== void 0) {
+      aAfter.insert(left);
+      bAfter.keep(lengthOf(left));
+      continue;
+    }
+    const right = b.takeInsert();
+    if (right !== void 0) {
+      aAfter.keep(lengthOf(right));
+      bAfter.insert(right);
+      continue;
+    }
+    const count2 = Math.min(Math.abs(a.run), Math.abs(b.run));
+    const [doesKeepA, doesKeepB] = [a.run > 0, b.run > 0];
+    if (doesKeepA && doesKeepB) {
+      aAfter.keep(count2);
+      bAfter.keep(count2);
+    } else if (doesKeepB) {
+      aAfter.remove(count2);
+    } else if (doesKeepA) {
+      bAfter.remove(count2);
+    }
+    a.takeRun(count2);
+    b.takeRun(count2);
+  }
+  return [aAfter.done(), bAfter.done()];
+}
+function compose(first, second) {
+  const [a, b] = [new Reader(canonical(first)), new Reader(canonical(second))];
+  const both = new Builder();
+  while (!a.isDone || !b.isDone) {
+    if (a.inserted === void 0 && a.run < 0) {
+      both.remove(-a.run);
+      a.takeRun(-a.run);
+      continue;
+    }
+    const inserted = b.takeInsert();
+    if (inserted !== void 0) {
+      both.insert(inserted);
+      continue;
+    }
+    const count2 = Math.min(a.inserted ?? a.run, Math.abs(b.run));
+    if (a.inserted !== void 0) {
+      const text2 = a.takeInserted(Math.min(count2, a.inserted));
+      if (b.run > 0) both.insert(text2);
+      b.takeRun(count2);
+      continue;
+    }
+    if (b.run > 0) both.keep(count2);
+    else both.remove(count2);
+    a.takeRun(count2);
+    b.takeRun(count2);
+  }
+  return both.done();
+}
+
+// src/state/told.ts
+function keyOf(type, id) {
+  return `${type}/${id}`;
+}
+function splitKey(key) {
+  const at = key.indexOf("/");
+  return [key.slice(0, at), key.slice(at + 1)];
+}
+var EVENT = { kind: "event" };
+function tell({ type, data }) {
+  const named = /^(?:(node|edge)\.(?:create|update|delete)|(memory)\.(?:created|updated|deleted))$/.exec(type);
+  const kind = named?.[1] ?? named?.[2];
+  if (kind !== void 0) return ofNamed(kind, data);
+  if (type === "context_changed") return ofContext(data);
+  if (type === "sync_event") return ofEvent(data);
+  if (/^conflict\.(pending|variant|resolved)$/.test(type)) {
+    const [entityType, id] = [text(data, "entity_type"), text(data, "entity_id")];
+    return entityType === void 0 || id === void 0 ? EVENT : { kind: "open", key: keyOf(entityType, id) };
+  }
+  return EVENT;
+}
+function changed(key, content, data) {
+  return { kind: "entity", key, data: content, base: count(data, "base_version"), edits: editsOf(data) };
+}
+function ofNamed(kind, data) {
+  const content = field(data, kind);
+  if (isContent(content)) {
+    const { id: id2, ...rest } = content;
+    return typeof id2 === "string" ? changed(keyOf(kind, id2), rest, data) : EVENT;
+  }
+  const id = text(data, `${kind}_id`);
+  return id === void 0 ? EVENT : changed(keyOf(kind, id), null, data);
+}
+function ofContext(data) {
+  const [level, id] = [text(data, "level") ?? "", text(data, "context_id")];
+  if (id === void 0) return EVENT;
+  const key = keyOf("context", level === "" ? id : `${level}:${id}`);
+  const content = field(data, "context");
+  if (text(data, "change_type") === "delete") return changed(key, null, data);
+  return isContent(content) ? changed(key, content, data) : EVENT;
+}
+function ofEvent(data) {
+  const event = field(data, "event");
+  const [type, id] = [text(event, "entity_type"), text(event, "entity_id")];
+  if (type === void 0 || id === void 0) return EVENT;
+  const content = field(event, "data");
+  if (text(event, "action") === "delete") return changed(keyOf(type, id), null, data);
+  return isContent(content) ? changed(keyOf(type, id), content, data) : EVENT;
+}
+function editsOf(data) {
+  const said = field(data, "text");
+  if (said === void 0) return void 0;
+  const edits = [];
+  for (const item of Array.isArray(said) ? said : [said]) {
+    const [path, ops] = [text(item, "path"), field(item, "ops")];
+    if (path === void 0 || !isTextOps(ops)) return void 0;
+    edits.push({ path, ops });
+  }
+  return edits;
 }
 
 // src/room/conflicts.ts
@@ -1649,6 +1894,10 @@ var OpenConflicts = class {
     const body = { action: "resolve", conflict_id: conflict.conflictId, choice };
     return this.#options.write(conflict, conflict.version, data === void 0 ? body : { ...body, data });
   }
+  /** Whether something lies open with an entity: its next change may have settled that. */
+  isOpen(key) {
+    return this.#list.snapshot().some(({ type, id }) => keyOf(type, id) === key);
+  }
   online() {
     this.#isOnline = true;
     this.ask();
@@ -1658,10 +1907,6 @@ var OpenConflicts = class {
     this.#cancel?.();
     this.#cancel = void 0;
     this.#asking?.abort();
-  }
-  /** An entity changed: what lay open with it may have been settled by that. */
-  touched(type, id) {
-    if (this.#list.snapshot().some((conflict) => conflict.type === type && conflict.id === id)) this.ask();
   }
   /** Something was opened or settled: what lies open is asked for shortly. */
   ask(afterMs = SHORTLY_MS) {
@@ -1876,7 +2121,7 @@ function isMatch(pattern, type) {
 }
 
 // src/room/history.ts
-var MOST_WAITING = 1024;
+var MOST_WAITING = 1e3;
 function recordOf({ type, instance: instance2, timestamp, data, raw, meaning: meaning2 }, epoch) {
   if (meaning2.kind !== "record") return void 0;
   const { seq, prev, eventId } = meaning2.place;
@@ -2043,244 +2288,6 @@ var Roster = class {
     this.#state.set({ members: members2, total: this.#total });
   }
 };
-
-// src/text/ops.ts
-var Builder = class {
-  #parts = [];
-  keep(count2) {
-    if (count2 > 0) this.#join(count2);
-  }
-  remove(count2) {
-    if (count2 > 0) this.#join(-count2);
-  }
-  insert(text2) {
-    if (text2 === "") return;
-    const parts = this.#parts;
-    const last = parts.at(-1);
-    const at = typeof last === "number" && last < 0 ? parts.length - 1 : parts.length;
-    const before = parts[at - 1];
-    if (typeof before === "string") parts[at - 1] = before + text2;
-    else parts.splice(at, 0, text2);
-  }
-  done() {
-    const last = this.#parts.at(-1);
-    if (typeof last === "number" && last > 0) this.#parts.pop();
-    return this.#parts;
-  }
-  #join(part2) {
-    const last = this.#parts.at(-1);
-    if (typeof last === "number" && last > 0 === part2 > 0) this.#parts[this.#parts.length - 1] = last + part2;
-    else this.#parts.push(part2);
-  }
-};
-var Reader = class {
-  #ops;
-  #at = 0;
-  #rest;
-  constructor(ops) {
-    this.#ops = ops;
-    this.#rest = ops[0];
-  }
-  get isDone() {
-    return this.#rest === void 0;
-  }
-  /** The text that is inserted here, if one is. */
-  takeInsert() {
-    if (typeof this.#rest !== "string") return void 0;
-    const text2 = this.#rest;
-    this.#next();
-    return text2;
-  }
-  /** How many code points are kept (positive) or removed (negative) here; `Infinity` behind the end. */
-  get run() {
-    return typeof this.#rest === "number" ? this.#rest : Number.POSITIVE_INFINITY;
-  }
-  takeRun(count2) {
-    if (typeof this.#rest !== "number") return;
-    const left = Math.abs(this.#rest) - count2;
-    if (left === 0) this.#next();
-    else this.#rest = this.#rest > 0 ? left : -left;
-  }
-  /** How many code points are inserted here. */
-  get inserted() {
-    return typeof this.#rest === "string" ? lengthOf(this.#rest) : void 0;
-  }
-  /** The first of the code points that are inserted here. */
-  takeInserted(count2) {
-    const text2 = this.#rest;
-    const end = advance(text2, 0, count2);
-    if (end === text2.length) this.#next();
-    else this.#rest = text2.slice(end);
-    return text2.slice(0, end);
-  }
-  #next() {
-    this.#at += 1;
-    this.#rest = this.#ops[this.#at];
-  }
-};
-function lengthOf(text2) {
-  let count2 = 0;
-  for (let at = 0; at < text2.length; at = step(text2, at)) count2 += 1;
-  return count2;
-}
-function advance(text2, at, count2) {
-  let place = at;
-  for (let left = count2; left > 0; left -= 1) {
-    if (place >= text2.length) return -1;
-    place = step(text2, place);
-  }
-  return place;
-}
-function step(text2, at) {
-  return at + ((text2.codePointAt(at) ?? 0) > 65535 ? 2 : 1);
-}
-function isTextOps(value) {
-  return Array.isArray(value) && value.every((part2) => typeof part2 === "string" || Number.isSafeInteger(part2) && part2 !== 0 || part2 === 0);
-}
-function canonical(ops) {
-  const builder = new Builder();
-  for (const part2 of ops) {
-    if (typeof part2 === "string") builder.insert(part2);
-    else if (part2 > 0) builder.keep(part2);
-    else builder.remove(-part2);
-  }
-  return builder.done();
-}
-function apply(ops, text2) {
-  let at = 0;
-  let result = "";
-  for (const part2 of ops) {
-    if (typeof part2 === "string") {
-      result += part2;
-      continue;
-    }
-    const next = advance(text2, at, Math.abs(part2));
-    if (next < 0) return void 0;
-    if (part2 > 0) result += text2.slice(at, next);
-    at = next;
-  }
-  return result + text2.slice(at);
-}
-function transformPair(earlier, later) {
-  const [a, b] = [new Reader(canonical(earlier)), new Reader(canonical(later))];
-  const [aAfter, bAfter] = [new Builder(), new Builder()];
-  while (!a.isDone || !b.isDone) {
-    const left = a.takeInsert();
-    if (left !== void 0) {
-      aAfter.insert(left);
-      bAfter.keep(lengthOf(left));
-      continue;
-    }
-    const right = b.takeInsert();
-    if (right !== void 0) {
-      aAfter.keep(lengthOf(right));
-      bAfter.insert(right);
-      continue;
-    }
-    const count2 = Math.min(Math.abs(a.run), Math.abs(b.run));
-    const [doesKeepA, doesKeepB] = [a.run > 0, b.run > 0];
-    if (doesKeepA && doesKeepB) {
-      aAfter.keep(count2);
-      bAfter.keep(count2);
-    } else if (doesKeepB) {
-      aAfter.remove(count2);
-    } else if (doesKeepA) {
-      bAfter.remove(count2);
-    }
-    a.takeRun(count2);
-    b.takeRun(count2);
-  }
-  return [aAfter.done(), bAfter.done()];
-}
-function compose(first, second) {
-  const [a, b] = [new Reader(canonical(first)), new Reader(canonical(second))];
-  const both = new Builder();
-  while (!a.isDone || !b.isDone) {
-    if (a.inserted === void 0 && a.run < 0) {
-      both.remove(-a.run);
-      a.takeRun(-a.run);
-      continue;
-    }
-    const inserted = b.takeInsert();
-    if (inserted !== void 0) {
-      both.insert(inserted);
-      continue;
-    }
-    const count2 = Math.min(a.inserted ?? a.run, Math.abs(b.run));
-    if (a.inserted !== void 0) {
-      const text2 = a.takeInserted(Math.min(count2, a.inserted));
-      if (b.run > 0) both.insert(text2);
-      b.takeRun(count2);
-      continue;
-    }
-    if (b.run > 0) both.keep(count2);
-    else both.remove(count2);
-    a.takeRun(count2);
-    b.takeRun(count2);
-  }
-  return both.done();
-}
-
-// src/state/told.ts
-function keyOf(type, id) {
-  return `${type}/${id}`;
-}
-function splitKey(key) {
-  const at = key.indexOf("/");
-  return [key.slice(0, at), key.slice(at + 1)];
-}
-var EVENT = { kind: "event" };
-function tell({ type, data }) {
-  const named = /^(?:(node|edge)\.(?:create|update|delete)|(memory)\.(?:created|updated|deleted))$/.exec(type);
-  const kind = named?.[1] ?? named?.[2];
-  if (kind !== void 0) return ofNamed(kind, data);
-  if (type === "context_changed") return ofContext(data);
-  if (type === "sync_event") return ofEvent(data);
-  if (/^conflict\.(pending|variant|resolved)$/.test(type)) {
-    const [entityType, id] = [text(data, "entity_type"), text(data, "entity_id")];
-    return entityType === void 0 || id === void 0 ? EVENT : { kind: "open", key: keyOf(entityType, id) };
-  }
-  return EVENT;
-}
-function changed(key, content, data) {
-  return { kind: "entity", key, data: content, base: count(data, "base_version"), edits: editsOf(data) };
-}
-function ofNamed(kind, data) {
-  const content = field(data, kind);
-  if (isContent(content)) {
-    const { id: id2, ...rest } = content;
-    return typeof id2 === "string" ? changed(keyOf(kind, id2), rest, data) : EVENT;
-  }
-  const id = text(data, `${kind}_id`);
-  return id === void 0 ? EVENT : changed(keyOf(kind, id), null, data);
-}
-function ofContext(data) {
-  const [level, id] = [text(data, "level") ?? "", text(data, "context_id")];
-  if (id === void 0) return EVENT;
-  const key = keyOf("context", level === "" ? id : `${level}:${id}`);
-  const content = field(data, "context");
-  if (text(data, "change_type") === "delete") return changed(key, null, data);
-  return isContent(content) ? changed(key, content, data) : EVENT;
-}
-function ofEvent(data) {
-  const event = field(data, "event");
-  const [type, id] = [text(event, "entity_type"), text(event, "entity_id")];
-  if (type === void 0 || id === void 0) return EVENT;
-  const content = field(event, "data");
-  if (text(event, "action") === "delete") return changed(keyOf(type, id), null, data);
-  return isContent(content) ? changed(keyOf(type, id), content, data) : EVENT;
-}
-function editsOf(data) {
-  const said = field(data, "text");
-  if (said === void 0) return void 0;
-  const edits = [];
-  for (const item of Array.isArray(said) ? said : [said]) {
-    const [path, ops] = [text(item, "path"), field(item, "ops")];
-    if (path === void 0 || !isTextOps(ops)) return void 0;
-    edits.push({ path, ops });
-  }
-  return edits;
-}
 
 // src/room/results.ts
 var PAUSE_MS3 = 1e3;
@@ -2775,11 +2782,11 @@ var Core = class {
     this.#isOld = false;
     if (this.#standing !== void 0 && standing.version < this.#standing.version) return;
     if (this.#standing?.version === standing.version && !wasOld) return;
-    this.#stand({ ...standing, base: void 0, edits: void 0, mine: [] });
+    this.#stand({ ...standing, base: void 0, edits: void 0, mine: [] }, true);
   }
   /** A record. */
   record(step2) {
-    if (this.#standing !== void 0 && step2.version > this.#standing.version) this.#stand(step2);
+    if (this.#standing !== void 0 && step2.version > this.#standing.version) this.#stand(step2, false);
   }
   /** The content is as it was, the version is not. */
   raise(version) {
@@ -2791,7 +2798,8 @@ var Core = class {
   add(entry, isOurs) {
     const path = pathOf(entry.body);
     if (path !== void 0 && !isOurs) return;
-    this.#shown.push({ id: entry.id, body: entry.body, landed: void 0, path });
+    const isCarried = path !== void 0 && this.#shown.some((one) => one.path === path && (one.isCarried || one.base !== entry.base));
+    this.#shown.push({ id: entry.id, body: entry.body, landed: void 0, path, base: entry.base, isCarried });
     this.#changed();
   }
   /** Another content for a write. */
@@ -2820,9 +2828,11 @@ var Core = class {
   #takeBack(at, path) {
     const before = textAt(this.#laid(this.#shown.slice(0, at)), path);
     const after = textAt(this.#laid(this.#shown.slice(0, at + 1)), path);
-    if (before !== void 0 && after !== void 0) this.#carry(path, [opsBetween(after, before)], at + 1);
+    if (before !== void 0 && after !== void 0)
+      this.#carry(path, [opsBetween(after, before)], { from: at + 1, isJump: true });
   }
-  #stand(step2) {
+  /** `isJump`: what led there is not known, and perhaps not to the node either any more. */
+  #stand(step2, isJump) {
     const { version, data, mine } = step2;
     const before = this.#standing;
     const looked = this.state.data;
@@ -2843,12 +2853,12 @@ var Core = class {
     this.#shown = this.#shown.filter((one) => !done2.includes(one));
     this.#standing = { version, data };
     this.#isOld = false;
-    const here = new Map([...others].map(([path, edits]) => [path, this.#carry(path, edits, 0)]));
+    const here = new Map([...others].map(([path, edits]) => [path, this.#carry(path, edits, { from: 0, isJump })]));
     this.#changed();
     for (const path of this.#texts.keys()) this.#tellBetween(path, textAt(looked, path), here.get(path) ?? []);
   }
   /** Brings edits of a text, from one on, past those of others. Gives the others' as they are on the text that is shown. */
-  #carry(path, others, from) {
+  #carry(path, others, { from, isJump }) {
     const waiting = this.#shown.slice(from).filter((one) => one.path === path);
     const carried = makeWay(
       others,
@@ -2856,7 +2866,10 @@ var Core = class {
     );
     waiting.forEach((one, at) => {
       one.body = withOps(one.body, carried.waiting[at] ?? []);
-      this.#rewrite(one.id, this.#standing?.version ?? 0, one.body);
+      one.isCarried ||= isJump;
+      if (!one.isCarried) return;
+      one.base = this.#standing?.version ?? 0;
+      this.#rewrite(one.id, one.base, one.body);
     });
     return carried.here;
   }
@@ -3071,8 +3084,8 @@ var Field = class {
   edit(ops) {
     const core = this.#core();
     const before = textAt(core.state.data, this.#path);
-    if (before === void 0 || apply(ops, before) === void 0) {
-      throw new ContinuumError("text_failed", "the edit reaches beyond the end of the text");
+    if (before === void 0 || !isTextOps(ops) || apply(ops, before) === void 0) {
+      throw new ContinuumError("text_failed", "the edit does not fit the text");
     }
     if (ops.length === 0) return void 0;
     const op = this.#join(core, ops) ?? this.#write(core, ops);
@@ -3092,7 +3105,7 @@ var Field = class {
   /** One edit with the one before, if that was not sent: who types fast does not send every letter by itself. */
   #join(core, ops) {
     const { last } = core;
-    if (last === void 0 || pathOf(last.body) !== this.#path) return void 0;
+    if (last === void 0 || pathOf(last.body) !== this.#path || last.base !== core.version) return void 0;
     const both = compose(opsOfBody(last.body), ops);
     if (both.length > MOST_PARTS) return void 0;
     const body = withOps(last.body, both);
@@ -3166,6 +3179,9 @@ var EntityHandle = class {
   }
   update(patch, options) {
     return this.#write({ action: "update", patch: copied(patch) }, options);
+  }
+  upsert(patch, options) {
+    return this.#write({ action: "put", patch: copied(patch) }, options);
   }
   patch(ops, options) {
     return this.#write({ action: "update", ops: copied(ops) }, options);
@@ -3290,8 +3306,10 @@ var Tabs = class {
         granted();
         return new Promise((release) => signal.addEventListener("abort", () => release(), { once: true }));
       });
-    } catch (error) {
-      if (!signal.aborted) throw error;
+    } catch {
+      if (signal.aborted) return;
+      this.close();
+      this.#events.alone();
     }
   }
   #say(word) {
@@ -3922,7 +3940,10 @@ var ContinuumClient = class {
     this.#open = new OpenConflicts({
       http: this.#http,
       clock: this.#clock,
-      write: (entity, version, body) => this.#writes.write(entity, version, body),
+      write: (entity, version, body) => {
+        const known = this.#entities.find(keyOf(entity.type, entity.id))?.version;
+        return this.#writes.write(entity, known ?? version, body);
+      },
       found: (conflict) => this.#events.emit("conflict", conflict),
       changed: () => this.#freshness.look()
     });
@@ -4007,6 +4028,10 @@ var ContinuumClient = class {
   history(options = {}) {
     return history(this.#http, options);
   }
+  async historyPage(options = {}) {
+    const { records: records2, cursor, more, resync } = await page(this.#http, options);
+    return { records: records2, cursor, more, resync: resync === void 0 ? void 0 : text(resync, "reason") ?? "unknown" };
+  }
   signal(type, data = {}) {
     return this.#connection.isSocket && this.#connection.send({ event_type: type, data });
   }
@@ -4028,19 +4053,30 @@ var ContinuumClient = class {
   }
   /** Shares the outbox and the connection with the other tabs of this browser. */
   #share(name, replica, ladder) {
-    const tabs = new Tabs(name, replica, navigator.locks, {
-      lead: () => {
-        void this.#queue.lead();
-        this.#connection.change(ladder);
-      },
+    const lead = () => {
+      void this.#queue.lead();
+      this.#connection.change(ladder);
+    };
+    const alone = () => {
+      this.#tabs = void 0;
+      lead();
+    };
+    const events = {
+      lead,
+      alone,
       send: (message) => this.#connection.send(message),
       stored: (entry) => this.#queue.adopt(entry),
       settled: (id, settled) => this.#queue.learn(id, settled),
       led: () => void this.#queue.reconcile(),
       standing: () => this.#standing()
-    });
-    this.#tabs = tabs;
-    this.#connection.change([tabs.link(this.#http)]);
+    };
+    try {
+      const tabs = new Tabs(name, replica, navigator.locks, events);
+      this.#tabs = tabs;
+      this.#connection.change([tabs.link(this.#http)]);
+    } catch {
+      alone();
+    }
   }
   /** How this tab stands, for the others. */
   #standing() {
@@ -4128,8 +4164,7 @@ var ContinuumClient = class {
   }
   #record(frame) {
     const told3 = this.#entities.record(frame);
-    if (told3.kind === "open") this.#open.ask();
-    if (told3.kind === "entity") this.#open.touched(...splitKey(told3.key));
+    if (told3.kind === "open" || told3.kind === "entity" && this.#open.isOpen(told3.key)) this.#open.ask();
     const record = recordOf(frame, this.#epoch);
     if (record !== void 0) this.#events.emit("record", record);
   }

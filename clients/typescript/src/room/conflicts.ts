@@ -4,6 +4,7 @@ import type { Conflict, Conflicts, Op, Unsubscribe, Waiting } from "../api.js";
 import type { Clock } from "../clock.js";
 import { type Content, field, isContent, type Json } from "../json.js";
 import { Cell, Listeners } from "../observe.js";
+import { keyOf } from "../state/told.js";
 import type { Http } from "../transport/http.js";
 import { count, text } from "../wire/message.js";
 
@@ -70,6 +71,11 @@ export class OpenConflicts implements Conflicts {
     return this.#options.write(conflict, conflict.version, data === undefined ? body : { ...body, data });
   }
 
+  /** Whether something lies open with an entity: its next change may have settled that. */
+  isOpen(key: string): boolean {
+    return this.#list.snapshot().some(({ type, id }) => keyOf(type, id) === key);
+  }
+
   online(): void {
     this.#isOnline = true;
     this.ask();
@@ -80,11 +86,6 @@ export class OpenConflicts implements Conflicts {
     this.#cancel?.();
     this.#cancel = undefined;
     this.#asking?.abort();
-  }
-
-  /** An entity changed: what lay open with it may have been settled by that. */
-  touched(type: string, id: string): void {
-    if (this.#list.snapshot().some((conflict) => conflict.type === type && conflict.id === id)) this.ask();
   }
 
   /** Something was opened or settled: what lies open is asked for shortly. */

@@ -11,8 +11,8 @@ import { abortable, deferred } from "../waiting.js";
 import { type Frame, type Message, read, text } from "../wire/message.js";
 import { matcher } from "./patterns.js";
 
-/** Records that wait for a slow reader; beyond it they are read from the log. */
-export const MOST_WAITING = 1_024;
+/** Records that wait for a slow reader, no more than a page of the log has; beyond it they are read from there. */
+export const MOST_WAITING = 1_000;
 
 /** A record as it is handed out. */
 export function recordOf(

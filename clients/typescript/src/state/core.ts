@@ -24,6 +24,13 @@ interface Shown {
   landed: number | undefined;
   /** The text that it edits by its parts, if it does: such an edit follows what others do. */
   readonly path: string | undefined;
+  /** The version that it is sent on. */
+  base: number | undefined;
+  /**
+   * A text edit that is sent in the form that it has by then. The others of one version are sent one behind the other as they
+   * were made, and the node carries them; one that was made later than those before it can only be carried here.
+   */
+  isCarried: boolean;
 }
 
 /** The content of an entity at a version. */
@@ -87,7 +94,7 @@ export class Core {
   }
 
   /** The last write that is shown. */
-  get last(): { readonly id: string; readonly body: Json } | undefined {
+  get last(): { readonly id: string; readonly body: Json; readonly base: number | undefined } | undefined {
     return this.#shown.at(-1);
   }
 
@@ -130,12 +137,12 @@ export class Core {
     this.#isOld = false;
     if (this.#standing !== undefined && standing.version < this.#standing.version) return;
     if (this.#standing?.version === standing.version && !wasOld) return;
-    this.#stand({ ...standing, base: undefined, edits: undefined, mine: [] });
+    this.#stand({ ...standing, base: undefined, edits: undefined, mine: [] }, true);
   }
 
   /** A record. */
   record(step: Step): void {
-    if (this.#standing !== undefined && step.version > this.#standing.version) this.#stand(step);
+    if (this.#standing !== undefined && step.version > this.#standing.version) this.#stand(step, false);
   }
 
   /** The content is as it was, the version is not. */
@@ -150,7 +157,9 @@ export class Core {
     const path = pathOf(entry.body);
     // How the text edit of another tab relates to what is shown here is that tab's to know; it shows once it is in the log.
     if (path !== undefined && !isOurs) return;
-    this.#shown.push({ id: entry.id, body: entry.body, landed: undefined, path });
+    const isCarried =
+      path !== undefined && this.#shown.some((one) => one.path === path && (one.isCarried || one.base !== entry.base));
+    this.#shown.push({ id: entry.id, body: entry.body, landed: undefined, path, base: entry.base, isCarried });
     this.#changed();
   }
 
@@ -182,10 +191,12 @@ export class Core {
   #takeBack(at: number, path: string): void {
     const before = textAt(this.#laid(this.#shown.slice(0, at)), path);
     const after = textAt(this.#laid(this.#shown.slice(0, at + 1)), path);
-    if (before !== undefined && after !== undefined) this.#carry(path, [opsBetween(after, before)], at + 1);
+    if (before !== undefined && after !== undefined)
+      this.#carry(path, [opsBetween(after, before)], { from: at + 1, isJump: true });
   }
 
-  #stand(step: Step): void {
+  /** `isJump`: what led there is not known, and perhaps not to the node either any more. */
+  #stand(step: Step, isJump: boolean): void {
     const { version, data, mine } = step;
     const before = this.#standing;
     const looked = this.state.data;
@@ -207,13 +218,13 @@ export class Core {
     this.#shown = this.#shown.filter((one) => !done.includes(one));
     this.#standing = { version, data };
     this.#isOld = false;
-    const here = new Map([...others].map(([path, edits]) => [path, this.#carry(path, edits, 0)]));
+    const here = new Map([...others].map(([path, edits]) => [path, this.#carry(path, edits, { from: 0, isJump })]));
     this.#changed();
     for (const path of this.#texts.keys()) this.#tellBetween(path, textAt(looked, path), here.get(path) ?? []);
   }
 
   /** Brings edits of a text, from one on, past those of others. Gives the others' as they are on the text that is shown. */
-  #carry(path: string, others: readonly TextOps[], from: number): TextOps[] {
+  #carry(path: string, others: readonly TextOps[], { from, isJump }: { from: number; isJump: boolean }): TextOps[] {
     const waiting = this.#shown.slice(from).filter((one) => one.path === path);
     const carried = makeWay(
       others,
@@ -221,7 +232,10 @@ export class Core {
     );
     waiting.forEach((one, at) => {
       one.body = withOps(one.body, carried.waiting[at] ?? []);
-      this.#rewrite(one.id, this.#standing?.version ?? 0, one.body);
+      one.isCarried ||= isJump;
+      if (!one.isCarried) return;
+      one.base = this.#standing?.version ?? 0;
+      this.#rewrite(one.id, one.base, one.body);
     });
     return carried.here;
   }

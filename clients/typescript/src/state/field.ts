@@ -6,7 +6,7 @@
 import type { Op, Splice, TextChange, TextField, Unsubscribe } from "../api.js";
 import { ContinuumError } from "../errors.js";
 import type { Content, Json } from "../json.js";
-import { apply, compose, type TextOps } from "../text/ops.js";
+import { apply, compose, isTextOps, type TextOps } from "../text/ops.js";
 import { follow, opsBetween, opsOf, splicesOf, wellFormed } from "../text/utf16.js";
 import type { Core } from "./core.js";
 import { opsOfBody, pathOf, textAt, withOps } from "./edits.js";
@@ -71,8 +71,8 @@ export class Field implements TextField {
   edit(ops: TextOps): Op | undefined {
     const core = this.#core();
     const before = textAt(core.state.data, this.#path);
-    if (before === undefined || apply(ops, before) === undefined) {
-      throw new ContinuumError("text_failed", "the edit reaches beyond the end of the text");
+    if (before === undefined || !isTextOps(ops) || apply(ops, before) === undefined) {
+      throw new ContinuumError("text_failed", "the edit does not fit the text");
     }
     if (ops.length === 0) return undefined;
     const op = this.#join(core, ops) ?? this.#write(core, ops);
@@ -94,7 +94,8 @@ export class Field implements TextField {
   /** One edit with the one before, if that was not sent: who types fast does not send every letter by itself. */
   #join(core: Core, ops: TextOps): Op | undefined {
     const { last } = core;
-    if (last === undefined || pathOf(last.body) !== this.#path) return undefined;
+    // Made on another version, the two are not of one text.
+    if (last === undefined || pathOf(last.body) !== this.#path || last.base !== core.version) return undefined;
     const both = compose(opsOfBody(last.body), ops);
     if (both.length > MOST_PARTS) return undefined;
     const body = withOps(last.body, both);

@@ -78,6 +78,10 @@ export class EntityHandle implements Entity {
     return this.#write({ action: "update", patch: copied(patch) }, options);
   }
 
+  upsert(patch: Content, options?: WriteOptions): Op {
+    return this.#write({ action: "put", patch: copied(patch) }, options);
+  }
+
   patch(ops: readonly JsonPatchOp[], options?: WriteOptions): Op {
     return this.#write({ action: "update", ops: copied(ops) as unknown as Json[] }, options);
   }

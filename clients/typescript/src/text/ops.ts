@@ -124,7 +124,7 @@ function step(text: string, at: number): number {
 export function isTextOps(value: unknown): value is TextOps {
   return (
     Array.isArray(value) &&
-    value.every((part) => typeof part === "string" || (Number.isSafeInteger(part) && part !== 0) || part === 0)
+    value.every((part) => typeof part === "string" || (Number.isSafeInteger(part) && part !== 0))
   );
 }
 
@@ -141,9 +141,10 @@ export function canonical(ops: TextOps): TextOps {
 
 /** The text after the edit; `undefined`: it reaches beyond the text's end. */
 export function apply(ops: TextOps, text: string): string | undefined {
+  // What is kept at the end need not be there.
   let at = 0;
   let result = "";
-  for (const part of ops) {
+  for (const part of canonical(ops)) {
     if (typeof part === "string") {
       result += part;
       continue;

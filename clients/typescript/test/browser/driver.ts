@@ -43,6 +43,9 @@ const FIREFOX = {
   "extensions.update.enabled": false,
   "network.captive-portal-service.enabled": false,
   "network.connectivity-service.enabled": false,
+  // After a socket that did not come about Firefox itself waits up to a minute before it opens the next one to that address;
+  // when the client comes back is what is tested.
+  "network.websocket.delay-failed-reconnects": false,
   "services.settings.server": "data:,",
   "toolkit.telemetry.reportingpolicy.firstRun": false,
 };

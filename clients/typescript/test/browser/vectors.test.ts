@@ -6,10 +6,12 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import type { Conversation } from "../runner/conversation.js";
 import { startStage, VECTORS } from "../support/stage.js";
-import { launchBoth } from "./driver.js";
+import { launchBoth, type Tab } from "./driver.js";
 import { servePage } from "./pages.js";
 
 const page = await servePage({ after }, "test/browser/vectors.ts");
+/** Conversations that run at once. */
+const AT_ONCE = 6;
 const browsers = await launchBoth({ after });
 
 function json<T>(...path: string[]): T {
@@ -33,16 +35,19 @@ for (const browser of browsers) {
     await tab.close();
   });
 
-  // What takes long in a conversation is waiting: several wait at once.
-  describe(`${name}: conversations`, { concurrency: 4 }, () => {
+  // What takes long in a conversation is waiting: several wait at once, each in a tab of its own.
+  const idle: Promise<Tab>[] = Array.from({ length: AT_ONCE }, () => browser.open(page));
+  describe(`${name}: conversations`, { concurrency: AT_ONCE }, () => {
     for (const file of conversations) {
       const vector = file.replace(".json", "");
       const conversation = json<Conversation>("conversations", file);
       for (const mode of recorded.has(file) ? ["recorded", "real"] : ["real"]) {
         test(`${name}: ${vector} (${mode}): ${conversation.shows}`, async (t) => {
           const stage = await startStage(t, vector, mode);
-          const tab = await browser.open(page);
-          t.after(() => tab.close());
+          const tab = await (idle.pop() ?? browser.open(page));
+          t.after(async () => {
+            idle.push(Promise.resolve(tab));
+          });
           await tab.run("await continuum.run(...args)", conversation, stage);
         });
       }

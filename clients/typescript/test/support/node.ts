@@ -5,7 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-const ROOT = resolve(import.meta.dirname, "../../../../..");
+export const ROOT = resolve(import.meta.dirname, "../../../../..");
 export const PROGRAM = resolve(ROOT, process.env.CONTINUUM ?? "target/debug/continuum");
 
 export interface NodeOptions {
