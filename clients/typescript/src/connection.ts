@@ -20,7 +20,7 @@ const JOIN_MS = 20_000;
 /** A socket that worked before is given up for another way after so many failures in a row. */
 const PATIENCE = 3;
 /** How long to stay on another way before the first one is tried again; twice as long each time that it fails. */
-const UPGRADE_MS = 60_000;
+const UPGRADE_MS = 15_000;
 const LONGEST_UPGRADE_MS = 900_000;
 /** A token is renewed so long before it ends, or at the last tenth of a short one. */
 const RENEW_MS = 60_000;
@@ -263,6 +263,7 @@ export class Connection {
     }
     this.status.set({ state: "online", transport: link.name });
     this.#events.ready(ready, wasSeen);
+    this.#expect(this.#options.tokens.expiresAt);
     this.#listen();
     this.#keepAlive();
   }

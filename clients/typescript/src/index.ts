@@ -3,7 +3,7 @@
 export type * from "./api.js";
 export { ContinuumClient } from "./client.js";
 export { type Clock, systemClock } from "./clock.js";
-export { ContinuumError, isPassing, LOCAL_CODES } from "./errors.js";
+export { ContinuumError, type ErrorDetails, isPassing, LOCAL_CODES } from "./errors.js";
 export type { Content, Json } from "./json.js";
 export type { Draft, Entry, Held, Refusal, Store } from "./outbox/store.js";
 export type { TextOps } from "./text/ops.js";

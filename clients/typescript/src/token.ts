@@ -1,6 +1,7 @@
 /** The token that proves who we are. Owns: asking for one, and knowing the present one. Never shows it to anybody. */
 
 import type { TokenSource } from "./api.js";
+import { field } from "./json.js";
 
 export class Tokens {
   #source: TokenSource | undefined;
@@ -17,6 +18,19 @@ export class Tokens {
   /** Whether asking again may give another one. */
   get isRenewable(): boolean {
     return typeof this.#source === "function";
+  }
+
+  /** When the present token ends, as it says itself: a node tells it of a renewed one only. */
+  get expiresAt(): string | undefined {
+    const claims = this.#current?.split(".")[1];
+    if (claims === undefined) return undefined;
+    try {
+      const ends = field(JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))), "exp");
+      return typeof ends === "number" ? new Date(ends * 1_000).toISOString() : undefined;
+    } catch {
+      // An API key, or a token of another form.
+      return undefined;
+    }
   }
 
   replace(source: TokenSource): void {

@@ -29,8 +29,8 @@ def arguments():
 
 
 def record():
-    """Has the Rust client run every conversation with a real node, and keeps what was on the wire."""
-    test = ["cargo", "test", "--locked", "--test", "client", "with_a_real_node", "--", "--nocapture"]
+    """Has the client in Rust hold every conversation with a real node, and keeps what was on the wire."""
+    test = ["cargo", "test", "--locked", "--test", "client", "--", "with_a_real_node", "pure::"]
     return subprocess.run(test, cwd=ROOT, env={**os.environ, "RECORD_VECTORS": "1"}, check=False).returncode
 
 

@@ -374,7 +374,7 @@ function ready(data) {
 // src/connection.ts
 var JOIN_MS = 2e4;
 var PATIENCE = 3;
-var UPGRADE_MS = 6e4;
+var UPGRADE_MS = 15e3;
 var LONGEST_UPGRADE_MS = 9e5;
 var RENEW_MS = 6e4;
 var SHORTEST_KEEPALIVE_MS = 1e3;
@@ -573,6 +573,7 @@ var Connection = class {
     }
     this.status.set({ state: "online", transport: link.name });
     this.#events.ready(ready4, wasSeen);
+    this.#expect(this.#options.tokens.expiresAt);
     this.#listen();
     this.#keepAlive();
   }
@@ -2496,7 +2497,7 @@ function spliceBetween(before, after, caret) {
 function opsOf(splice, text2) {
   const from = whole(text2, splice.at);
   const end = splice.at + splice.deleted;
-  const to = whole(text2, end) === end ? end : end + 1;
+  const to = splice.deleted === 0 ? from : whole(text2, end) === end ? end : end + 1;
   return canonical([lengthOf(text2.slice(0, from)), wellFormed(splice.inserted), -lengthOf(text2.slice(from, to))]);
 }
 function opsBetween(before, after, caret) {
@@ -3447,6 +3448,17 @@ var Tokens = class {
   /** Whether asking again may give another one. */
   get isRenewable() {
     return typeof this.#source === "function";
+  }
+  /** When the present token ends, as it says itself: a node tells it of a renewed one only. */
+  get expiresAt() {
+    const claims = this.#current?.split(".")[1];
+    if (claims === void 0) return void 0;
+    try {
+      const ends = field(JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))), "exp");
+      return typeof ends === "number" ? new Date(ends * 1e3).toISOString() : void 0;
+    } catch {
+      return void 0;
+    }
   }
   replace(source) {
     this.#source = source;

@@ -26,20 +26,27 @@ impl Raw {
 
     /// Goes on until this comes.
     async fn hear(&mut self, kind: &str) -> Value {
+        self.hear_up_to(kind).await.pop().expect("it came")
+    }
+
+    /// All that comes up to this.
+    async fn hear_up_to(&mut self, kind: &str) -> Vec<Value> {
+        let mut heard = Vec::new();
         loop {
             let message =
                 timeout(PATIENCE, self.0.next()).await.expect("in time").expect("more comes").expect("it reads");
             let message: Value = serde_json::from_str(message.to_text().expect("text")).expect("JSON");
-            if message["event_type"] == kind {
-                return message;
+            heard.push(message);
+            if heard.last().is_some_and(|last| last["event_type"] == kind) {
+                return heard;
             }
         }
     }
 
-    /// What was said until here was heard.
-    async fn settle(&mut self) {
+    /// What was said until here was heard. Gives the types of what came meanwhile.
+    async fn settle(&mut self) -> Vec<Value> {
         self.say(json!({"event_type": "ping"})).await;
-        self.hear("pong").await;
+        self.hear_up_to("pong").await.into_iter().map(|heard| heard["event_type"].clone()).collect()
     }
 }
 
@@ -67,6 +74,26 @@ async fn a_recording_answers_under_the_client_s_own_names_and_takes_the_same_onc
     let wrong = stage.end().await.expect_err("the rest was not said");
     assert!(wrong.contains("a did not say") && wrong.contains("team.note"), "{wrong}");
     assert!(!wrong.contains(FIRST), "{wrong}");
+}
+
+#[tokio::test]
+async fn nothing_is_told_before_what_led_to_it_was_said() {
+    let stage = Stage::start(&conversation("follow_ids"), Mode::Recorded, None).await.expect("it starts");
+    steps(&stage, 0..6).await;
+    let mut b = Raw::join(&stage, "b", "").await;
+    b.hear("caught_up").await;
+    let ids = json!(["n1", {"entity_type": "task", "entity_id": "t1"}]);
+    b.say(json!({"event_type": "subscribe", "data": {"subscription": "mine", "ids": ids}})).await;
+    assert_eq!(b.hear("subscribed").await["data"]["subscription"], "mine");
+    // What it follows was not made yet.
+    assert_eq!(b.settle().await, ["pong"]);
+    let mut a = Raw::join(&stage, "a", "&echo=1").await;
+    a.say(json!({"event_type": "node.create", "event_id": "77777777-7777-4777-8777-777777777777",
+        "data": {"node": {"id": "n1", "x": 1}}}))
+        .await;
+    assert_eq!(a.hear("node.create").await["data"]["node"]["x"], 1);
+    assert_eq!(b.hear("ids.sync").await["data"]["subscription"], "mine");
+    stage.end().await.expect_err("the rest was not said");
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use std::{
 
 use continuum::{
     auth::agent,
-    client::{Backoff, ClientOptions, Frame, Happening, Incoming, Publish, Reconnecting, Since, reconnecting::Fatal},
+    client::{
+        Backoff, ClientOptions, Frame, Happening, Incoming, Publish, Reconnecting, Since, outstanding,
+        reconnecting::Fatal,
+    },
 };
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -50,7 +53,7 @@ impl Shared {
 
 pub struct Room {
     shared: Shared,
-    send: mpsc::UnboundedSender<Publish>,
+    send: mpsc::Sender<Publish>,
     work: Option<JoinHandle<()>>,
     url: String,
     page: String,
@@ -67,7 +70,7 @@ impl Room {
         let url = options.url.http(&format!("/v1/tenants/{}/events", options.tenant));
         let shared = Shared::default();
         shared.lock().connection = "connecting";
-        let (send, receive) = mpsc::unbounded_channel();
+        let (send, receive) = mpsc::channel(outstanding::MOST);
         let room = Reconnecting::new(options, Backoff::new());
         let work = tokio::spawn(follow(room, instance, shared.clone(), receive));
         let made = Self { shared, send, work: Some(work), url, page: String::new() };
@@ -79,7 +82,8 @@ impl Room {
         match text(step, "do") {
             "close" => {
                 self.wait(&json!({"do": "status", "pending": 0}), names).await?;
-                self.send = mpsc::unbounded_channel().0;
+                // What follows the room ends when nobody can tell it anything any more.
+                self.send = mpsc::channel(1).0;
                 let work = self.work.take().ok_or("it is closed")?;
                 timeout(PATIENCE, work).await.map_err(|_| "it does not end")?.map_err(|error| error.to_string())
             }
@@ -91,7 +95,7 @@ impl Room {
             }
             "signal" => {
                 let text = json!({"event_type": step["type"], "data": step["data"]}).to_string();
-                self.send.send(Publish::once(text)).map_err(|error| error.to_string())
+                self.send.try_send(Publish::once(text)).map_err(|error| error.to_string())
             }
             "subscribe" => {
                 let name = format!("s-{}", Uuid::new_v4());
@@ -99,7 +103,7 @@ impl Room {
                 let mut data = fields(step, &["region", "ids", "query"]);
                 data.insert("subscription".into(), name.into());
                 let text = json!({"event_type": "subscribe", "data": data}).to_string();
-                self.send.send(Publish::once(text)).map_err(|error| error.to_string())
+                self.send.try_send(Publish::once(text)).map_err(|error| error.to_string())
             }
             "history" => self.history(step, names).await,
             "settled" | "event" | "heard" | "presence" | "result" | "status" => self.wait(step, names).await,
@@ -114,7 +118,7 @@ impl Room {
 
     fn say(&self, message: Value) -> Result<(), String> {
         let publish = Publish::from_json(&message.to_string()).map_err(|error| error.to_string())?;
-        self.send.send(publish).map_err(|error| error.to_string())
+        self.send.try_send(publish).map_err(|error| error.to_string())
     }
 
     async fn history(&mut self, step: &Value, names: &mut Names) -> Result<(), String> {
@@ -207,7 +211,7 @@ fn look(known: &mut Known, step: &Value, names: &mut Names) -> (bool, Value) {
 }
 
 /// Goes on until nobody is there to tell.
-async fn follow(mut room: Reconnecting, own: String, shared: Shared, mut orders: mpsc::UnboundedReceiver<Publish>) {
+async fn follow(mut room: Reconnecting, own: String, shared: Shared, mut orders: mpsc::Receiver<Publish>) {
     loop {
         tokio::select! {
             order = orders.recv() => match order {

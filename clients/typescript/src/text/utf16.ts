@@ -51,7 +51,7 @@ export function spliceBetween(before: string, after: string, caret?: number): Sp
 export function opsOf(splice: Splice, text: string): TextOps {
   const from = whole(text, splice.at);
   const end = splice.at + splice.deleted;
-  const to = whole(text, end) === end ? end : end + 1;
+  const to = splice.deleted === 0 ? from : whole(text, end) === end ? end : end + 1;
   return canonical([lengthOf(text.slice(0, from)), wellFormed(splice.inserted), -lengthOf(text.slice(from, to))]);
 }
 

@@ -13,6 +13,8 @@ export interface Manners {
   cutIdleMs?: number;
   /** Nothing gets through, and no connection is closed. */
   isStuck?: boolean;
+  /** What the node says does not get through. */
+  isDeaf?: boolean;
   /** No connection comes about. */
   isDown?: boolean;
 }
@@ -82,7 +84,7 @@ export class BadProxy {
     });
     node.on("data", (bytes) => {
       touch();
-      if (!this.manners.isStuck) client.write(bytes);
+      if (!this.manners.isStuck && !this.manners.isDeaf) client.write(bytes);
     });
     for (const socket of [client, node]) {
       socket.on("error", end);
