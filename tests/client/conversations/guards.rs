@@ -79,20 +79,20 @@ async fn a_recording_answers_under_the_client_s_own_names_and_takes_the_same_onc
 #[tokio::test]
 async fn nothing_is_told_before_what_led_to_it_was_said() {
     let stage = Stage::start(&conversation("follow_ids"), Mode::Recorded, None).await.expect("it starts");
-    steps(&stage, 0..6).await;
-    let mut b = Raw::join(&stage, "b", "").await;
-    b.hear("caught_up").await;
+    steps(&stage, 0..13).await;
+    let (mut a, mut b) = (Raw::join(&stage, "a", "").await, Raw::join(&stage, "b", "").await);
+    a.say(json!({"event_type": "node.create", "data": {"node": {"id": "n1", "x": 1}}})).await;
     let ids = json!(["n1", {"entity_type": "task", "entity_id": "t1"}]);
     b.say(json!({"event_type": "subscribe", "data": {"subscription": "mine", "ids": ids}})).await;
-    assert_eq!(b.hear("subscribed").await["data"]["subscription"], "mine");
-    // What it follows was not made yet.
-    assert_eq!(b.settle().await, ["pong"]);
-    let mut a = Raw::join(&stage, "a", "&echo=1").await;
-    a.say(json!({"event_type": "node.create", "event_id": "77777777-7777-4777-8777-777777777777",
-        "data": {"node": {"id": "n1", "x": 1}}}))
-        .await;
-    assert_eq!(a.hear("node.create").await["data"]["node"]["x"], 1);
     assert_eq!(b.hear("ids.sync").await["data"]["subscription"], "mine");
+    let task = json!({"entity_type": "task", "entity_id": "t1", "action": "create", "data": {"n": 1}});
+    a.say(json!({"event_type": "sync_event", "data": {"event": task}})).await;
+    a.say(json!({"event_type": "node.create", "data": {"node": {"id": "n2", "x": 9}}})).await;
+    b.hear("ids.update").await;
+    // The next that it hears of what it follows names nothing but a position: that of a change that nobody made yet.
+    assert!(!b.settle().await.contains(&json!("ids.update")));
+    a.say(json!({"event_type": "node.update", "data": {"node_id": "n1", "patch": {"x": 2}, "base_version": 1}})).await;
+    assert_eq!(b.hear("ids.update").await["data"]["changed"][0]["data"]["x"], 2);
     stage.end().await.expect_err("the rest was not said");
 }
 
