@@ -29,6 +29,7 @@ import type {
   Waiting,
 } from "./api.js";
 import { type Clock, systemClock } from "./clock.js";
+import { isOnline } from "./closing.js";
 import { Connection } from "./connection.js";
 import { ContinuumError, LOCAL_CODES } from "./errors.js";
 import { type Content, isContent, type Json } from "./json.js";
@@ -39,10 +40,11 @@ import { Queue } from "./outbox/queue.js";
 import type { Entry } from "./outbox/store.js";
 import { OpenConflicts } from "./room/conflicts.js";
 import { Freshness } from "./room/freshness.js";
-import { history, page, recordOf, records } from "./room/history.js";
-import { matcher } from "./room/patterns.js";
-import { Roster } from "./room/presence.js";
-import { Results, type ResultsOptions } from "./room/results.js";
+import { history, historyPage, recordOf, records } from "./room/history.js";
+import { only } from "./room/patterns.js";
+import { membersOf, Roster } from "./room/presence.js";
+import { Results } from "./room/results.js";
+import { isSignal, queryOf, wireOf } from "./room/words.js";
 import { Entities } from "./state/entities.js";
 import { EntityHandle } from "./state/handle.js";
 import { keyOf } from "./state/told.js";
@@ -55,7 +57,8 @@ import { ladderOf } from "./transport/ladder.js";
 import { type OpenLink, parseBase } from "./transport/link.js";
 import { uuid } from "./uuid.js";
 import { when } from "./waiting.js";
-import { type Frame, type Meaning, members, type Ready, text } from "./wire/message.js";
+import { onWaking } from "./waking.js";
+import { type Frame, type Meaning, type Ready, text } from "./wire/message.js";
 
 /** Most bytes that wait, unless it is said otherwise. */
 const OUTBOX_BYTES = 64 * 2 ** 20;
@@ -145,14 +148,15 @@ export class ContinuumClient implements Client {
       clock: this.#clock,
       replica,
       instance: this.instance,
-      rewrite: (id, version, body) => this.#queue.rewrite(id, version, body),
+      rewrite: (id, version, body) => this.#queue.carry(id, version, body),
       flying: (key) => this.#queue.flying(key),
     });
-    const over: ResultsOptions["over"] = (key, data) => {
-      const core = this.#entities.find(key);
-      return core === undefined ? data : core.over(data);
-    };
-    this.#results = new Results({ clock: this.#clock, uuid, send, over });
+    this.#results = new Results({
+      clock: this.#clock,
+      uuid,
+      send,
+      over: (key, data) => this.#entities.over(key, data),
+    });
     this.#open = new OpenConflicts({
       http: this.#http,
       clock: this.#clock,
@@ -179,6 +183,7 @@ export class ContinuumClient implements Client {
       if (isShared) this.#share(name, replica, ladder);
       else void this.#queue.lead();
     };
+    onWaking(() => this.#connection.hurry(), this.#closed.signal);
     if (options.autoConnect !== false) this.connect();
   }
 
@@ -201,15 +206,7 @@ export class ContinuumClient implements Client {
   }
 
   async online({ signal }: Waiting = {}): Promise<void> {
-    await when(
-      this.connection,
-      (status) => {
-        if (status.state === "blocked") throw new ContinuumError(status.code, status.message);
-        if (status.state === "closed") throw new ContinuumError(LOCAL_CODES.closed, "the client is closed");
-        return status.state === "online";
-      },
-      signal,
-    );
+    await when(this.connection, isOnline, signal);
   }
 
   async close(): Promise<void> {
@@ -241,10 +238,7 @@ export class ContinuumClient implements Client {
   }
 
   subscribe(types: string | readonly string[], listener: (record: EventRecord) => void): Unsubscribe {
-    const isWanted = matcher(types);
-    return this.on("record", (record) => {
-      if (isWanted(record.type)) listener(record);
-    });
+    return this.on("record", only(types, listener));
   }
 
   records(types?: string | readonly string[], options: Waiting = {}): AsyncIterableIterator<EventRecord> {
@@ -257,9 +251,8 @@ export class ContinuumClient implements Client {
     return history(this.#http, options);
   }
 
-  async historyPage(options: HistoryOptions = {}): Promise<HistoryPage> {
-    const { records, cursor, more, resync } = await page(this.#http, options);
-    return { records, cursor, more, resync: resync === undefined ? undefined : (text(resync, "reason") ?? "unknown") };
+  historyPage(options: HistoryOptions = {}): Promise<HistoryPage> {
+    return historyPage(this.#http, options);
   }
 
   signal(type: string, data: Json = {}): boolean {
@@ -267,10 +260,7 @@ export class ContinuumClient implements Client {
   }
 
   onSignal(types: string | readonly string[], listener: (signal: Signal) => void): Unsubscribe {
-    const isWanted = matcher(types);
-    return this.on("signal", (signal) => {
-      if (isWanted(signal.type)) listener(signal);
-    });
+    return this.on("signal", only(types, listener));
   }
 
   entity(type: string, id: string): Entity {
@@ -281,9 +271,8 @@ export class ContinuumClient implements Client {
     return this.#results.follow(interest);
   }
 
-  async members({ signal }: Waiting = {}): Promise<readonly Member[]> {
-    const found = members(await this.#http.ask("instances", { signal }));
-    return found.map((member) => ({ ...member, data: undefined }));
+  members({ signal }: Waiting = {}): Promise<readonly Member[]> {
+    return membersOf(this.#http, signal);
   }
 
   /** Shares the outbox and the connection with the other tabs of this browser. */
@@ -420,28 +409,9 @@ export class ContinuumClient implements Client {
 
   /** A signal, an answer that nobody waits for, or a message of a later version. */
   #other(frame: Frame): void {
-    if (!SIGNAL.test(frame.type) || frame.instance === this.instance) return;
+    if (!isSignal(frame.type) || frame.instance === this.instance) return;
     this.#roster.signal(frame);
     const { type, instance, timestamp, data, raw } = frame;
     this.#events.emit("signal", { type, instance, user: text(raw, "user_id"), timestamp, data });
   }
-}
-
-/** What is passed on and kept nowhere. */
-const SIGNAL = /^(cursor\.move|selection\.change|user\.presence|typing|signal\..+|gonzai\.suggestion|chaos\.trigger)$/;
-
-function wireOf({ instance, connectedAt, capabilities, user, userName }: Member): Content {
-  const member: Content = { instance_id: instance, connected_at: connectedAt, capabilities: [...capabilities] };
-  if (user !== undefined) member.user_id = user;
-  if (userName !== undefined) member.user_name = userName;
-  return member;
-}
-
-function queryOf(options: ClientOptions): Record<string, string> {
-  const query: Record<string, string> = {};
-  if (options.types !== undefined && options.types.length > 0) query.types = options.types.join(",");
-  if (options.capabilities !== undefined && options.capabilities.length > 0) {
-    query.capabilities = options.capabilities.join(",");
-  }
-  return query;
 }

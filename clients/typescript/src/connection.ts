@@ -8,8 +8,10 @@
 import type { ConnectionStatus } from "./api.js";
 import { Backoff, followed } from "./backoff.js";
 import type { Clock } from "./clock.js";
+import { FINAL, hint, OF_TOKENS } from "./closing.js";
 import { ContinuumError, isPassing } from "./errors.js";
 import { Cell } from "./observe.js";
+import { Timers } from "./timers.js";
 import type { Tokens } from "./token.js";
 import type { Tracker } from "./tracker.js";
 import type { Link, LinkEvents, Lost, OpenLink } from "./transport/link.js";
@@ -26,19 +28,6 @@ const LONGEST_UPGRADE_MS = 900_000;
 const RENEW_MS = 60_000;
 /** The shortest pause between signs of life of ours. */
 const SHORTEST_KEEPALIVE_MS = 1_000;
-
-/** Close codes after which coming back can only end the same way, and what they are called. */
-const FINAL: Readonly<Record<number, string>> = {
-  1002: "broken_framing",
-  1007: "invalid_encoding",
-  4001: "unauthenticated",
-  4003: "too_many_invalid",
-  4009: "replaced",
-  4012: "rule_refused",
-  4013: "tenant_erased",
-};
-/** What makes a token no good; another one may do. */
-const OF_TOKENS: ReadonlySet<string> = new Set(["unauthenticated", "token_expired", "token_revoked"]);
 
 export interface ConnectionOptions {
   readonly clock: Clock;
@@ -85,12 +74,13 @@ export class Connection {
   /** A token that was asked for anew was refused too. */
   #isTokenTried = false;
   #asking: AbortController | undefined;
-  readonly #timers = new Map<string, () => void>();
+  readonly #timers: Timers;
 
   constructor(options: ConnectionOptions, events: ConnectionEvents) {
     this.#options = options;
     this.#events = events;
     this.#ladder = options.ladder;
+    this.#timers = new Timers(options.clock);
     this.#backoff = new Backoff(options.random);
   }
 
@@ -145,7 +135,7 @@ export class Connection {
   }
 
   async #open(): Promise<void> {
-    this.#stopTimers();
+    this.#timers.stopAll();
     this.#asking?.abort();
     const asking = new AbortController();
     this.#asking = asking;
@@ -174,7 +164,7 @@ export class Connection {
       return;
     }
     this.#announced = {};
-    this.#timer("join", JOIN_MS, () => this.#drop("the node did not answer in time"));
+    this.#timers.set("join", JOIN_MS, () => this.#drop("the node did not answer in time"));
     let link: Link | undefined;
     const isPresent = () => link === undefined || this.#link === link;
     const events: LinkEvents = {
@@ -248,7 +238,7 @@ export class Connection {
   #joined(ready: Ready, wasSeen: boolean): void {
     const link = this.#link;
     if (link === undefined) return;
-    this.#timer("join");
+    this.#timers.stop("join");
     this.#ready = ready;
     this.#readyAt = this.#options.clock.now();
     this.#lostAt = undefined;
@@ -259,7 +249,7 @@ export class Connection {
       this.#hasWorked = true;
       this.#upgradeMs = UPGRADE_MS;
     } else {
-      this.#timer("upgrade", this.#upgradeMs, () => this.#upgrade());
+      this.#timers.set("upgrade", this.#upgradeMs, () => this.#upgrade());
     }
     this.status.set({ state: "online", transport: link.name });
     this.#events.ready(ready, wasSeen);
@@ -283,7 +273,7 @@ export class Connection {
     const timeout = this.#ready?.heartbeat.timeoutMs ?? JOIN_MS;
     const left = timeout - (clock.now() - this.#heardAt);
     if (left <= 0) this.#drop(`nothing was heard from the node for ${timeout} ms`);
-    else this.#timer("silence", left, () => this.#listen());
+    else this.#timers.set("silence", left, () => this.#listen());
   }
 
   #sayAlive(): void {
@@ -293,7 +283,7 @@ export class Connection {
   /** Where something cuts connections that are idle, they are kept busy. */
   #keepAlive(): void {
     if (this.#keepaliveMs === undefined || this.#link?.isSocket !== true) return;
-    this.#timer("keepalive", this.#keepaliveMs, () => {
+    this.#timers.set("keepalive", this.#keepaliveMs, () => {
       this.#sayAlive();
       this.#keepAlive();
     });
@@ -304,7 +294,7 @@ export class Connection {
     const ends = expiresAt === undefined ? Number.NaN : Date.parse(expiresAt);
     if (Number.isNaN(ends) || !this.#options.tokens.isRenewable) return;
     const left = ends - this.#options.clock.wall();
-    this.#timer("renew", Math.max(left - RENEW_MS, left / 10), () => void this.#renew());
+    this.#timers.set("renew", Math.max(left - RENEW_MS, left / 10), () => void this.#renew());
   }
 
   async #renew(): Promise<void> {
@@ -331,7 +321,7 @@ export class Connection {
 
   #leave(): void {
     this.#asking?.abort();
-    this.#stopTimers();
+    this.#timers.stopAll();
     const { ready } = this;
     this.#link?.close();
     this.#link = undefined;
@@ -398,28 +388,6 @@ export class Connection {
     const { clock } = this.#options;
     const retryInMs = this.#backoff.failed(hintMs === undefined ? undefined : followed(hintMs));
     this.status.set({ state: "waiting", since: this.#lostAt ?? clock.wall(), retryInMs, reason });
-    this.#timer("retry", retryInMs, () => void this.#open());
+    this.#timers.set("retry", retryInMs, () => void this.#open());
   }
-
-  #timer(name: string, ms?: number, callback?: () => void): void {
-    this.#timers.get(name)?.();
-    this.#timers.delete(name);
-    if (ms === undefined || callback === undefined) return;
-    const cancel = this.#options.clock.after(ms, () => {
-      this.#timers.delete(name);
-      callback();
-    });
-    this.#timers.set(name, cancel);
-  }
-
-  #stopTimers(): void {
-    for (const cancel of this.#timers.values()) cancel();
-    this.#timers.clear();
-  }
-}
-
-/** How long to stay away, as a node that restarts says it in its close. */
-function hint(why: Lost): number | undefined {
-  const said = why.code === 1012 ? /retry in (\d+) ms/.exec(why.reason) : null;
-  return said === null ? undefined : Number(said[1]);
 }

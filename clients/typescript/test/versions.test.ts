@@ -122,3 +122,17 @@ test("a node that restarts says for how long to stay away, and that is followed"
   socket.end(1012, "restart; retry in 54321 ms");
   assert.equal("retryInMs" in client.status && client.status.retryInMs, 54_321);
 });
+
+test("when the network is back, or the page is looked at again, it is tried at once", async (t) => {
+  const target = new EventTarget();
+  const listen = target.addEventListener.bind(target);
+  Object.defineProperty(globalThis, "addEventListener", { value: listen, configurable: true });
+  t.after(() => Reflect.deleteProperty(globalThis, "addEventListener"));
+  const client = played(t);
+  const socket = await joined(client, { epoch: CURSOR, position: 5 });
+  socket.end(1012, "restart; retry in 3600000 ms");
+  assert.equal(client.status.state, "waiting");
+  target.dispatchEvent(new Event("online"));
+  assert.equal(client.status.state, "connecting");
+  await eventually(() => ScriptedSocket.last !== socket);
+});

@@ -60,37 +60,6 @@ var systemClock = {
   }
 };
 
-// src/backoff.ts
-var BASE_MS = 1e3;
-var CAP_MS = 6e4;
-var LONGEST_HINT_MS = 36e5;
-var STABLE_MS = 3e4;
-function followed(hintMs) {
-  return Math.min(hintMs, LONGEST_HINT_MS);
-}
-var Backoff = class {
-  #random;
-  #failures;
-  constructor(random, failures = 0) {
-    this.#random = random;
-    this.#failures = failures;
-  }
-  get failures() {
-    return this.#failures;
-  }
-  /** The next delay, and one failure more. The node spreads its clients itself when it says when: no jitter on top. */
-  failed(hintMs) {
-    const bound = Math.min(CAP_MS, BASE_MS * 2 ** Math.min(this.#failures, 6));
-    if (hintMs !== void 0) return followed(hintMs);
-    this.#failures += 1;
-    return Math.floor(this.#random() * bound);
-  }
-  /** A connection ended after so long; a stable one forgets the failures before it. */
-  lived(ms) {
-    if (ms >= STABLE_MS) this.#failures = 0;
-  }
-};
-
 // src/errors.ts
 var ContinuumError = class extends Error {
   name = "ContinuumError";
@@ -140,6 +109,58 @@ var PASSING = /* @__PURE__ */ new Set([
 function isPassing(code, retryAfterMs) {
   return retryAfterMs !== void 0 || PASSING.has(code);
 }
+
+// src/closing.ts
+var FINAL = {
+  1002: "broken_framing",
+  1007: "invalid_encoding",
+  4001: "unauthenticated",
+  4003: "too_many_invalid",
+  4009: "replaced",
+  4012: "rule_refused",
+  4013: "tenant_erased"
+};
+var OF_TOKENS = /* @__PURE__ */ new Set(["unauthenticated", "token_expired", "token_revoked"]);
+function hint(why) {
+  const said = why.code === 1012 ? /retry in (\d+) ms/.exec(why.reason) : null;
+  return said === null ? void 0 : Number(said[1]);
+}
+function isOnline(status) {
+  if (status.state === "blocked") throw new ContinuumError(status.code, status.message);
+  if (status.state === "closed") throw new ContinuumError(LOCAL_CODES.closed, "the client is closed");
+  return status.state === "online";
+}
+
+// src/backoff.ts
+var BASE_MS = 1e3;
+var CAP_MS = 6e4;
+var LONGEST_HINT_MS = 36e5;
+var STABLE_MS = 3e4;
+function followed(hintMs) {
+  return Math.min(hintMs, LONGEST_HINT_MS);
+}
+var Backoff = class {
+  #random;
+  #failures;
+  constructor(random, failures = 0) {
+    this.#random = random;
+    this.#failures = failures;
+  }
+  get failures() {
+    return this.#failures;
+  }
+  /** The next delay, and one failure more. The node spreads its clients itself when it says when: no jitter on top. */
+  failed(hintMs) {
+    const bound = Math.min(CAP_MS, BASE_MS * 2 ** Math.min(this.#failures, 6));
+    if (hintMs !== void 0) return followed(hintMs);
+    this.#failures += 1;
+    return Math.floor(this.#random() * bound);
+  }
+  /** A connection ended after so long; a stable one forgets the failures before it. */
+  lived(ms) {
+    if (ms >= STABLE_MS) this.#failures = 0;
+  }
+};
 
 // src/observe.ts
 function run(task) {
@@ -200,6 +221,31 @@ var Emitter = class {
       this.#listeners.set(name, found);
     }
     return found;
+  }
+};
+
+// src/timers.ts
+var Timers = class {
+  #clock;
+  #running = /* @__PURE__ */ new Map();
+  constructor(clock) {
+    this.#clock = clock;
+  }
+  set(name, ms, callback) {
+    this.stop(name);
+    const cancel = this.#clock.after(ms, () => {
+      this.#running.delete(name);
+      callback();
+    });
+    this.#running.set(name, cancel);
+  }
+  stop(name) {
+    this.#running.get(name)?.();
+    this.#running.delete(name);
+  }
+  stopAll() {
+    for (const cancel of this.#running.values()) cancel();
+    this.#running.clear();
   }
 };
 
@@ -378,16 +424,6 @@ var UPGRADE_MS = 15e3;
 var LONGEST_UPGRADE_MS = 9e5;
 var RENEW_MS = 6e4;
 var SHORTEST_KEEPALIVE_MS = 1e3;
-var FINAL = {
-  1002: "broken_framing",
-  1007: "invalid_encoding",
-  4001: "unauthenticated",
-  4003: "too_many_invalid",
-  4009: "replaced",
-  4012: "rule_refused",
-  4013: "tenant_erased"
-};
-var OF_TOKENS = /* @__PURE__ */ new Set(["unauthenticated", "token_expired", "token_revoked"]);
 var Connection = class {
   status = new Cell({ state: "idle" });
   #options;
@@ -411,11 +447,12 @@ var Connection = class {
   /** A token that was asked for anew was refused too. */
   #isTokenTried = false;
   #asking;
-  #timers = /* @__PURE__ */ new Map();
+  #timers;
   constructor(options, events) {
     this.#options = options;
     this.#events = events;
     this.#ladder = options.ladder;
+    this.#timers = new Timers(options.clock);
     this.#backoff = new Backoff(options.random);
   }
   /** What the node said when the room was joined; `undefined` while there is no connection. */
@@ -461,7 +498,7 @@ var Connection = class {
     return true;
   }
   async #open() {
-    this.#stopTimers();
+    this.#timers.stopAll();
     this.#asking?.abort();
     const asking = new AbortController();
     this.#asking = asking;
@@ -488,7 +525,7 @@ var Connection = class {
       return;
     }
     this.#announced = {};
-    this.#timer("join", JOIN_MS, () => this.#drop("the node did not answer in time"));
+    this.#timers.set("join", JOIN_MS, () => this.#drop("the node did not answer in time"));
     let link;
     const isPresent = () => link === void 0 || this.#link === link;
     const events = {
@@ -558,7 +595,7 @@ var Connection = class {
   #joined(ready4, wasSeen) {
     const link = this.#link;
     if (link === void 0) return;
-    this.#timer("join");
+    this.#timers.stop("join");
     this.#ready = ready4;
     this.#readyAt = this.#options.clock.now();
     this.#lostAt = void 0;
@@ -569,7 +606,7 @@ var Connection = class {
       this.#hasWorked = true;
       this.#upgradeMs = UPGRADE_MS;
     } else {
-      this.#timer("upgrade", this.#upgradeMs, () => this.#upgrade());
+      this.#timers.set("upgrade", this.#upgradeMs, () => this.#upgrade());
     }
     this.status.set({ state: "online", transport: link.name });
     this.#events.ready(ready4, wasSeen);
@@ -591,7 +628,7 @@ var Connection = class {
     const timeout = this.#ready?.heartbeat.timeoutMs ?? JOIN_MS;
     const left = timeout - (clock.now() - this.#heardAt);
     if (left <= 0) this.#drop(`nothing was heard from the node for ${timeout} ms`);
-    else this.#timer("silence", left, () => this.#listen());
+    else this.#timers.set("silence", left, () => this.#listen());
   }
   #sayAlive() {
     this.send({ event_type: "heartbeat", data: { position: this.#options.tracker.position } });
@@ -599,7 +636,7 @@ var Connection = class {
   /** Where something cuts connections that are idle, they are kept busy. */
   #keepAlive() {
     if (this.#keepaliveMs === void 0 || this.#link?.isSocket !== true) return;
-    this.#timer("keepalive", this.#keepaliveMs, () => {
+    this.#timers.set("keepalive", this.#keepaliveMs, () => {
       this.#sayAlive();
       this.#keepAlive();
     });
@@ -609,7 +646,7 @@ var Connection = class {
     const ends = expiresAt === void 0 ? Number.NaN : Date.parse(expiresAt);
     if (Number.isNaN(ends) || !this.#options.tokens.isRenewable) return;
     const left = ends - this.#options.clock.wall();
-    this.#timer("renew", Math.max(left - RENEW_MS, left / 10), () => void this.#renew());
+    this.#timers.set("renew", Math.max(left - RENEW_MS, left / 10), () => void this.#renew());
   }
   async #renew() {
     const link = this.#link;
@@ -632,7 +669,7 @@ var Connection = class {
   }
   #leave() {
     this.#asking?.abort();
-    this.#stopTimers();
+    this.#timers.stopAll();
     const { ready: ready4 } = this;
     this.#link?.close();
     this.#link = void 0;
@@ -693,27 +730,9 @@ var Connection = class {
     const { clock } = this.#options;
     const retryInMs = this.#backoff.failed(hintMs === void 0 ? void 0 : followed(hintMs));
     this.status.set({ state: "waiting", since: this.#lostAt ?? clock.wall(), retryInMs, reason });
-    this.#timer("retry", retryInMs, () => void this.#open());
-  }
-  #timer(name, ms, callback) {
-    this.#timers.get(name)?.();
-    this.#timers.delete(name);
-    if (ms === void 0 || callback === void 0) return;
-    const cancel = this.#options.clock.after(ms, () => {
-      this.#timers.delete(name);
-      callback();
-    });
-    this.#timers.set(name, cancel);
-  }
-  #stopTimers() {
-    for (const cancel of this.#timers.values()) cancel();
-    this.#timers.clear();
+    this.#timers.set("retry", retryInMs, () => void this.#open());
   }
 };
-function hint(why) {
-  const said = why.code === 1012 ? /retry in (\d+) ms/.exec(why.reason) : null;
-  return said === null ? void 0 : Number(said[1]);
-}
 
 // src/outbox/file.ts
 var FORM = "continuum-outbox";
@@ -1247,6 +1266,51 @@ function overwrittenOf(data) {
   }));
 }
 
+// src/outbox/pending.ts
+function pendingOf(entry, bytes, optimistic) {
+  const fate2 = deferred();
+  const stored = deferred();
+  const op = {
+    id: entry.id,
+    optimistic,
+    stored: stored.promise,
+    settled: fate2.promise,
+    wait: ({ signal } = {}) => abortable(fate2.promise, signal)
+  };
+  return {
+    entry,
+    stage: "storing",
+    isLoose: true,
+    refusals: 0,
+    bytes,
+    op,
+    settle: fate2.resolve,
+    stored: stored.resolve
+  };
+}
+function restored(entry) {
+  const bytes = JSON.stringify(entry.body).length;
+  return { ...pendingOf(entry, bytes, void 0), stage: "waiting", isLoose: false };
+}
+function nextOf(all, window) {
+  const busy = /* @__PURE__ */ new Set();
+  const next = [];
+  const room2 = window - all.filter((pending) => pending.stage === "flying").length;
+  for (const pending of all) {
+    if (next.length >= room2) break;
+    const { kind, type, entity } = pending.entry;
+    const key = kind === "event" ? void 0 : `${type}/${entity}`;
+    if (key !== void 0 && busy.has(key)) continue;
+    if (key !== void 0) busy.add(key);
+    if (pending.stage === "waiting") next.push(pending);
+  }
+  return next;
+}
+function refusalOf(entry, settled, at) {
+  const { status, code = "unknown", message = "", current } = settled;
+  return status === "refused" || status === "rolled_back" ? { entry, code, message, current, at } : void 0;
+}
+
 // src/outbox/queue.ts
 var FIRST_WINDOW = 32;
 var PAUSE_MS = 1e3;
@@ -1338,6 +1402,16 @@ var Queue = class {
     }
     return true;
   }
+  /** The form that a text edit has by now, unless it may have been sent: if another tab sends, the store knows. */
+  carry(id, base, body) {
+    const pending = this.#pending.get(id);
+    if (pending === void 0 || pending.stage === "flying" || pending.entry.sent) return;
+    pending.entry = { ...pending.entry, base, body };
+    if (pending.isLoose) return;
+    void this.#later(async () => {
+      await this.#store.rewrite({ id, base, body });
+    });
+  }
   /** What another tab put into the store. */
   adopt(entry) {
     if (this.#pending.has(entry.id)) return;
@@ -1420,7 +1494,7 @@ var Queue = class {
   /** Sends what may be sent. */
   pump() {
     if (!this.#isSender || this.#isClaiming || this.#resume !== void 0) return;
-    const next = this.#next();
+    const next = nextOf([...this.#pending.values()], this.#window);
     if (next.length === 0) return;
     for (const pending of next) pending.stage = "flying";
     this.#isClaiming = true;
@@ -1429,22 +1503,6 @@ var Queue = class {
       for (const pending of claimed) this.#send(pending);
       this.pump();
     });
-  }
-  /** The next ones in their order: as many as the window has room for, one of each entity. */
-  #next() {
-    const busy = /* @__PURE__ */ new Set();
-    const next = [];
-    let flying = 0;
-    for (const pending of this.#pending.values()) if (pending.stage === "flying") flying += 1;
-    for (const pending of this.#pending.values()) {
-      if (flying + next.length >= this.#window) break;
-      const { entry } = pending;
-      const key = entry.kind === "event" ? void 0 : `${entry.type}/${entry.entity}`;
-      if (key !== void 0 && busy.has(key)) continue;
-      if (key !== void 0) busy.add(key);
-      if (pending.stage === "waiting") next.push(pending);
-    }
-    return next;
   }
   /** Notes that they are about to be sent, so that nobody changes them any more. */
   async #claim(next) {
@@ -1497,14 +1555,7 @@ var Queue = class {
     this.#pending.delete(id);
     this.#bytes -= pending.bytes;
     const { entry } = pending;
-    const isRefused = settled.status === "refused" || settled.status === "rolled_back";
-    const refusal2 = isRefused ? {
-      entry,
-      code: settled.code ?? "unknown",
-      message: settled.message ?? "",
-      current: settled.current,
-      at: this.#options.clock.wall()
-    } : void 0;
+    const refusal2 = refusalOf(entry, settled, this.#options.clock.wall());
     if (refusal2 !== void 0) this.#keepRefusal(refusal2);
     if (where === "here") void this.#later(() => this.#store.settle(id, refusal2));
     this.#events.settled(pending, settled);
@@ -1577,31 +1628,6 @@ var Queue = class {
     return this.#turn;
   }
 };
-function pendingOf(entry, bytes, optimistic) {
-  const fate2 = deferred();
-  const stored = deferred();
-  const op = {
-    id: entry.id,
-    optimistic,
-    stored: stored.promise,
-    settled: fate2.promise,
-    wait: ({ signal } = {}) => abortable(fate2.promise, signal)
-  };
-  return {
-    entry,
-    stage: "storing",
-    isLoose: true,
-    refusals: 0,
-    bytes,
-    op,
-    settle: fate2.resolve,
-    stored: stored.resolve
-  };
-}
-function restored(entry) {
-  const bytes = JSON.stringify(entry.body).length;
-  return { ...pendingOf(entry, bytes, void 0), stage: "waiting", isLoose: false };
-}
 function shown({ entry, code, message, current, at }) {
   const { id, kind, type, entity, base, body } = entry;
   const write2 = { kind, type, body };
@@ -2114,6 +2140,12 @@ function matcher(types) {
   if (all.length === 0) return () => true;
   return (type) => all.some((pattern) => isMatch(pattern, type));
 }
+function only(types, listener) {
+  const isWanted = matcher(types);
+  return (item) => {
+    if (isWanted(item.type)) listener(item);
+  };
+}
 function isMatch(pattern, type) {
   const star = pattern.indexOf("*");
   if (star < 0) return pattern === type;
@@ -2143,6 +2175,10 @@ async function page(http, { after, types, pageSize, wait, signal }) {
     more: field(body, "more") === true,
     resync: isContent(resync) ? resync : void 0
   };
+}
+async function historyPage(http, options) {
+  const { records: records2, cursor, more, resync } = await page(http, options);
+  return { records: records2, cursor, more, resync: resync === void 0 ? void 0 : text(resync, "reason") ?? "unknown" };
 }
 async function* history(http, options) {
   let after = options.after;
@@ -2200,6 +2236,9 @@ function isBefore(cursor, other) {
 var PRESENCE = "user.presence";
 function shown2(member2, data) {
   return { ...member2, data };
+}
+async function membersOf(http, signal) {
+  return members(await http.ask("instances", { signal })).map((member2) => shown2(member2, void 0));
 }
 var Roster = class {
   #state = new Cell({ members: [], total: 0 });
@@ -2465,6 +2504,26 @@ function itemOf(item) {
   const [type, id, data] = [text(item, "entity_type"), text(item, "entity_id"), field(item, "data")];
   if (type === void 0 || id === void 0 || !isContent(data)) return void 0;
   return { type, id, version: count(item, "version") ?? 0, data };
+}
+
+// src/room/words.ts
+var SIGNAL = /^(cursor\.move|selection\.change|user\.presence|typing|signal\..+|gonzai\.suggestion|chaos\.trigger)$/;
+function wireOf({ instance: instance2, connectedAt, capabilities, user, userName }) {
+  const member2 = { instance_id: instance2, connected_at: connectedAt, capabilities: [...capabilities] };
+  if (user !== void 0) member2.user_id = user;
+  if (userName !== void 0) member2.user_name = userName;
+  return member2;
+}
+function queryOf(options) {
+  const query = {};
+  if (options.types !== void 0 && options.types.length > 0) query.types = options.types.join(",");
+  if (options.capabilities !== void 0 && options.capabilities.length > 0) {
+    query.capabilities = options.capabilities.join(",");
+  }
+  return query;
+}
+function isSignal(type) {
+  return SIGNAL.test(type);
 }
 
 // src/text/utf16.ts
@@ -2785,9 +2844,9 @@ var Core = class {
     if (this.#standing?.version === standing.version && !wasOld) return;
     this.#stand({ ...standing, base: void 0, edits: void 0, mine: [] }, true);
   }
-  /** A record. */
+  /** A record. It holds the whole content: one that comes while the entity is asked for must not be missed. */
   record(step2) {
-    if (this.#standing !== void 0 && step2.version > this.#standing.version) this.#stand(step2, false);
+    if (this.#standing === void 0 || step2.version > this.#standing.version) this.#stand(step2, false);
   }
   /** The content is as it was, the version is not. */
   raise(version) {
@@ -2947,6 +3006,11 @@ var Entities = class {
   }
   find(key) {
     return this.#cores.get(key);
+  }
+  /** How some content of an entity looks with what waits here; `null`: it is not there then. */
+  over(key, data) {
+    const core = this.#cores.get(key);
+    return core === void 0 ? data : core.over(data);
   }
   /** Asks for what is not known of an entity, now or once there is a connection. */
   want(type, id) {
@@ -3855,6 +3919,12 @@ function uuid() {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }
 
+// src/waking.ts
+function onWaking(callback, signal) {
+  const target = globalThis;
+  for (const name of ["online", "focus", "pageshow"]) target.addEventListener?.(name, callback, { signal });
+}
+
 // src/client.ts
 var OUTBOX_BYTES = 64 * 2 ** 20;
 var ContinuumClient = class {
@@ -3941,14 +4011,15 @@ var ContinuumClient = class {
       clock: this.#clock,
       replica,
       instance: this.instance,
-      rewrite: (id, version, body) => this.#queue.rewrite(id, version, body),
+      rewrite: (id, version, body) => this.#queue.carry(id, version, body),
       flying: (key) => this.#queue.flying(key)
     });
-    const over = (key, data) => {
-      const core = this.#entities.find(key);
-      return core === void 0 ? data : core.over(data);
-    };
-    this.#results = new Results({ clock: this.#clock, uuid, send, over });
+    this.#results = new Results({
+      clock: this.#clock,
+      uuid,
+      send,
+      over: (key, data) => this.#entities.over(key, data)
+    });
     this.#open = new OpenConflicts({
       http: this.#http,
       clock: this.#clock,
@@ -3975,6 +4046,7 @@ var ContinuumClient = class {
       if (isShared) this.#share(name, replica, ladder);
       else void this.#queue.lead();
     };
+    onWaking(() => this.#connection.hurry(), this.#closed.signal);
     if (options.autoConnect !== false) this.connect();
   }
   get status() {
@@ -3992,15 +4064,7 @@ var ContinuumClient = class {
     this.#connection.connect();
   }
   async online({ signal } = {}) {
-    await when(
-      this.connection,
-      (status) => {
-        if (status.state === "blocked") throw new ContinuumError(status.code, status.message);
-        if (status.state === "closed") throw new ContinuumError(LOCAL_CODES.closed, "the client is closed");
-        return status.state === "online";
-      },
-      signal
-    );
+    await when(this.connection, isOnline, signal);
   }
   async close() {
     if (this.#closed.signal.aborted) return;
@@ -4027,10 +4091,7 @@ var ContinuumClient = class {
     return { id: op.id, durability: queued ? "queued" : "stored", seq: queued ? void 0 : version, duplicate };
   }
   subscribe(types, listener) {
-    const isWanted = matcher(types);
-    return this.on("record", (record) => {
-      if (isWanted(record.type)) listener(record);
-    });
+    return this.on("record", only(types, listener));
   }
   records(types, options = {}) {
     const listen = (listener) => this.on("record", listener);
@@ -4040,18 +4101,14 @@ var ContinuumClient = class {
   history(options = {}) {
     return history(this.#http, options);
   }
-  async historyPage(options = {}) {
-    const { records: records2, cursor, more, resync } = await page(this.#http, options);
-    return { records: records2, cursor, more, resync: resync === void 0 ? void 0 : text(resync, "reason") ?? "unknown" };
+  historyPage(options = {}) {
+    return historyPage(this.#http, options);
   }
   signal(type, data = {}) {
     return this.#connection.isSocket && this.#connection.send({ event_type: type, data });
   }
   onSignal(types, listener) {
-    const isWanted = matcher(types);
-    return this.on("signal", (signal) => {
-      if (isWanted(signal.type)) listener(signal);
-    });
+    return this.on("signal", only(types, listener));
   }
   entity(type, id) {
     return new EntityHandle(type, id, this.#entities, this.#http, this.#writes);
@@ -4059,9 +4116,8 @@ var ContinuumClient = class {
   follow(interest2) {
     return this.#results.follow(interest2);
   }
-  async members({ signal } = {}) {
-    const found = members(await this.#http.ask("instances", { signal }));
-    return found.map((member2) => ({ ...member2, data: void 0 }));
+  members({ signal } = {}) {
+    return membersOf(this.#http, signal);
   }
   /** Shares the outbox and the connection with the other tabs of this browser. */
   #share(name, replica, ladder) {
@@ -4188,27 +4244,12 @@ var ContinuumClient = class {
   }
   /** A signal, an answer that nobody waits for, or a message of a later version. */
   #other(frame) {
-    if (!SIGNAL.test(frame.type) || frame.instance === this.instance) return;
+    if (!isSignal(frame.type) || frame.instance === this.instance) return;
     this.#roster.signal(frame);
     const { type, instance: instance2, timestamp, data, raw } = frame;
     this.#events.emit("signal", { type, instance: instance2, user: text(raw, "user_id"), timestamp, data });
   }
 };
-var SIGNAL = /^(cursor\.move|selection\.change|user\.presence|typing|signal\..+|gonzai\.suggestion|chaos\.trigger)$/;
-function wireOf({ instance: instance2, connectedAt, capabilities, user, userName }) {
-  const member2 = { instance_id: instance2, connected_at: connectedAt, capabilities: [...capabilities] };
-  if (user !== void 0) member2.user_id = user;
-  if (userName !== void 0) member2.user_name = userName;
-  return member2;
-}
-function queryOf(options) {
-  const query = {};
-  if (options.types !== void 0 && options.types.length > 0) query.types = options.types.join(",");
-  if (options.capabilities !== void 0 && options.capabilities.length > 0) {
-    query.capabilities = options.capabilities.join(",");
-  }
-  return query;
-}
 
 // page/conflicts.ts
 var ConflictsHalf = class {

@@ -6,15 +6,23 @@
  * Must not know: what an operation does, how a message travels.
  */
 
-import type { Op, RefusedWrite, Settled, Waiting } from "../api.js";
+import type { Op, RefusedWrite, Settled } from "../api.js";
 import { CAP_MS, followed } from "../backoff.js";
-import type { Clock } from "../clock.js";
 import { ContinuumError, isPassing, LOCAL_CODES } from "../errors.js";
 import type { Content, Json } from "../json.js";
 import { Cell } from "../observe.js";
-import { abortable, deferred } from "../waiting.js";
-import type { Fate, Message, Ready } from "../wire/message.js";
+import type { Fate, Ready } from "../wire/message.js";
 import { acknowledged, decided, messageOf, refused } from "./message.js";
+import {
+  nextOf,
+  type Pending,
+  pendingOf,
+  type QueueEvents,
+  type QueueOptions,
+  refusalOf,
+  restored,
+  type Storage,
+} from "./pending.js";
 import type { Draft, Entry, Held, Refusal, Store } from "./store.js";
 
 /** How many go out at once before the node has shown that it takes them. */
@@ -23,49 +31,6 @@ const FIRST_WINDOW = 32;
 const PAUSE_MS = 1_000;
 /** Most refused writes that are kept; the oldest are forgotten. */
 const MOST_REFUSED = 1_000;
-
-/** A write that waits here. */
-export interface Pending {
-  entry: Entry;
-  /** `storing` → `waiting` → `flying`; back to `waiting` when the connection is lost. */
-  stage: "storing" | "waiting" | "flying";
-  /** It is only in this program's memory. */
-  isLoose: boolean;
-  /** How often it was refused for a while. */
-  refusals: number;
-  readonly bytes: number;
-  readonly op: Op<unknown>;
-  readonly settle: (settled: Settled) => void;
-  readonly stored: (where: "disk" | "memory") => void;
-}
-
-/** Who has to know what happens to writes. */
-export interface QueueEvents {
-  /** A write joined the queue, here or in another tab. */
-  added(pending: Pending): void;
-  /** Its fate is known. */
-  settled(pending: Pending, settled: Settled): void;
-  /** A write of ours is in the store: who sends may send it. */
-  stored(entry: Entry): void;
-  refused(write: RefusedWrite): void;
-  /** Something that is counted changed. */
-  changed(): void;
-}
-
-export interface QueueOptions {
-  readonly clock: Clock;
-  readonly most: number;
-  readonly replica: string;
-  readonly send: (message: Message) => boolean;
-  readonly uuid: () => string;
-  /** Why writes wait in memory only, where that is known from the beginning. */
-  readonly reason: string | undefined;
-}
-
-export interface Storage {
-  readonly where: "disk" | "memory";
-  readonly reason: string | undefined;
-}
 
 export class Queue {
   readonly refusals = new Cell<readonly RefusedWrite[]>([]);
@@ -168,6 +133,17 @@ export class Queue {
     return true;
   }
 
+  /** The form that a text edit has by now, unless it may have been sent: if another tab sends, the store knows. */
+  carry(id: string, base: number, body: Json): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined || pending.stage === "flying" || pending.entry.sent) return;
+    pending.entry = { ...pending.entry, base, body };
+    if (pending.isLoose) return;
+    void this.#later(async () => {
+      await this.#store.rewrite({ id, base, body });
+    });
+  }
+
   /** What another tab put into the store. */
   adopt(entry: Entry): void {
     if (this.#pending.has(entry.id)) return;
@@ -262,7 +238,7 @@ export class Queue {
   /** Sends what may be sent. */
   pump(): void {
     if (!this.#isSender || this.#isClaiming || this.#resume !== undefined) return;
-    const next = this.#next();
+    const next = nextOf([...this.#pending.values()], this.#window);
     if (next.length === 0) return;
     for (const pending of next) pending.stage = "flying";
     this.#isClaiming = true;
@@ -271,24 +247,6 @@ export class Queue {
       for (const pending of claimed) this.#send(pending);
       this.pump();
     });
-  }
-
-  /** The next ones in their order: as many as the window has room for, one of each entity. */
-  #next(): Pending[] {
-    const busy = new Set<string>();
-    const next: Pending[] = [];
-    let flying = 0;
-    for (const pending of this.#pending.values()) if (pending.stage === "flying") flying += 1;
-    for (const pending of this.#pending.values()) {
-      if (flying + next.length >= this.#window) break;
-      const { entry } = pending;
-      const key = entry.kind === "event" ? undefined : `${entry.type}/${entry.entity}`;
-      if (key !== undefined && busy.has(key)) continue;
-      // Whatever stage this one is in, those behind it wait for it.
-      if (key !== undefined) busy.add(key);
-      if (pending.stage === "waiting") next.push(pending);
-    }
-    return next;
   }
 
   /** Notes that they are about to be sent, so that nobody changes them any more. */
@@ -350,16 +308,7 @@ export class Queue {
     this.#pending.delete(id);
     this.#bytes -= pending.bytes;
     const { entry } = pending;
-    const isRefused = settled.status === "refused" || settled.status === "rolled_back";
-    const refusal: Refusal | undefined = isRefused
-      ? {
-          entry,
-          code: settled.code ?? "unknown",
-          message: settled.message ?? "",
-          current: settled.current,
-          at: this.#options.clock.wall(),
-        }
-      : undefined;
+    const refusal = refusalOf(entry, settled, this.#options.clock.wall());
     if (refusal !== undefined) this.#keepRefusal(refusal);
     // A loose one may have got into the store when it was taken for lost: it is taken out all the same.
     if (where === "here") void this.#later(() => this.#store.settle(id, refusal));
@@ -443,35 +392,6 @@ export class Queue {
     this.#turn = this.#turn.then(task).catch((error) => this.#failed(error));
     return this.#turn;
   }
-}
-
-/** A write that was made here. */
-function pendingOf(entry: Entry, bytes: number, optimistic: unknown): Pending {
-  const fate = deferred<Settled>();
-  const stored = deferred<"disk" | "memory">();
-  const op: Op<unknown> = {
-    id: entry.id,
-    optimistic,
-    stored: stored.promise,
-    settled: fate.promise,
-    wait: ({ signal }: Waiting = {}) => abortable(fate.promise, signal),
-  };
-  return {
-    entry,
-    stage: "storing",
-    isLoose: true,
-    refusals: 0,
-    bytes,
-    op,
-    settle: fate.resolve,
-    stored: stored.resolve,
-  };
-}
-
-/** A write that was in the store. */
-function restored(entry: Entry): Pending {
-  const bytes = JSON.stringify(entry.body).length;
-  return { ...pendingOf(entry, bytes, undefined), stage: "waiting", isLoose: false };
 }
 
 function shown({ entry, code, message, current, at }: Refusal): RefusedWrite {

@@ -3,7 +3,7 @@
  * Owns: that who reads slowly misses nothing and costs no more than a bounded buffer.
  */
 
-import type { EventRecord, HistoryOptions, Unsubscribe, Waiting } from "../api.js";
+import type { EventRecord, HistoryOptions, HistoryPage, Unsubscribe, Waiting } from "../api.js";
 import { field, isContent, type Json } from "../json.js";
 import { parseCursor } from "../tracker.js";
 import type { Http } from "../transport/http.js";
@@ -54,6 +54,11 @@ export async function page(http: Http, { after, types, pageSize, wait, signal }:
     more: field(body, "more") === true,
     resync: isContent(resync) ? resync : undefined,
   };
+}
+
+export async function historyPage(http: Http, options: HistoryOptions): Promise<HistoryPage> {
+  const { records, cursor, more, resync } = await page(http, options);
+  return { records, cursor, more, resync: resync === undefined ? undefined : (text(resync, "reason") ?? "unknown") };
 }
 
 export async function* history(http: Http, options: HistoryOptions): AsyncIterableIterator<EventRecord> {

@@ -7,6 +7,17 @@ export function matcher(types: string | readonly string[] | undefined): (type: s
   return (type) => all.some((pattern) => isMatch(pattern, type));
 }
 
+/** Calls only with what has one of these types. */
+export function only<T extends { readonly type: string }>(
+  types: string | readonly string[],
+  listener: (item: T) => void,
+): (item: T) => void {
+  const isWanted = matcher(types);
+  return (item) => {
+    if (isWanted(item.type)) listener(item);
+  };
+}
+
 function isMatch(pattern: string, type: string): boolean {
   const star = pattern.indexOf("*");
   if (star < 0) return pattern === type;

@@ -3,13 +3,19 @@
 import type { Member, Presence, PresenceState, Unsubscribe } from "../api.js";
 import type { Json } from "../json.js";
 import { Cell, Listeners } from "../observe.js";
-import type { Frame, Meaning, Message, WireMember } from "../wire/message.js";
+import type { Http } from "../transport/http.js";
+import { type Frame, type Meaning, type Message, members, type WireMember } from "../wire/message.js";
 
 /** The signal that carries what somebody says of itself. */
 const PRESENCE = "user.presence";
 
 function shown(member: WireMember, data: Json | undefined): Member {
   return { ...member, data };
+}
+
+/** Who is connected, asked anew. */
+export async function membersOf(http: Http, signal: AbortSignal | undefined): Promise<readonly Member[]> {
+  return members(await http.ask("instances", { signal })).map((member) => shown(member, undefined));
 }
 
 export class Roster implements Presence {

@@ -140,9 +140,9 @@ export class Core {
     this.#stand({ ...standing, base: undefined, edits: undefined, mine: [] }, true);
   }
 
-  /** A record. */
+  /** A record. It holds the whole content: one that comes while the entity is asked for must not be missed. */
   record(step: Step): void {
-    if (this.#standing !== undefined && step.version > this.#standing.version) this.#stand(step, false);
+    if (this.#standing === undefined || step.version > this.#standing.version) this.#stand(step, false);
   }
 
   /** The content is as it was, the version is not. */

@@ -7,7 +7,7 @@
 
 import type { Clock } from "../clock.js";
 import { ContinuumError, isPassing } from "../errors.js";
-import { field, isContent, type Json } from "../json.js";
+import { type Content, field, isContent, type Json } from "../json.js";
 import type { Entry } from "../outbox/store.js";
 import type { Http } from "../transport/http.js";
 import { count, type Frame } from "../wire/message.js";
@@ -58,6 +58,12 @@ export class Entities {
 
   find(key: string): Core | undefined {
     return this.#cores.get(key);
+  }
+
+  /** How some content of an entity looks with what waits here; `null`: it is not there then. */
+  over(key: string, data: Content): Content | null {
+    const core = this.#cores.get(key);
+    return core === undefined ? data : core.over(data);
   }
 
   /** Asks for what is not known of an entity, now or once there is a connection. */
