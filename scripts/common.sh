@@ -37,3 +37,25 @@ good_nats_server() {
     version=$("$1" --version 2>/dev/null | sed -n 's/^nats-server: v\([0-9.]*\).*/\1/p') || return 1
     [[ -n $version && $(printf '%s\n' "$nats_floor" "$version" | sort -V | head -n 1) == "$nats_floor" ]]
 }
+
+# program NAME [PACKAGE...]: from these packages of Debian, else from the one of its name.
+program() {
+    local name=$1
+    local packages=("${@:2}")
+    [[ ${#packages[@]} -gt 0 ]] || packages=("$name")
+    if command -v "$name" >/dev/null 2>&1; then
+        return
+    fi
+    if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null 2>&1; then
+        die "$name is not on PATH: install it with your package manager (Debian, Ubuntu: sudo apt-get install ${packages[*]})"
+    fi
+    say "setup: ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    local log=.tools/apt.log
+    local install=(apt-get install -y -qq --no-install-recommends "${packages[@]}")
+    mkdir -p .tools
+    # The package lists of a fresh image are empty or old: the first try fails there.
+    "${install[@]}" >"$log" 2>&1 ||
+        { apt-get update -qq >>"$log" 2>&1 && "${install[@]}" >>"$log" 2>&1; } ||
+        { tail -n 20 "$log" >&2; die "${packages[*]} could not be installed with apt-get: install by hand"; }
+}

@@ -6,6 +6,7 @@
 mod admin;
 mod asker;
 mod browsers;
+mod client_page;
 mod conflicts;
 mod door;
 mod entities;

@@ -22,7 +22,7 @@ use crate::{
     wire::{Code, Refusal},
 };
 
-/// On every answer. Nothing is a page yet, so nothing may be run, framed, guessed at or kept.
+/// On every answer. But for one that says itself what it may do, nothing is a page, so nothing may be run, framed, guessed at or kept.
 pub(super) const HARDENING: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CACHE_CONTROL, "no-store"),
@@ -143,7 +143,9 @@ pub(super) async fn watch<B: MessageBody>(
     };
     let headers = response.headers_mut();
     for (name, value) in HARDENING.into_iter().chain(is_secure(server).then_some(UNDER_TLS)) {
-        headers.insert(name, HeaderValue::from_static(value));
+        if name != header::CONTENT_SECURITY_POLICY || !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     if let Page::Known(origin) = page {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

@@ -29,6 +29,7 @@ pub(super) async fn index() -> HttpResponse {
         "version": env!("CARGO_PKG_VERSION"),
         "links": {
             "description": "/openapi.json",
+            "page": "/client",
             "rooms": "/ws/sync?tenant_id={tenant}&instance_id={instance}",
             "events": "/v1/tenants/{tenant}/events",
             "stream": "/v1/tenants/{tenant}/stream",

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
 
 use super::{
-    admin, browsers, conflicts, entities, erasures, events, exports, history, imports, operations, probes,
+    admin, browsers, client_page, conflicts, entities, erasures, events, exports, history, imports, operations, probes,
     probes::ProcessFigures,
     problem, reports, snapshot,
     socket::{Socket, set_options},
@@ -151,6 +151,8 @@ fn app(
         .wrap(from_fn(browsers::watch))
         .service(resource("/", "GET").route(web::get().to(reports::index)))
         .service(resource("/openapi.json", "GET").route(web::get().to(reports::description)))
+        .service(resource("/client", "GET").route(web::get().to(client_page::page)))
+        .service(resource("/client/{file}", "GET").route(web::get().to(client_page::file)))
         .service(resource("/healthz", "GET").route(web::get().to(probes::health)))
         .service(resource("/readyz", "GET").route(web::get().to(probes::readiness)))
         .service(resource("/metrics", "GET").route(web::get().to(probes::metrics)))

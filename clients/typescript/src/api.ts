@@ -259,6 +259,7 @@ export interface Client {
   /** Where this client stands in the room's history; `undefined` before the first connection. */
   readonly cursor: string | undefined;
   on<K extends keyof ClientEvents>(name: K, listener: (event: ClientEvents[K]) => void): Unsubscribe;
+  /** Connects; what would be tried again later is tried at once. */
   connect(): void;
   /** When the room was joined. Rejects when that is `blocked` or the client is closed. */
   online(options?: Waiting): Promise<void>;

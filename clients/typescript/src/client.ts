@@ -49,7 +49,7 @@ import { Entities } from "./state/entities.js";
 import { EntityHandle } from "./state/handle.js";
 import { keyOf } from "./state/told.js";
 import { Writes } from "./state/writes.js";
-import { type Standing, Tabs } from "./tabs.js";
+import { type Standing, Tabs, type TabsEvents } from "./tabs.js";
 import { Tokens } from "./token.js";
 import { parseCursor, Tracker } from "./tracker.js";
 import { Http } from "./transport/http.js";
@@ -85,6 +85,8 @@ export class ContinuumClient implements Client {
   readonly #roster: Roster;
   readonly #open: OpenConflicts;
   readonly #freshness: Freshness;
+  /** Takes part among the tabs, and sends: not before it is asked to connect, for a client may be made and thrown away. */
+  #begin: (() => void) | undefined;
   #tabs: Tabs | undefined;
   /** `session_ready` as it came. */
   #rawReady: Content | undefined;
@@ -177,8 +179,10 @@ export class ContinuumClient implements Client {
     this.outbox = new OutboxHandle(this.#queue, this.sync, this.#writes);
     this.connection.subscribe(() => this.#events.emit("status", this.connection.snapshot()));
     this.sync.subscribe(() => this.#events.emit("sync", this.sync.snapshot()));
-    if (isShared) this.#share(name, replica, ladder);
-    else void this.#queue.lead();
+    this.#begin = () => {
+      if (isShared) this.#share(name, replica, ladder);
+      else void this.#queue.lead();
+    };
     onWaking(() => this.#connection.hurry(), this.#closed.signal);
     if (options.autoConnect !== false) this.connect();
   }
@@ -196,6 +200,8 @@ export class ContinuumClient implements Client {
   }
 
   connect(): void {
+    this.#begin?.();
+    this.#begin = undefined;
     this.#connection.connect();
   }
 
@@ -271,19 +277,30 @@ export class ContinuumClient implements Client {
 
   /** Shares the outbox and the connection with the other tabs of this browser. */
   #share(name: string, replica: string, ladder: readonly OpenLink[]): void {
-    const tabs = new Tabs(name, replica, navigator.locks, {
-      lead: () => {
-        void this.#queue.lead();
-        this.#connection.change(ladder);
-      },
+    const lead = () => {
+      void this.#queue.lead();
+      this.#connection.change(ladder);
+    };
+    const alone = () => {
+      this.#tabs = undefined;
+      lead();
+    };
+    const events: TabsEvents = {
+      lead,
+      alone,
       send: (message) => this.#connection.send(message),
       stored: (entry) => this.#queue.adopt(entry),
       settled: (id, settled) => this.#queue.learn(id, settled),
       led: () => void this.#queue.reconcile(),
       standing: () => this.#standing(),
-    });
-    this.#tabs = tabs;
-    this.#connection.change([tabs.link(this.#http)]);
+    };
+    try {
+      const tabs = new Tabs(name, replica, navigator.locks, events);
+      this.#tabs = tabs;
+      this.#connection.change([tabs.link(this.#http)]);
+    } catch {
+      alone();
+    }
   }
 
   /** How this tab stands, for the others. */

@@ -95,7 +95,7 @@ export class Connection {
 
   connect(): void {
     const { state } = this.status.snapshot();
-    if (state === "idle") void this.#open();
+    if (state === "idle" || state === "waiting") void this.#open();
   }
 
   /** Tries at once what would be tried later: the machine woke up, or the network is back. */

@@ -36,6 +36,8 @@ export interface Standing {
 export interface TabsEvents {
   /** This tab leads from now on. */
   lead(): void;
+  /** The browser forbids tabs to know of each other. */
+  alone(): void;
   /** A follower wants this sent. */
   send(message: Message): void;
   stored(entry: Entry): void;
@@ -45,6 +47,7 @@ export interface TabsEvents {
   standing(): Standing | undefined;
 }
 
+/** Its making throws where the browser forbids it. */
 export class Tabs {
   readonly #name: string;
   readonly #id: string;
@@ -128,8 +131,10 @@ export class Tabs {
         granted();
         return new Promise<void>((release) => signal.addEventListener("abort", () => release(), { once: true }));
       });
-    } catch (error) {
-      if (!signal.aborted) throw error;
+    } catch {
+      if (signal.aborted) return;
+      this.close();
+      this.#events.alone();
     }
   }
 

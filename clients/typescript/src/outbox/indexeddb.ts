@@ -98,14 +98,20 @@ export class IndexedDbStore implements Store {
     task: (stores: { entries: IDBObjectStore; refusals: IDBObjectStore }) => Promise<T>,
   ): Promise<T> {
     this.#database ??= await this.#connect();
-    const transaction = this.#database.transaction(["entries", "refusals"], mode, { durability: "strict" });
-    const done = new Promise<void>((complete, failed) => {
-      transaction.oncomplete = () => complete();
-      transaction.onabort = () => failed(transaction.error ?? new Error("the browser gave the transaction up"));
-    });
-    const stores = { entries: transaction.objectStore("entries"), refusals: transaction.objectStore("refusals") };
-    const [result] = await Promise.all([task(stores), done]);
-    return result;
+    try {
+      const transaction = this.#database.transaction(["entries", "refusals"], mode, { durability: "strict" });
+      const done = new Promise<void>((complete, failed) => {
+        transaction.oncomplete = () => complete();
+        transaction.onabort = () => failed(transaction.error ?? new Error("the browser gave the transaction up"));
+      });
+      const stores = { entries: transaction.objectStore("entries"), refusals: transaction.objectStore("refusals") };
+      const [result] = await Promise.all([task(stores), done]);
+      return result;
+    } catch (error) {
+      // Some browsers take the connection away with it, and say so too late: the next call begins with a new one.
+      await this.close();
+      throw error;
+    }
   }
 }
 

@@ -122,8 +122,10 @@ export class Queue {
   rewrite(id: string, base: number | undefined, body: Json): boolean {
     const pending = this.#pending.get(id);
     if (pending === undefined || pending.stage === "flying" || pending.entry.sent) return false;
+    // The tab that sends may have it in its hands already.
+    if (!this.#isSender) return false;
     pending.entry = { ...pending.entry, base, body };
-    if (pending.stage === "waiting" && !pending.isLoose) {
+    if (!pending.isLoose) {
       void this.#later(async () => {
         await this.#store.rewrite({ id, base, body });
       });
@@ -401,5 +403,7 @@ function shown({ entry, code, message, current, at }: Refusal): RefusedWrite {
 }
 
 function told(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  // Browsers say of a full storage its name and no more. What they throw is not always an `Error`.
+  const { name, message } = error as { name?: unknown; message?: unknown };
+  return [name, message].filter((part) => typeof part === "string" && part !== "").join(": ") || String(error);
 }

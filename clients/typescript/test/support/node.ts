@@ -4,7 +4,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import type { TestContext } from "node:test";
 
 export const ROOT = resolve(import.meta.dirname, "../../../../..");
 export const PROGRAM = resolve(ROOT, process.env.CONTINUUM ?? "target/debug/continuum");
@@ -12,6 +11,11 @@ export const PROGRAM = resolve(ROOT, process.env.CONTINUUM ?? "target/debug/cont
 export interface NodeOptions {
   readonly settings?: Readonly<Record<string, string>>;
   readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** What ends with a test, or with a file of them: a test's context, or the module's own `after`. */
+export interface Ending {
+  after(end: () => Promise<void>): void;
 }
 
 export class TestNode {
@@ -26,7 +30,7 @@ export class TestNode {
     this.#options = options;
   }
 
-  static async start(test: TestContext, options: NodeOptions = {}): Promise<TestNode> {
+  static async start(test: Ending, options: NodeOptions = {}): Promise<TestNode> {
     const directory = await mkdtemp(join(tmpdir(), "continuum-client-"));
     const node = new TestNode(directory, options);
     test.after(async () => {
