@@ -44,7 +44,7 @@ impl Notebook {
         match text(step, "do") {
             "close" => {
                 let left = self.replica.close(PATIENCE).await;
-                if left == 0 { Ok(()) } else { Err(format!("{left} writes are left")) }
+                if left == Some(0) { Ok(()) } else { Err(format!("writes that are left: {left:?}")) }
             }
             "publish" => {
                 let event_type = text(step, "type").parse().map_err(|error| format!("{error}"))?;
