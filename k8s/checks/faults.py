@@ -84,7 +84,7 @@ FAULTS = [
     (lambda o: ingress(o)["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["port"].update(name="web"), "/ws leads to no service and port"),
     (settings("workers = 4", "workers = 4\nport = 8421"), "it listens on 8421"),
     (settings('host = "0.0.0.0"', 'host = "127.0.0.1"'), "where no probe gets"),
-    (server("0.0.0.0:4222", "0.0.0.0:4223"), "another port than its container's 'client'"),
+    (server("0.0.0.0:4222", "0.0.0.0:4223"), "another port than its container's 'nats'"),
     # Names.
     (lambda o: volume(node(o), "auth")["secret"].update(secretName="auth"), "the Secret 'auth', which is not here and not made by hand"),
     (lambda o: volume(node(o), "auth")["secret"]["items"][0].update(key="admin"), "the Secret 'continuum-auth' has no admin"),

@@ -170,7 +170,7 @@ def servers_take(overlay, program, secrets):
     if done.returncode:
         yield f"nats: the server refuses its configuration: {done.stderr.strip()}"
     text = overlay.settings_of_servers()
-    for name, pattern in (("client", r'^listen: "[\d.]+:(\d+)"'), ("monitor", r'^http: "[\d.]+:(\d+)"'), ("cluster", r'^\s+listen: "[\d.]+:(\d+)"')):
+    for name, pattern in (("nats", r'^listen: "[\d.]+:(\d+)"'), ("monitor", r'^http: "[\d.]+:(\d+)"'), ("cluster", r'^\s+listen: "[\d.]+:(\d+)"')):
         if int(re.search(pattern, text, re.M)[1]) != ports(servers)[name]:
             yield f"nats: it listens on another port than its container's '{name}'"
     routes = re.search(r"^\s*routes: (\[.*\])", text, re.M)[1]
