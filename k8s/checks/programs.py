@@ -4,6 +4,7 @@ name, and whether a NATS server takes its own."""
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -20,6 +21,18 @@ from overlay import containers, ports, probes, template, volumes
 
 # For a debug build on a busy machine.
 PATIENCE = 60
+
+
+def first(*candidates):
+    """Where the first of these programs is that runs."""
+    for program in candidates:
+        arguments = ["version", "--client"] if "kubectl" in program else ["--version"]
+        try:
+            subprocess.run([program, *arguments], check=True, capture_output=True, timeout=PATIENCE)
+            return shutil.which(program)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    raise SystemExit(f"none of {', '.join(candidates)} runs: scripts/setup")
 
 
 def own(variables):
@@ -178,7 +191,7 @@ def servers_take(overlay, program, secrets):
     if [urlsplit(route).netloc for route in json.loads(routes)] != wanted:
         yield f"nats: its routes are not to {', '.join(wanted)}"
     pid = re.search(r'^pid_file: "(.*)"', text, re.M)[1]
-    if containers(servers)[0]["lifecycle"]["preStop"]["exec"]["command"][-1] != f"ldm={pid}":
+    if containers(servers)[0]["lifecycle"]["preStop"]["exec"]["command"][-1].split()[2] != f"ldm={pid}":
         yield "nats: preStop does not signal the server's own process"
 
 

@@ -112,7 +112,7 @@ def of_pods(overlay, settings):
 
 def of_versions(overlay, version, server):
     """`version` is that of Cargo.toml, `server` that of the nats-server that the tests run against."""
-    for workload, wanted in (("continuum", version), ("nats", server)):
+    for workload, wanted in (("continuum", version), ("nats", f"{server}-alpine")):
         for thing in overlay.workloads():
             for container in containers(thing):
                 image, _, tag = container["image"].rpartition(":")
