@@ -131,6 +131,7 @@ FAULTS = [
     (lambda o: ingress(o)["metadata"]["annotations"].update({"haproxy.org/timeout-server": "50s"}), "a silent server is not above heartbeat.timeout"),
     (lambda o: template(servers(o))["spec"].update(terminationGracePeriodSeconds=30), "nats: a grace period of 30 s"),
     (lambda o: claim(servers(o), "20Gi"), "too small for max_file_store"),
+    (lambda o: box(o)["env"].append({"name": "CONTINUUM__LOG__RETENTION_BYTES", "value": "30000000000"}), "no room for log.retention_bytes"),
     (lambda o: claim(node(o), "5Gi"), "continuum: its volume is smaller"),
     (lambda o: containers(servers(o))[0]["env"][1].update(value="2000MiB"), "GOMEMLIMIT"),
     (lambda o: o.get("PodDisruptionBudget", "continuum")["spec"].update(maxUnavailable=3), "all of them may be put out at once"),

@@ -1,4 +1,4 @@
-"""Numbers that rest on one another: times of a stop, sizes of volumes, counts of pods, versions."""
+"""Numbers that rest on one another: times of a stop, sizes of volumes, counts of pods, versions, what charts repeat."""
 
 import re
 
@@ -118,3 +118,40 @@ def of_versions(overlay, version, server):
                 image, _, tag = container["image"].rpartition(":")
                 if thing["metadata"]["name"] == workload and (tag != wanted or image.rsplit("/", 1)[-1] != workload):
                     yield f"{workload}: its image is {container['image']}, not {workload}:{wanted}"
+
+
+def of_charts(overlay, servers, adapter, by_hand):
+    """The values for charts say what the manifests say. `by_hand` is as in references.py."""
+    config, mine = servers["config"], overlay.workload("nats")
+    number = re.search(r"max_file_store: (\w+)", overlay.settings_of_servers())[1]
+    memory = re.search(r"max_memory_store: (\w+)", overlay.settings_of_servers())[1]
+    said = {
+        "servers": config["cluster"]["replicas"],
+        "volume": quantity(config["jetstream"]["fileStore"]["pvc"]["size"]),
+        "store": (config["jetstream"]["fileStore"]["maxSize"], config["jetstream"]["memoryStore"]["maxSize"]),
+        "flushing": config["jetstream"]["merge"]["sync_interval"],
+        "image": servers["container"]["image"]["tag"],
+        "resources": servers["container"]["resources"],
+        "grace period": servers["podTemplate"]["merge"]["spec"]["terminationGracePeriodSeconds"],
+        "service": servers["headlessService"]["name"],
+    }
+    wanted = {
+        "servers": overlay.least(mine),
+        "volume": claim(mine),
+        "store": (number, memory),
+        "flushing": "always",
+        "image": containers(mine)[0]["image"].rpartition(":")[2],
+        "resources": containers(mine)[0]["resources"],
+        "grace period": template(mine)["spec"]["terminationGracePeriodSeconds"],
+        "service": mine["spec"]["serviceName"],
+    }
+    for what, value in said.items():
+        if value != wanted[what]:
+            yield f"nats-values.yaml: its {what}: {value}, where base/nats has {wanted[what]}"
+    for tls in (config["nats"]["tls"], config["cluster"]["tls"], servers["tlsCA"]):
+        keys = {tls[part] for part in ("cert", "key") if part in tls}
+        if not keys <= by_hand.get(tls["secretName"], set()):
+            yield f"nats-values.yaml: docs/kubernetes.md does not make the secret {tls['secretName']} with {', '.join(sorted(keys))}"
+    metrics = {m["pods"]["metric"]["name"] for s in overlay.of("HorizontalPodAutoscaler") for m in s["spec"]["metrics"] if "pods" in m}
+    if {rule["seriesQuery"].partition("{")[0] for rule in adapter["rules"]["custom"]} != metrics:
+        yield f"prometheus-adapter-values.yaml: it does not pass on {', '.join(metrics)}"
