@@ -17,8 +17,11 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from overlay import containers, ports, probes, template, volumes
+import yaml
 
+from overlay import Overlay, containers, ports, probes, template, volumes
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 # For a debug build on a busy machine.
 PATIENCE = 60
 
@@ -33,6 +36,20 @@ def first(*candidates):
         except (OSError, subprocess.CalledProcessError):
             continue
     raise SystemExit(f"none of {', '.join(candidates)} runs: scripts/setup")
+
+
+def rendered(folder):
+    """An overlay as kubectl makes it."""
+    kubectl = first("kubectl", str(ROOT / ".tools/kubectl/usr/bin/kubectl"))
+    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, timeout=PATIENCE)
+    # Warnings too: what is deprecated today does not render tomorrow.
+    if done.returncode or done.stderr:
+        raise SystemExit(f"{folder.relative_to(ROOT)} does not render: {done.stderr.strip()}")
+    return Overlay(folder.name, list(yaml.safe_load_all(done.stdout)))
+
+
+def nats_server():
+    return first(os.environ.get("CONTINUUM_NATS_SERVER", "nats-server"), str(ROOT / ".tools/venv/bin/nats-server"))
 
 
 def own(variables):

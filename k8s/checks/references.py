@@ -107,7 +107,8 @@ def things_by_name(overlay, by_hand):
                 yield f"{name}: nothing mounts the volume {', '.join(sorted(unused))}"
         if not overlay.get("ServiceAccount", pod.get("serviceAccountName")):
             yield f"{name}: there is no service account '{pod.get('serviceAccountName')}'"
-        if not overlay.get("PriorityClass", pod.get("priorityClassName")):
+        # Classes belong to the whole cluster: one overlay has them.
+        if (overlay.name == "production" or "priorityClassName" in pod) and not overlay.get("PriorityClass", pod.get("priorityClassName")):
             yield f"{name}: there is no priority class '{pod.get('priorityClassName')}'"
     for ingress in overlay.of("Ingress"):
         for tls in ingress["spec"]["tls"]:
