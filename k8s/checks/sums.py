@@ -12,6 +12,10 @@ STORE = 200 << 20
 IMPORTS = 4
 
 
+def gibibytes(size):
+    return f"{quantity(size) / (1 << 30):g} GiB"
+
+
 def claim(workload):
     claims = {c["metadata"]["name"]: c["spec"]["resources"]["requests"]["storage"] for c in workload["spec"]["volumeClaimTemplates"]}
     return quantity(claims["data"])
@@ -155,3 +159,28 @@ def of_charts(overlay, servers, adapter, by_hand):
     metrics = {m["pods"]["metric"]["name"] for s in overlay.of("HorizontalPodAutoscaler") for m in s["spec"]["metrics"] if "pods" in m}
     if {rule["seriesQuery"].partition("{")[0] for rule in adapter["rules"]["custom"]} != metrics:
         yield f"prometheus-adapter-values.yaml: it does not pass on {', '.join(metrics)}"
+
+
+def in_the_guide(overlay, guide, oldest):
+    """The numbers of production that docs/kubernetes.md explains are those of the manifests."""
+    nodes, servers = overlay.workload("continuum"), overlay.workload("nats")
+    scaler = overlay.of("HorizontalPodAutoscaler")[0]["spec"]
+    node = template(nodes)["spec"]
+    probe = containers(nodes)[0]["readinessProbe"]
+    target = next(m["pods"]["target"]["averageValue"] for m in scaler["metrics"] if m["type"] == "Pods")
+    asked = containers(nodes)[0]["resources"]
+    for sentence in (
+        f"Kubernetes {oldest} or later",
+        f"the same with {scaler['minReplicas']} to {scaler['maxReplicas']} nodes",
+        f"| grace period {node['terminationGracePeriodSeconds']} s |",
+        f"| {nodes['spec']['minReadySeconds']} s until the next node goes |",
+        f"| readiness: {probe['failureThreshold']} × {probe['periodSeconds']} s |",
+        f"| {int(quantity(target)):,} connections a node |",
+        f"| fewer nodes: after {scaler['behavior']['scaleDown']['stabilizationWindowSeconds'] // 60} minutes, one in ten |",
+        f"| a node: {asked['requests']['cpu']} CPU, {gibibytes(asked['requests']['memory'])} requested, {gibibytes(asked['limits']['memory'])} at most |",
+        f"| a node's volume: {gibibytes(claim(nodes))} |",
+        f"| NATS' volume: {gibibytes(claim(servers))} |",
+        f"| NATS' grace period: {template(servers)['spec']['terminationGracePeriodSeconds']} s |",
+    ):
+        if sentence not in guide:
+            yield f"docs/kubernetes.md does not say what the manifests say: {sentence}"
