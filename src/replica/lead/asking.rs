@@ -23,9 +23,9 @@ const BEHIND: Duration = Duration::from_secs(1);
 
 /// What lies open.
 pub(super) struct Conflicts {
-    open: Vec<(String, EntityKey, Value)>,
+    pub(super) open: Vec<(String, EntityKey, Value)>,
     /// The log's position up to which it holds everything.
-    position: u64,
+    pub(super) position: u64,
 }
 
 impl Leading {
