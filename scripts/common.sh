@@ -59,3 +59,28 @@ program() {
         { apt-get update -qq >>"$log" 2>&1 && "${install[@]}" >>"$log" 2>&1; } ||
         { tail -n 20 "$log" >&2; die "${packages[*]} could not be installed with apt-get: install by hand"; }
 }
+
+# built_node: CONTINUUM names the node that tests start, which is built if nobody named one.
+built_node() {
+    if [[ -z ${CONTINUUM-} ]]; then
+        need cargo 'install Rust with https://rustup.rs, or say in CONTINUUM where a node is'
+        cargo build --quiet --locked --bin continuum
+        CONTINUUM=${CARGO_TARGET_DIR:-target}/debug/continuum
+    fi
+    CONTINUUM=$(realpath -m "$CONTINUUM")
+    [[ -x $CONTINUUM ]] || die "there is no program at $CONTINUUM"
+    export CONTINUUM
+}
+
+# typescript_client: Node.js of the setup on PATH, and in clients/typescript the packages of its lockfile.
+typescript_client() {
+    scripts/setup
+    export PATH=$PWD/.tools/node:$PATH
+    local kept=clients/typescript/node_modules/.installed
+    if ! cmp -s clients/typescript/package-lock.json "$kept"; then
+        say 'packages into clients/typescript/node_modules'
+        (cd clients/typescript && npm ci --silent --no-audit --no-fund) ||
+            die 'npm ci failed in clients/typescript: see above; it needs a package registry'
+        cp clients/typescript/package-lock.json "$kept"
+    fi
+}

@@ -51,7 +51,7 @@ async fn read_list(shared: &Shared, request: &HttpRequest) -> Result<String, Ref
         shown.extend(seen.flat_map(|(key, entity)| shown::open_items(key, entity)));
     }
     let next = Value::from(walk.next(0).map(|next| next.token(&listing, epoch)));
-    Ok(format!(r#"{{"conflicts":{},"next":{next}}}"#, json_list(shown)))
+    Ok(format!(r#"{{"conflicts":{},"position":{},"next":{next}}}"#, json_list(shown), walk.position()))
 }
 
 async fn read_entity(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal> {

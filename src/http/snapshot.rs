@@ -89,10 +89,15 @@ impl<'a> Walk<'a> {
         Ok(Some(entities))
     }
 
+    /// What was read holds everything up to here.
+    pub(super) fn position(&self) -> Position {
+        self.position.unwrap_or_default()
+    }
+
     /// Where the next request goes on; `None` at the end. `shown`: on all pages so far.
     pub(super) fn next(&self, shown: u64) -> Option<Place> {
         let mark = self.from.clone()?;
-        Some(Place { position: self.position.unwrap_or_default(), reached: self.reached, shown, mark })
+        Some(Place { position: self.position(), reached: self.reached, shown, mark })
     }
 }
 
@@ -118,7 +123,7 @@ async fn read(shared: &Shared, request: &HttpRequest) -> Result<String, Refusal>
             }
         }
     }
-    let mut position = walk.position.unwrap_or_default();
+    let mut position = walk.position();
     if from.is_none() {
         position = tail_from(backbone, tenant, position).await.map_err(|error| problem::log_unavailable(&error))?;
         walk.position = Some(position);

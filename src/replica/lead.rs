@@ -179,6 +179,8 @@ struct Leading {
     is_pull_wanted: bool,
     /// Entities of which something lies open, as far as it was asked.
     open: HashSet<EntityKey>,
+    /// The last record that may have opened or settled something.
+    open_at: u64,
     /// When to ask what lies open.
     conflicts_due: Option<Instant>,
     /// What lies open, as it was asked; `None`: it could not be.
@@ -205,6 +207,7 @@ impl Leading {
             pull_after: Instant::now(),
             is_pull_wanted: true,
             open: HashSet::new(),
+            open_at: 0,
             conflicts_due: None,
             conflicts: mpsc::channel(1),
             told: Instant::now(),

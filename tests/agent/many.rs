@@ -14,7 +14,7 @@ use crate::{
 
 const AGENTS: usize = 200;
 /// Longer than all of it takes, with the longest pauses between two attempts to connect.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Each says something of its own and something in the context that all share.
 async fn all_write(agents: &[Arc<Replica>], round: usize) {

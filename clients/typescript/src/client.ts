@@ -395,7 +395,11 @@ export class ContinuumClient implements Client {
 
   #record(frame: Frame): void {
     const told = this.#entities.record(frame);
-    if (told.kind === "open" || (told.kind === "entity" && this.#open.isOpen(told.key))) this.#open.ask();
+    if (frame.meaning.kind === "record" && told.kind !== "event") {
+      const { seq } = frame.meaning.place;
+      if (told.kind === "open") this.#open.opened(seq);
+      else this.#open.changed(told.key, seq);
+    }
     const record = recordOf(frame, this.#epoch);
     if (record !== undefined) this.#events.emit("record", record);
   }

@@ -345,8 +345,9 @@ export class Connection {
       }
     }
     const error = why.error ?? this.#announced.error;
-    if (this.#isRefused(why, error)) return;
-    if (!wasJoined && error === undefined && this.#canStepDown(why)) {
+    const isNoWay = this.#isNoWay(error);
+    if (!isNoWay && this.#isRefused(why, error)) return;
+    if (!wasJoined && (error === undefined || isNoWay) && this.#canStepDown(why)) {
       this.#rung += 1;
       this.#failures = 0;
       void this.#open();
@@ -370,6 +371,11 @@ export class Connection {
       this.#block(code, error?.message ?? why.reason);
     }
     return true;
+  }
+
+  /** Whether what is between us and the node does not know this other way; the first one got through, and may again. */
+  #isNoWay(error: ContinuumError | undefined): boolean {
+    return this.#rung > 0 && this.#hasWorked && (error?.status === 404 || error?.status === 405);
   }
 
   /** Whether another way is worth a try: this one does not seem to get through. */

@@ -112,7 +112,7 @@ class Books:
             case ["events"]:
                 return 200, self.page(rows, query, last)
             case ["conflicts"]:
-                return 200, {"conflicts": self.open(step, is_told), "next": None}
+                return 200, {"conflicts": self.open(step, is_told), "position": last, "next": None}
             case ["snapshot"]:
                 state = self.graph(types.split(",") if types else None, last)
                 there = [

@@ -691,8 +691,9 @@ var Connection = class {
       }
     }
     const error = why.error ?? this.#announced.error;
-    if (this.#isRefused(why, error)) return;
-    if (!wasJoined && error === void 0 && this.#canStepDown(why)) {
+    const isNoWay = this.#isNoWay(error);
+    if (!isNoWay && this.#isRefused(why, error)) return;
+    if (!wasJoined && (error === void 0 || isNoWay) && this.#canStepDown(why)) {
       this.#rung += 1;
       this.#failures = 0;
       void this.#open();
@@ -715,6 +716,10 @@ var Connection = class {
       this.#block(code, error?.message ?? why.reason);
     }
     return true;
+  }
+  /** Whether what is between us and the node does not know this other way; the first one got through, and may again. */
+  #isNoWay(error) {
+    return this.#rung > 0 && this.#hasWorked && (error?.status === 404 || error?.status === 405);
   }
   /** Whether another way is worth a try: this one does not seem to get through. */
   #canStepDown(why) {
@@ -1391,26 +1396,18 @@ var Queue = class {
   }
   /** Puts another content into a write that was not sent; `false`: it may have been. */
   rewrite(id, base, body) {
-    const pending = this.#pending.get(id);
-    if (pending === void 0 || pending.stage === "flying" || pending.entry.sent) return false;
-    if (!this.#isSender) return false;
-    pending.entry = { ...pending.entry, base, body };
-    if (!pending.isLoose) {
-      void this.#later(async () => {
-        await this.#store.rewrite({ id, base, body });
-      });
-    }
-    return true;
+    return this.#isSender && this.carry(id, base, body);
   }
-  /** The form that a text edit has by now, unless it may have been sent: if another tab sends, the store knows. */
+  /** The same where either content will do: if another tab sends, the store knows which it has. */
   carry(id, base, body) {
     const pending = this.#pending.get(id);
-    if (pending === void 0 || pending.stage === "flying" || pending.entry.sent) return;
+    if (pending === void 0 || pending.stage === "flying" || pending.entry.sent) return false;
     pending.entry = { ...pending.entry, base, body };
-    if (pending.isLoose) return;
+    if (pending.isLoose) return true;
     void this.#later(async () => {
       await this.#store.rewrite({ id, base, body });
     });
+    return true;
   }
   /** What another tab put into the store. */
   adopt(entry) {
@@ -1637,7 +1634,8 @@ function shown({ entry, code, message, current, at }) {
 }
 function told(error) {
   const { name, message } = error;
-  return [name, message].filter((part2) => typeof part2 === "string" && part2 !== "").join(": ") || String(error);
+  const isSaid = (part2) => typeof part2 === "string" && part2 !== "" && part2 !== "Error";
+  return [name, message].filter(isSaid).join(": ") || String(error);
 }
 
 // src/text/ops.ts
@@ -1881,6 +1879,7 @@ function editsOf(data) {
 // src/room/conflicts.ts
 var SHORTLY_MS = 50;
 var PAUSE_MS2 = 5e3;
+var BEHIND_MS = 1e3;
 var PAGE = 200;
 var MOST = 2e3;
 var OpenConflicts = class {
@@ -1890,6 +1889,10 @@ var OpenConflicts = class {
   #cancel;
   #asking;
   #isOnline = false;
+  /** The last record that opened or settled something, and while questions are on their way, those that may have. */
+  #openAt = 0;
+  #asked = 0;
+  #changed = /* @__PURE__ */ new Map();
   constructor(options) {
     this.#options = options;
   }
@@ -1903,27 +1906,29 @@ var OpenConflicts = class {
     return this.#found.add(listener);
   }
   async list({ signal } = {}) {
-    const all = [];
-    let page2;
-    do {
-      const body = await this.#options.http.ask("conflicts", { query: { limit: PAGE, page: page2 }, signal });
-      const found = field(body, "conflicts");
-      for (const item of Array.isArray(found) ? found : []) {
-        const conflict = read2(item);
-        if (conflict !== void 0) all.push(conflict);
-      }
-      page2 = text(body, "next");
-    } while (page2 !== void 0 && all.length < MOST);
-    this.#take(all);
+    this.#asked += 1;
+    try {
+      const { all, position } = await this.#pages(signal);
+      this.#take(all, position);
+    } finally {
+      this.#asked -= 1;
+      if (this.#asked === 0) this.#changed.clear();
+    }
     return this.#list.snapshot();
   }
   resolve(conflict, choice, data) {
     const body = { action: "resolve", conflict_id: conflict.conflictId, choice };
     return this.#options.write(conflict, conflict.version, data === void 0 ? body : { ...body, data });
   }
-  /** Whether something lies open with an entity: its next change may have settled that. */
-  isOpen(key) {
-    return this.#list.snapshot().some(({ type, id }) => keyOf(type, id) === key);
+  /** A record opened or settled something. */
+  opened(seq) {
+    this.#openAt = seq;
+    this.ask();
+  }
+  /** An entity was changed: if something lies open with it, that may have settled it. */
+  changed(key, seq) {
+    if (this.#list.snapshot().some((conflict) => keyOf(conflict.type, conflict.id) === key)) this.opened(seq);
+    else if (this.#asked > 0) this.#changed.set(key, seq);
   }
   online() {
     this.#isOnline = true;
@@ -1931,6 +1936,7 @@ var OpenConflicts = class {
   }
   offline() {
     this.#isOnline = false;
+    this.#openAt = 0;
     this.#cancel?.();
     this.#cancel = void 0;
     this.#asking?.abort();
@@ -1953,7 +1959,26 @@ var OpenConflicts = class {
       if (!asking.signal.aborted) this.ask(PAUSE_MS2);
     }
   }
-  #take(all) {
+  /** What is open, and up to where in the log that is counted. */
+  async #pages(signal) {
+    const all = [];
+    let position = 0;
+    let page2;
+    do {
+      const body = await this.#options.http.ask("conflicts", { query: { limit: PAGE, page: page2 }, signal });
+      const found = field(body, "conflicts");
+      for (const item of Array.isArray(found) ? found : []) {
+        const conflict = read2(item);
+        if (conflict !== void 0) all.push(conflict);
+      }
+      position = count(body, "position") ?? 0;
+      page2 = text(body, "next");
+    } while (page2 !== void 0 && all.length < MOST);
+    return { all, position };
+  }
+  #take(all, position) {
+    const latest2 = all.map(({ type, id }) => this.#changed.get(keyOf(type, id)) ?? 0);
+    if (Math.max(this.#openAt, ...latest2) > position) this.ask(BEHIND_MS);
     const before = new Set(this.#list.snapshot().map((conflict) => conflict.conflictId));
     if (all.length === 0 && before.size === 0) return;
     this.#list.set(all);
@@ -4232,7 +4257,11 @@ var ContinuumClient = class {
   }
   #record(frame) {
     const told3 = this.#entities.record(frame);
-    if (told3.kind === "open" || told3.kind === "entity" && this.#open.isOpen(told3.key)) this.#open.ask();
+    if (frame.meaning.kind === "record" && told3.kind !== "event") {
+      const { seq } = frame.meaning.place;
+      if (told3.kind === "open") this.#open.opened(seq);
+      else this.#open.changed(told3.key, seq);
+    }
     const record = recordOf(frame, this.#epoch);
     if (record !== void 0) this.#events.emit("record", record);
   }

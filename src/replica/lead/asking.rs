@@ -11,16 +11,22 @@ use super::{Leading, State, Stop};
 use crate::{
     client::Publish,
     model::EntityKey,
-    replica::{conflicts, shared::number, status::Link, store::Care},
+    replica::{conflicts, mirror, shared::number, status::Link, store::Care},
 };
 
 /// Most that lies open that is kept here.
 const OPEN: usize = 1_000;
 /// Pause before it is asked again what could not be had.
 const LATER: Duration = Duration::from_secs(10);
+/// The same of what was had, and is older than what is here.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// What lies open.
-pub(super) type Conflicts = Vec<(String, EntityKey, Value)>;
+pub(super) struct Conflicts {
+    pub(super) open: Vec<(String, EntityKey, Value)>,
+    /// The log's position up to which it holds everything.
+    pub(super) position: u64,
+}
 
 impl Leading {
     /// Asks what there is to ask.
@@ -81,14 +87,19 @@ impl Leading {
             return Ok(());
         };
         let options = &self.shared.options;
-        let wanted: Conflicts = conflicts.into_iter().filter(|(_, key, _)| options.mirrors(key)).collect();
+        let Conflicts { open, position } = conflicts;
+        let wanted: Vec<_> = open.into_iter().filter(|(_, key, _)| options.mirrors(key)).collect();
         self.open = wanted.iter().map(|(_, key, _)| key.clone()).collect();
-        if !self.open.is_empty() {
-            // The node's list may be a moment old: as long as something is on it, it is asked for now and then.
-            self.conflicts_due = Some(self.conflicts_due.unwrap_or_else(|| Instant::now() + LATER));
+        let write = self.shared.store.write(Care::Quick, move |transaction| {
+            conflicts::set(transaction, &wanted)?;
+            // A later change may have settled what it was open with.
+            let keys = wanted.iter().map(|(_, key, _)| mirror::version(transaction, key));
+            Ok(keys.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or_default())
+        });
+        let latest = write.await?.max(self.open_at);
+        if latest > position && self.conflicts_due.is_none() {
+            self.conflicts_due = Some(Instant::now() + BEHIND);
         }
-        let write = self.shared.store.write(Care::Quick, move |transaction| conflicts::set(transaction, &wanted));
-        write.await?;
         self.shared.has_moved();
         Ok(())
     }
@@ -103,9 +114,10 @@ fn conflicts(agent: &ureq::Agent, url: &str, token: Option<&str>) -> Result<Conf
     #[derive(Deserialize)]
     struct Page {
         conflicts: Vec<Value>,
+        position: u64,
         next: Option<String>,
     }
-    let (mut found, mut page) = (Vec::new(), String::new());
+    let (mut open, mut page) = (Vec::new(), String::new());
     loop {
         let request = agent.get(format!("{url}{page}"));
         let request = match token {
@@ -117,7 +129,7 @@ fn conflicts(agent: &ureq::Agent, url: &str, token: Option<&str>) -> Result<Conf
         if answer.status() != 200 {
             return Err(format!("status {}", answer.status()));
         }
-        let Page { conflicts, next } = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let Page { conflicts, position, next } = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         for mut one in conflicts {
             let word = |name: &str| one[name].as_str().map(str::to_owned);
             let (Some(id), Some(kind), Some(entity)) = (word("conflict_id"), word("entity_type"), word("entity_id"))
@@ -128,11 +140,11 @@ fn conflicts(agent: &ureq::Agent, url: &str, token: Option<&str>) -> Result<Conf
             if let Some(fields) = one.as_object_mut() {
                 fields.retain(|name, _| name != "entity_type" && name != "entity_id");
             }
-            found.push((id, key, one));
+            open.push((id, key, one));
         }
         match next {
-            Some(next) if found.len() < OPEN => page = format!("&page={}", escaped(&next)),
-            _ => return Ok(found),
+            Some(next) if open.len() < OPEN => page = format!("&page={}", escaped(&next)),
+            _ => return Ok(Conflicts { open, position }),
         }
     }
 }

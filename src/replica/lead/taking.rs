@@ -155,6 +155,9 @@ impl Leading {
     /// The whole state has to be read.
     pub(super) fn want_state(&mut self, is_other_log: bool, steps: &mut Vec<Step>) {
         steps.push(Step::BeginState(is_other_log));
+        if is_other_log {
+            self.open_at = 0;
+        }
         self.state = State::Wanted(Instant::now());
     }
 
@@ -173,6 +176,7 @@ impl Leading {
         let is_wanted = told.what.key().is_none_or(|key| self.shared.options.mirrors(key));
         let is_about_open = told.what.key().is_some_and(|key| self.open.contains(key));
         if is_about_open || matches!(told.what, told::What::Open(_)) {
+            self.open_at = told.seq;
             self.conflicts_due = Some(Instant::now() + SHORTLY);
         }
         if is_wanted {

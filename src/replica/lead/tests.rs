@@ -185,6 +185,27 @@ async fn of_records_what_is_not_mirrored_is_left_out_and_what_may_open_or_settle
     }
 }
 
+#[tokio::test]
+async fn a_list_of_what_lies_open_that_is_older_than_what_is_here_is_asked_for_again() {
+    let dir = TempDir::new().expect("a directory");
+    let mut leading = leading(&shared(&dir));
+    let key = EntityKey::new("note", "1").expect("a key");
+    let event = json!({"entity_type": "note", "entity_id": "1", "action": "put", "data": {}});
+    let id = Uuid::from_u128(1).to_string();
+    let record = json!({"event_type": "sync_event", "seq": 6, "prev": 5, "event_id": id, "data": {"event": event}});
+    let steps = hears_all(&mut leading, &record).await;
+    leading.write(steps).await.expect("written");
+    // The first knows nothing of a change of what it names; the fourth nothing of what was settled at 7.
+    for (position, is_open, open_at, is_behind) in
+        [(5, true, 0, true), (5, false, 0, false), (6, true, 0, false), (6, false, 7, true), (7, false, 7, false)]
+    {
+        let open = if is_open { vec![("c".to_owned(), key.clone(), json!({}))] } else { Vec::new() };
+        (leading.conflicts_due, leading.open_at) = (None, open_at);
+        leading.take_conflicts(Some(asking::Conflicts { open, position })).await.expect("taken");
+        assert_eq!(leading.conflicts_due.is_some(), is_behind, "{position} {is_open} {open_at}");
+    }
+}
+
 /// A write that waits, and something larger that comes.
 fn write_and_record() -> (Pending, Told) {
     let id = Uuid::from_u128(1);

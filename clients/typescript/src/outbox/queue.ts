@@ -120,28 +120,20 @@ export class Queue {
 
   /** Puts another content into a write that was not sent; `false`: it may have been. */
   rewrite(id: string, base: number | undefined, body: Json): boolean {
-    const pending = this.#pending.get(id);
-    if (pending === undefined || pending.stage === "flying" || pending.entry.sent) return false;
     // The tab that sends may have it in its hands already.
-    if (!this.#isSender) return false;
-    pending.entry = { ...pending.entry, base, body };
-    if (!pending.isLoose) {
-      void this.#later(async () => {
-        await this.#store.rewrite({ id, base, body });
-      });
-    }
-    return true;
+    return this.#isSender && this.carry(id, base, body);
   }
 
-  /** The form that a text edit has by now, unless it may have been sent: if another tab sends, the store knows. */
-  carry(id: string, base: number, body: Json): void {
+  /** The same where either content will do: if another tab sends, the store knows which it has. */
+  carry(id: string, base: number | undefined, body: Json): boolean {
     const pending = this.#pending.get(id);
-    if (pending === undefined || pending.stage === "flying" || pending.entry.sent) return;
+    if (pending === undefined || pending.stage === "flying" || pending.entry.sent) return false;
     pending.entry = { ...pending.entry, base, body };
-    if (pending.isLoose) return;
+    if (pending.isLoose) return true;
     void this.#later(async () => {
       await this.#store.rewrite({ id, base, body });
     });
+    return true;
   }
 
   /** What another tab put into the store. */
@@ -405,5 +397,6 @@ function shown({ entry, code, message, current, at }: Refusal): RefusedWrite {
 function told(error: unknown): string {
   // Browsers say of a full storage its name and no more. What they throw is not always an `Error`.
   const { name, message } = error as { name?: unknown; message?: unknown };
-  return [name, message].filter((part) => typeof part === "string" && part !== "").join(": ") || String(error);
+  const isSaid = (part: unknown) => typeof part === "string" && part !== "" && part !== "Error";
+  return [name, message].filter(isSaid).join(": ") || String(error);
 }

@@ -12,6 +12,8 @@ import { count, text } from "../wire/message.js";
 const SHORTLY_MS = 50;
 /** The pause after a question that failed. */
 const PAUSE_MS = 5_000;
+/** The same after an answer that is older than what was told here. */
+const BEHIND_MS = 1_000;
 /** Entries a page, and most that are kept. */
 const PAGE = 200;
 const MOST = 2_000;
@@ -33,6 +35,10 @@ export class OpenConflicts implements Conflicts {
   #cancel: (() => void) | undefined;
   #asking: AbortController | undefined;
   #isOnline = false;
+  /** The last record that opened or settled something, and while questions are on their way, those that may have. */
+  #openAt = 0;
+  #asked = 0;
+  readonly #changed = new Map<string, number>();
 
   constructor(options: ConflictsOptions) {
     this.#options = options;
@@ -51,18 +57,14 @@ export class OpenConflicts implements Conflicts {
   }
 
   async list({ signal }: Waiting = {}): Promise<readonly Conflict[]> {
-    const all: Conflict[] = [];
-    let page: string | undefined;
-    do {
-      const body = await this.#options.http.ask("conflicts", { query: { limit: PAGE, page }, signal });
-      const found = field(body, "conflicts");
-      for (const item of Array.isArray(found) ? found : []) {
-        const conflict = read(item);
-        if (conflict !== undefined) all.push(conflict);
-      }
-      page = text(body, "next");
-    } while (page !== undefined && all.length < MOST);
-    this.#take(all);
+    this.#asked += 1;
+    try {
+      const { all, position } = await this.#pages(signal);
+      this.#take(all, position);
+    } finally {
+      this.#asked -= 1;
+      if (this.#asked === 0) this.#changed.clear();
+    }
     return this.#list.snapshot();
   }
 
@@ -71,9 +73,16 @@ export class OpenConflicts implements Conflicts {
     return this.#options.write(conflict, conflict.version, data === undefined ? body : { ...body, data });
   }
 
-  /** Whether something lies open with an entity: its next change may have settled that. */
-  isOpen(key: string): boolean {
-    return this.#list.snapshot().some(({ type, id }) => keyOf(type, id) === key);
+  /** A record opened or settled something. */
+  opened(seq: number): void {
+    this.#openAt = seq;
+    this.ask();
+  }
+
+  /** An entity was changed: if something lies open with it, that may have settled it. */
+  changed(key: string, seq: number): void {
+    if (this.#list.snapshot().some((conflict) => keyOf(conflict.type, conflict.id) === key)) this.opened(seq);
+    else if (this.#asked > 0) this.#changed.set(key, seq);
   }
 
   online(): void {
@@ -83,6 +92,7 @@ export class OpenConflicts implements Conflicts {
 
   offline(): void {
     this.#isOnline = false;
+    this.#openAt = 0;
     this.#cancel?.();
     this.#cancel = undefined;
     this.#asking?.abort();
@@ -108,7 +118,27 @@ export class OpenConflicts implements Conflicts {
     }
   }
 
-  #take(all: readonly Conflict[]): void {
+  /** What is open, and up to where in the log that is counted. */
+  async #pages(signal: AbortSignal | undefined): Promise<{ all: readonly Conflict[]; position: number }> {
+    const all: Conflict[] = [];
+    let position = 0;
+    let page: string | undefined;
+    do {
+      const body = await this.#options.http.ask("conflicts", { query: { limit: PAGE, page }, signal });
+      const found = field(body, "conflicts");
+      for (const item of Array.isArray(found) ? found : []) {
+        const conflict = read(item);
+        if (conflict !== undefined) all.push(conflict);
+      }
+      position = count(body, "position") ?? 0;
+      page = text(body, "next");
+    } while (page !== undefined && all.length < MOST);
+    return { all, position };
+  }
+
+  #take(all: readonly Conflict[], position: number): void {
+    const latest = all.map(({ type, id }) => this.#changed.get(keyOf(type, id)) ?? 0);
+    if (Math.max(this.#openAt, ...latest) > position) this.ask(BEHIND_MS);
     const before = new Set(this.#list.snapshot().map((conflict) => conflict.conflictId));
     if (all.length === 0 && before.size === 0) return;
     this.#list.set(all);

@@ -40,7 +40,7 @@ async def main() -> None:
                 break
         graph = {}
         for kind in ("node", "edge"):
-            graph[kind] = {seen.key.id: seen.data for seen in await client.list(kind) if seen.data is not None}
+            graph[kind] = {seen.key.id: seen.data for seen in await client.entities(kind) if seen.data is not None}
         say(json.dumps({"text": (await note.data() or {}).get("body"), **graph}))
 
 

@@ -22,7 +22,8 @@ export class Actor {
   constructor(options: ClientOptions) {
     // At most 50 ms before it connects again.
     const random = () => Math.random() / 20;
-    this.client = new ContinuumClient({ store: "memory", random, ...options });
+    // What a recording has to say is of a socket.
+    this.client = new ContinuumClient({ store: "memory", random, transport: "websocket", ...options });
     const tell = () => {
       for (const look of [...this.#news]) look();
     };

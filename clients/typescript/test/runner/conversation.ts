@@ -255,11 +255,7 @@ class Runner {
     if (resolution !== undefined) this.#demand(resolution, settled.resolution);
     if (duplicate !== undefined) this.#demand(duplicate, settled.duplicate);
     if (overwritten === undefined) return;
-    // What is not named of one is not compared.
-    const wanted = overwritten as unknown as { by?: string }[];
-    const shown = settled.overwritten.map(({ path, value, by }, at) =>
-      wanted[at]?.by === undefined ? { path, value } : { path, value, by },
-    );
+    const shown = settled.overwritten.map(({ path, value }) => ({ path, value }));
     this.#demand(overwritten, shown);
   }
 
