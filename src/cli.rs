@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod config;
 pub mod doctor;
+pub mod health;
 pub mod join;
 pub mod journal;
 pub mod key;
@@ -60,6 +61,9 @@ pub enum Command {
     /// Say how everything stands that a node with these settings needs, and how to mend what is wrong; changes nothing
     #[command(after_help = AFTER_HELP)]
     Doctor(doctor::Args),
+    /// Ask the node with these settings whether it is ready; exit code 0 if it is
+    #[command(after_help = AFTER_HELP)]
+    Health(health::Args),
     /// Join a room from the terminal
     Join(join::Args),
     /// Share a room's notebook with an agent that speaks the Model Context Protocol
@@ -113,6 +117,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve(args),
         Command::Config(args) => config::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Health(args) => health::run(args),
         Command::Join(args) => join::run(args),
         Command::Mcp(args) => mcp::run(*args),
         Command::Journal(args) => journal::run(args),

@@ -13,7 +13,7 @@ use rustls::{
         pem::{self, PemObject as _},
     },
 };
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsConfigBuilder};
 
 /// What the system trusts, read once.
 static ROOTS: LazyLock<Arc<Vec<Certificate<'static>>>> = LazyLock::new(|| {
@@ -37,11 +37,18 @@ pub fn agent_believing(patience: Duration, file: &Path) -> Result<ureq::Agent, p
     Ok(agent_of(patience, Arc::new(roots)))
 }
 
+/// The same, which believes any certificate: for a node that is asked at its own address whether it is ready, since its
+/// certificate is for the name by which others know it.
+pub fn agent_of_this_node(patience: Duration) -> ureq::Agent {
+    agent_with(patience, TlsConfig::builder().disable_verification(true))
+}
+
 fn agent_of(patience: Duration, roots: Arc<Vec<Certificate<'static>>>) -> ureq::Agent {
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(roots))
-        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-        .build();
+    agent_with(patience, TlsConfig::builder().root_certs(RootCerts::Specific(roots)))
+}
+
+fn agent_with(patience: Duration, tls: TlsConfigBuilder) -> ureq::Agent {
+    let tls = tls.unversioned_rustls_crypto_provider(Arc::new(ring::default_provider())).build();
     ureq::Agent::config_builder()
         .tls_config(tls)
         .timeout_global(Some(patience))

@@ -276,6 +276,19 @@ async fn a_node_without_a_good_pair_does_not_start() {
     assert!(!output.status.success() && text.contains("server.tls_certificate = "), "{text}");
 }
 
+#[tokio::test]
+async fn a_health_check_asks_under_tls_too_whatever_name_the_certificate_is_for() {
+    let pair = Pair::new();
+    let node = pair.node(&[]).await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_continuum"));
+    command.args(["health", "--port", &node.address().port().to_string()]);
+    command.args(["--set", &format!("server.tls_certificate={}", pair.certificate())]);
+    command.args(["--set", &format!("server.tls_key={}", pair.key())]);
+    let asked = tokio::task::spawn_blocking(move || command.output().expect("the program runs"));
+    let output = within("it is asked", asked).await.expect("no panic");
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// `continuum join`, with `hello` on its standard input.
 async fn join_from_the_shell(node: &Node, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_continuum"));

@@ -1,8 +1,9 @@
-//! What an operator runs: `continuum doctor` where all is well and where it is not, a node in front of a NATS that is wrong
+//! What an operator runs: `continuum doctor` and `health` where all is well and where it is not, a node in front of a NATS that is wrong
 //! or not there, and the benches that need NATS. Real processes, real servers.
 
 mod bench;
 mod doctor;
+mod health;
 #[path = "../nats_support/mod.rs"]
 mod nats_support;
 mod serve;
