@@ -13,6 +13,13 @@ use crate::{
 const TIGHT: [(&str, &str); 3] =
     [("limits.outbox_bytes", "65536"), ("server.send_buffer", "4096"), ("limits.stall_timeout", "60s")];
 
+/// Asks.
+async fn peek(node: &Node, target: &str) -> Value {
+    let answer = node.get(&format!("/v1/admin/{target}")).await;
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    answer.json()
+}
+
 /// Asks, and holds the answer to its description.
 async fn ask(node: &Node, target: &str) -> Value {
     let target = format!("/v1/admin/{target}");
@@ -67,7 +74,7 @@ async fn slow_ones(node: &Node) {
         by_lag["sessions"].as_array().expect("a list")[1..].iter().map(|session| &session["lag"]).collect();
     assert_eq!(nobody_else, vec![&json!({"records": 0, "seconds": 0.0, "exact": true}); 3]);
     // It takes nothing at all, and for longer each time that it is looked at.
-    let stuck = async || ask(node, "sessions?sort=outbox&limit=1").await["sessions"][0]["stuck_ms"].as_u64();
+    let stuck = async || peek(node, "sessions?sort=outbox&limit=1").await["sessions"][0]["stuck_ms"].as_u64();
     let before = until("it is stuck", async || stuck().await.filter(|millis| *millis > 0)).await;
     until("it is stuck for longer", async || stuck().await.filter(|millis| *millis > before)).await;
     let by_outbox = ask(node, "sessions?sort=outbox&limit=1").await;
@@ -86,7 +93,7 @@ async fn slow_ones(node: &Node) {
     slow.expect("lagging").await;
     slow.expect("caught_up").await;
     let well = until("nobody is behind", async || {
-        let sessions = ask(node, "sessions?tenant=t&limit=1").await;
+        let sessions = peek(node, "sessions?tenant=t&limit=1").await;
         (sessions["sessions"][0]["lag"]["records"] == 0).then_some(sessions)
     })
     .await;
@@ -142,7 +149,7 @@ async fn nodes_know_each_other_and_see_one_that_goes() {
     let [mut a, b] = nodes(&server, &[("drain.spread", "30s"), ("drain.timeout", "60s")]).await;
     let _member = a.join("t", "i").await;
     let seen = until("the other tells of its connection", async || {
-        let seen = ask(&b, "nodes").await;
+        let seen = peek(&b, "nodes").await;
         (seen["nodes"][1]["connections"] == 1).then_some(seen)
     })
     .await;
@@ -161,7 +168,7 @@ async fn nodes_know_each_other_and_see_one_that_goes() {
     assert_eq!(other["rooms"], 1);
     a.ask_to_stop();
     until("the other is seen to go away", async || {
-        (ask(&b, "nodes").await["nodes"][1]["status"] == "draining").then_some(())
+        (peek(&b, "nodes").await["nodes"][1]["status"] == "draining").then_some(())
     })
     .await;
     a.kill9().await;
@@ -210,7 +217,7 @@ async fn what_waits_for_a_log_that_is_away_is_told_tenant_by_tenant() {
     assert_eq!(ask(&node, "nodes").await["nodes"][0]["link"]["state"], "degraded");
     server.start_again().await;
     let empty = until("the log has it all", async || {
-        let journal = ask(&node, "journal").await;
+        let journal = peek(&node, "journal").await;
         (journal["total"]["bytes"] == 0).then_some(journal)
     })
     .await;
