@@ -38,7 +38,7 @@ mod tls;
 mod upgrade;
 mod versions;
 
-pub use figures::{JournalFigures, LogFigures};
+pub use figures::{JournalFigures, LogFigures, NodeFigures};
 pub use imports::Imports;
 pub use probes::ProcessFigures;
 pub use survey::Surveys;

@@ -25,6 +25,7 @@ pub mod resume;
 pub mod rights;
 pub mod roster;
 pub mod sealed;
+pub mod seldom;
 pub mod signing;
 pub mod tally;
 pub mod text;

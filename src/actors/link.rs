@@ -4,6 +4,7 @@
 //! invariant **bounded** (records are only offered within the budget). Must not know: JSON, rooms, other threads.
 
 mod outbox;
+mod standing;
 
 use std::{
     cell::{Cell, RefCell},
@@ -282,7 +283,7 @@ impl Link {
             if written == frames.len() {
                 return; // the usual end: not even the reference count was touched
             }
-            self.stuck_since.set(Some(self.context.uptime()));
+            self.stalls();
             self.wake();
         }
         if !outbox.broken {
@@ -313,8 +314,8 @@ impl Link {
                     self.context.metrics.outbox_bytes.dec_by(written as i64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.progress.get() > before {
-                        self.stuck_since.set(Some(self.context.uptime()));
+                    if self.progress.get() > before || self.stuck_since.get().is_none() {
+                        self.stalls();
                     }
                     return;
                 }
@@ -323,31 +324,12 @@ impl Link {
         }
         if outbox.queue.is_empty() && outbox.queue.capacity() > 0 {
             outbox.queue = VecDeque::new(); // an idle connection owns no buffer
-            self.stuck_since.set(None);
+            self.flows();
         }
         drop(outbox);
         if !self.patient.borrow().is_empty() && (self.is_low() || self.is_over()) {
             self.patient.take().iter().for_each(Waker::wake_by_ref);
         }
-    }
-
-    /// How the client is connected.
-    pub(super) fn transport(&self) -> &'static str {
-        match self.socket {
-            Transport::Plain(_) => "websocket",
-            Transport::Tls(_) => "websocket_tls",
-        }
-    }
-
-    /// For how long the socket has taken nothing although something waits.
-    pub(super) fn stuck(&self) -> Duration {
-        let since = self.stuck_since.get().filter(|_| self.waiting() > 0);
-        since.map_or(Duration::ZERO, |since| self.context.uptime().saturating_sub(since))
-    }
-
-    /// How many publishes wait for their answers.
-    pub(super) fn unsettled(&self) -> usize {
-        self.in_flight.borrow().len()
     }
 
     /// Notes a publish that waits for its answer.
@@ -383,6 +365,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        self.flows();
         self.context.metrics.outbox_bytes.dec_by(self.outbox.borrow().bytes as i64);
     }
 }

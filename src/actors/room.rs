@@ -21,6 +21,7 @@ mod signals;
 mod spending;
 mod standing;
 mod together;
+mod traces;
 pub mod waiting;
 
 use std::{sync::Arc, time::Duration};
@@ -55,7 +56,7 @@ use super::{
 use crate::{
     backbone::{FeedItem, ReadBudget, Stored, Subject},
     model::{
-        Epoch, Position, TenantId, gather,
+        Epoch, Position, TenantId, Timestamp, gather,
         neighbours::Neighbours,
         record::About,
         roster::{Farewell, Roster},
@@ -178,7 +179,9 @@ impl Room {
     fn apply(&mut self, records: Vec<Stored>, ctx: &mut Context<Self>) {
         let head = self.head;
         let fresh: Vec<_> = records.into_iter().skip_while(|record| record.position <= head).collect();
+        let stored_at = fresh.first().map_or(Timestamp::default(), |first| first.stored_at);
         let followed = self.interests.pick(&fresh);
+        let times = self.times_of(&fresh);
         let damaged = &self.context.metrics.damaged;
         let records = read_records(
             &self.tenant,
@@ -191,9 +194,10 @@ impl Room {
         );
         records.iter().for_each(|record| self.tally.apply(record.meta.position, record.counted));
         self.tally_kept += records.len() as u64;
+        let traced = self.trace_feed(times, &records);
         if let Some(batch) = Batch::new(records) {
             self.head = batch.last();
-            let batch = Arc::new(batch);
+            let batch = Arc::new(batch.at(stored_at).followed_by(traced));
             self.ring.push(batch.clone());
             self.trail.note(self.head, batch.metas().len(), self.context.uptime());
             self.ports.post_all(|_| Order::Deliver(batch.clone()));

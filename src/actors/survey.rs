@@ -6,13 +6,20 @@
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use actix::{Addr, Message};
+use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{outlet::Outlet, room::Room};
+use super::{context::NodeContext, directory::Directory, outlet::Outlet, room::Room};
 use crate::model::{Epoch, InstanceId, Position, TenantId, Timestamp, trail::Lag};
 
 /// Members that an outlet looks at for one question, and places that a room is asked about.
 pub const AT_ONCE: usize = 256;
+/// Rooms that are asked one after the other before there is a pause.
+const ROOMS: usize = 64;
+/// Between two looks for whoever is slowest.
+const EVERY: Duration = Duration::from_secs(10);
+/// Between two times [`ROOMS`].
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Which rooms are there? Of the tenants behind this one, by name; at most so many.
 #[derive(Debug, Message)]
@@ -89,6 +96,8 @@ pub struct Looked {
     pub members: usize,
     /// Bytes that wait for them.
     pub outbox_bytes: u64,
+    /// Bytes that wait for the one for whom most do.
+    pub fullest: usize,
     /// The place of whoever is farthest behind.
     pub lowest: Option<Position>,
     /// The first of them.
@@ -137,5 +146,62 @@ impl SessionStands {
     /// See [`Sort::rank`].
     pub fn rank(&self, sort: Sort) -> (Reverse<usize>, u64) {
         sort.rank(self.position, self.outbox_bytes, self.since)
+    }
+}
+
+/// Everything that a room's outlets see, with the first of its sessions.
+pub async fn look(stands: &RoomStands, sort: Sort, most: usize) -> Looked {
+    let mut all = Looked::default();
+    for outlet in &stands.outlets {
+        let mut from = Some(0);
+        // An outlet that ends has no members.
+        while let Some(at) = from
+            && let Ok(looked) = outlet.send(Look { from: at, sort, most }).await
+        {
+            from = looked.next;
+            all.members += looked.members;
+            all.outbox_bytes += looked.outbox_bytes;
+            all.fullest = all.fullest.max(looked.fullest);
+            all.lowest = all.lowest.into_iter().chain(looked.lowest).min();
+            all.sessions.extend(looked.sessions);
+            all.sessions.sort_by_key(|session: &SessionStands| session.rank(sort));
+            all.sessions.truncate(most);
+        }
+    }
+    all
+}
+
+/// Looks for whoever is slowest, for the figures: again and again, a few rooms at a time.
+pub async fn keep_slowest(context: Arc<NodeContext>, directory: Addr<Directory>) {
+    loop {
+        let (bytes, lag) = match context.connections.taken() {
+            0 => (0, Duration::ZERO),
+            _ => slowest(&directory).await,
+        };
+        context.metrics.slowest_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        context.metrics.slowest_lag.set(lag.as_secs_f64());
+        sleep(EVERY).await;
+    }
+}
+
+async fn slowest(directory: &Addr<Directory>) -> (usize, Duration) {
+    let (mut fullest, mut longest, mut after) = (0, Duration::ZERO, None);
+    loop {
+        // It ends only with the node.
+        let rooms = directory.send(ListRooms { after, most: ROOMS }).await.unwrap_or_default();
+        let is_last = rooms.len() < ROOMS;
+        after = rooms.last().map(|(tenant, _)| tenant.clone());
+        for (_, room) in rooms {
+            // One that ends meanwhile has nobody in it.
+            let Ok(stands) = room.send(Stand).await else { continue };
+            let seen = look(&stands, Sort::Lag, 0).await;
+            fullest = fullest.max(seen.fullest);
+            let lags = room.send(Behind(seen.lowest.into_iter().collect())).await.unwrap_or_default();
+            longest = lags.iter().map(|lag| lag.time).chain([longest]).max().unwrap_or_default();
+        }
+        if is_last {
+            return (fullest, longest);
+        }
+        sleep(PAUSE).await;
     }
 }

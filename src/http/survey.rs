@@ -27,7 +27,7 @@ use crate::{
     actors::{
         messages::Find,
         room::Room,
-        survey::{AT_ONCE, Behind, ListRooms, Look, Looked, RoomStands, SessionStands, Sort},
+        survey::{AT_ONCE, Behind, ListRooms},
     },
     model::{Position, TenantId, rights::Admin, trail},
     wire::{Code, Refusal},
@@ -142,25 +142,4 @@ async fn lags(room: &Addr<Room>, places: Vec<Position>) -> Vec<Lag> {
         lags.extend(told.into_iter().map(Lag::from));
     }
     lags
-}
-
-/// Everything that a room's outlets see, with the first of its sessions.
-async fn look(stands: &RoomStands, sort: Sort, most: usize) -> Looked {
-    let mut all = Looked::default();
-    for outlet in &stands.outlets {
-        let mut from = Some(0);
-        // An outlet that ends has no members.
-        while let Some(at) = from
-            && let Ok(looked) = outlet.send(Look { from: at, sort, most }).await
-        {
-            from = looked.next;
-            all.members += looked.members;
-            all.outbox_bytes += looked.outbox_bytes;
-            all.lowest = all.lowest.into_iter().chain(looked.lowest).min();
-            all.sessions.extend(looked.sessions);
-            all.sessions.sort_by_key(|session: &SessionStands| session.rank(sort));
-            all.sessions.truncate(most);
-        }
-    }
-    all
 }

@@ -5,11 +5,11 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Lag, Scope, lags, look, page};
+use super::{Lag, Scope, lags, page};
 use crate::{
     actors::{
         room::Room,
-        survey::{RoomStands, Sort, Stand},
+        survey::{RoomStands, Sort, Stand, look},
     },
     http::{admin::answer, parameters::Parameters, server::Shared},
     model::{TenantId, trail},

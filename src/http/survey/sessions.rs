@@ -9,11 +9,11 @@ use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Lag, PAGE, PATIENCE, Scope, lags, look, page};
+use super::{Lag, PAGE, PATIENCE, Scope, lags, page};
 use crate::{
     actors::{
         room::Room,
-        survey::{RoomStands, SessionStands, Sort, Stand},
+        survey::{RoomStands, SessionStands, Sort, Stand, look},
     },
     http::{admin::answer, parameters::Parameters, server::Shared},
     model::{TenantId, trail},

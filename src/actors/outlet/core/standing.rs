@@ -42,6 +42,7 @@ impl Core {
             let (place, waiting) = (member.place(), member.link.waiting());
             looked.members += 1;
             looked.outbox_bytes += waiting as u64;
+            looked.fullest = looked.fullest.max(waiting);
             looked.lowest = looked.lowest.into_iter().chain(place).min();
             if most > 0 {
                 ranked.push((sort.rank(place, waiting, member.presence.connected_at), member));
