@@ -142,7 +142,7 @@ impl Tracer {
 
     /// Whether an event is followed, by the id that all its repeats have: the same on every node.
     pub fn follows(&self, id: Uuid) -> Option<Trace> {
-        (id.as_u64_pair().1 % self.one_in == 0).then_some(Trace(id))
+        id.as_u64_pair().1.is_multiple_of(self.one_in).then_some(Trace(id))
     }
 
     /// Sends a span, or drops it when the collector does not keep up.
