@@ -31,13 +31,15 @@ mod socket;
 mod status;
 mod strangers;
 mod stream;
+mod survey;
 mod tail;
 mod tenants;
 mod tls;
 mod upgrade;
 mod versions;
 
-pub use figures::{JournalFigures, LogFigures};
+pub use figures::{JournalFigures, LogFigures, NodeFigures};
 pub use imports::Imports;
 pub use probes::ProcessFigures;
+pub use survey::Surveys;
 pub use tls::{Certificate, CertificateError};

@@ -25,10 +25,12 @@ pub mod resume;
 pub mod rights;
 pub mod roster;
 pub mod sealed;
+pub mod seldom;
 pub mod signing;
 pub mod tally;
 pub mod text;
 pub mod time;
+pub mod trail;
 pub mod unreadable;
 
 pub use ids::{

@@ -29,10 +29,12 @@ use crate::{
         heartbeat::{HeartbeatSupervisor, SayFarewell},
         messages::{AllRooms, Drain},
         metrics::Metrics,
+        nodes::Nodes,
         retention,
         session::Addresses,
+        survey,
     },
-    auth::Authority,
+    auth::{Authority, agent},
     backbone::{
         SharedBackbone,
         embedded::{EmbeddedConfig, EmbeddedLog},
@@ -40,11 +42,12 @@ use crate::{
     },
     config::{AuthMode, BackboneKind, Config, watched},
     http::{
-        Certificate, Imports, JournalFigures, LogFigures, ProcessFigures,
+        Certificate, Imports, JournalFigures, LogFigures, NodeFigures, ProcessFigures, Surveys,
         server::{self, Shared},
     },
     journal::{Journal, JournalConfig},
     memory,
+    telemetry::trace::{Collector, Tracer},
 };
 
 /// How often a draining node looks whether everyone has left.
@@ -54,6 +57,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Messages that may wait in one subscription to NATS.
 const SUBSCRIPTION: usize = 65_536;
+/// How long a collector of traces may take for an answer.
+const TRACES: Duration = Duration::from_secs(2);
 /// Connections made or ended that make a crowd.
 const CROWD: u64 = 256;
 
@@ -145,10 +150,14 @@ impl Node {
         if let Some(journal) = &journal {
             registry.register_collector(Box::new(JournalFigures::new(journal.clone())));
         }
-        let context = NodeContext::new(config, authority, backbone, journal, metrics);
+        let nodes = Nodes::new(&name_of(address));
+        let tracer = start_tracer(&config, &nodes)?;
+        let context = NodeContext::new(config, authority, backbone, journal, metrics, nodes, tracer);
+        registry.register_collector(Box::new(NodeFigures::new(context.clone())));
         let addresses = start_actors(&context);
-        let imports = Imports::default();
-        let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process, imports };
+        let (imports, surveys) = (Imports::default(), Surveys::default());
+        let shared =
+            Shared { context: context.clone(), addresses: addresses.clone(), registry, process, imports, surveys };
         let running = server::serve(listener, tls, shared).context("cannot serve")?;
         let server = running.handle();
         actix_rt::spawn(async move {
@@ -157,6 +166,7 @@ impl Node {
             }
         });
         actix_rt::spawn(keep_house(context.clone()));
+        actix_rt::spawn(survey::keep_slowest(context.clone(), addresses.directory.clone()));
         if context.authority.asks() {
             actix_rt::spawn(authority::follow(context.clone()));
             actix_rt::spawn(erasure::keep(context.clone(), addresses.directory.clone()));
@@ -211,6 +221,9 @@ impl Node {
             // Behind the log: what that gave up at its end is kept.
             journal.close().await;
         }
+        let traces = tokio::task::spawn_blocking(move || context.tracer.iter().for_each(Tracer::close));
+        // What a collector does not take by now is not worth waiting for.
+        let _ = timeout(TRACES, traces).await;
         tracing::info!("stopped");
     }
 }
@@ -265,6 +278,22 @@ fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 
 fn open_authority(config: &Config) -> anyhow::Result<Authority> {
     Authority::open(&config.auth).map_err(anyhow::Error::msg).context("cannot tell who may come in")
+}
+
+/// What follows events, if there is a collector.
+fn start_tracer(config: &Config, nodes: &Nodes) -> anyhow::Result<Option<Tracer>> {
+    let (endpoint, one_in) = (config.telemetry.otlp_endpoint.clone(), config.telemetry.otlp_one_in);
+    if endpoint.is_empty() {
+        return Ok(None);
+    }
+    let collector = Collector { endpoint, one_in, node: nodes.me().0, name: nodes.name().to_owned() };
+    Tracer::start(collector, agent(TRACES)).map(Some).context("traces have no thread")
+}
+
+/// The machine's name and the port, for people.
+fn name_of(address: SocketAddr) -> String {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{machine}:{}", address.port())
 }
 
 async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Arc<Journal>> {

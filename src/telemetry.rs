@@ -1,4 +1,7 @@
-//! Logs of this process: tracing's events, to standard error. Owns: the subscriber. Must not know: what is logged.
+//! Logs of this process: tracing's events, to standard error. Owns: the subscriber. Must not know: what is logged. Beside it
+//! stands [`trace`]: where single events were when.
+
+pub mod trace;
 
 use std::io::{self, IsTerminal as _};
 

@@ -34,7 +34,7 @@ mod text;
 pub mod token;
 pub mod typed;
 
-pub use batch::Batch;
+pub use batch::{Batch, Followed};
 pub use codes::{Close, Code, Refusal};
 pub use encoding::Encoding;
 pub use message::{Deltas, Envelope, Variant};

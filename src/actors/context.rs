@@ -13,7 +13,14 @@ use super::{
     nodes::Nodes,
     tenants::Tenants,
 };
-use crate::{auth::Authority, backbone::SharedBackbone, config::Config, journal::Journal, model::Timestamp};
+use crate::{
+    auth::Authority,
+    backbone::SharedBackbone,
+    config::Config,
+    journal::Journal,
+    model::{Timestamp, seldom::Seldom},
+    telemetry::trace::Tracer,
+};
 
 /// Shared by every actor of one node.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub struct NodeContext {
     pub metrics: Metrics,
     /// This node and the others.
     pub nodes: Nodes,
+    /// What follows events, if anything does.
+    pub tracer: Option<Tracer>,
     /// What tenants take, and what they may.
     pub tenants: Tenants,
     /// Open connections, for the limit per node.
@@ -37,8 +46,19 @@ pub struct NodeContext {
     /// Requests over HTTP that publish or wait now; a draining node answers them before it stops.
     pub requests: Count,
     started: Instant,
+    since: Timestamp,
     draining: AtomicBool,
     serials: AtomicU64,
+    slow: [Seldom; 2],
+}
+
+/// To whom a delivery was slow.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose {
+    /// To one session.
+    Session,
+    /// To all members on a thread.
+    Everybody,
 }
 
 impl NodeContext {
@@ -49,6 +69,8 @@ impl NodeContext {
         backbone: SharedBackbone,
         journal: Option<Arc<Journal>>,
         metrics: Metrics,
+        nodes: Nodes,
+        tracer: Option<Tracer>,
     ) -> Arc<Self> {
         Arc::new(Self {
             tenants: Tenants::new(&config.limits),
@@ -57,12 +79,15 @@ impl NodeContext {
             backbone,
             journal,
             metrics,
-            nodes: Nodes::default(),
+            nodes,
+            tracer,
             connections: Count::default(),
             requests: Count::default(),
             started: Instant::now(),
+            since: now(),
             draining: AtomicBool::new(false),
             serials: AtomicU64::new(1),
+            slow: Default::default(),
         })
     }
 
@@ -73,13 +98,27 @@ impl NodeContext {
 
     /// The wall clock, for people.
     pub fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(since_epoch.as_millis() as i64)
+        now()
+    }
+
+    /// When the node started, by the wall clock.
+    pub fn since(&self) -> Timestamp {
+        self.since
     }
 
     /// A number that no other actor, member or request of this node has.
     pub fn serial(&self) -> u64 {
         self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts a delivery that took too long. If it is to be told: how many of its kind were not told before it.
+    pub fn slow_delivery(&self, whose: Whose, took: Duration) -> Option<u64> {
+        let bound = self.config.telemetry.slow_delivery;
+        if bound.is_zero() || took <= bound {
+            return None;
+        }
+        self.metrics.slow.inc();
+        self.slow[whose as usize].tell(self.uptime())
     }
 
     /// Whether the node goes away.
@@ -91,4 +130,9 @@ impl NodeContext {
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
+}
+
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since_epoch.as_millis() as i64)
 }

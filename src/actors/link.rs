@@ -3,6 +3,9 @@
 //! Owns: invariant **one way out** (everything a client gets passes this queue, in the order it was offered) and
 //! invariant **bounded** (records are only offered within the budget). Must not know: JSON, rooms, other threads.
 
+mod outbox;
+mod standing;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
@@ -15,8 +18,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
+use self::outbox::Outbox;
 use super::{context::NodeContext, messages::Publication, metrics::CloseLabel, transport::Transport};
 use crate::wire::{Close, frame};
 
@@ -42,14 +46,6 @@ pub enum Wanted {
     Yes,
 }
 
-#[derive(Debug, Default)]
-struct Outbox {
-    queue: VecDeque<Bytes>,
-    bytes: usize,
-    closing: Option<Close>,
-    broken: bool,
-}
-
 /// A connection's shared state on its thread.
 #[derive(Debug)]
 pub struct Link {
@@ -69,6 +65,8 @@ pub struct Link {
     leaving: Cell<Option<Duration>>,
     /// Total bytes that the socket took; a stalled connection's does not move.
     progress: Cell<u64>,
+    /// When the socket last took something, but not all, on the node's clock; only while something waits.
+    stuck_since: Cell<Option<Duration>>,
     /// Frames that the session has dealt with.
     handled: Cell<u64>,
     /// When a frame was last received: milliseconds of the node's uptime, read by the heartbeat supervisor.
@@ -91,6 +89,7 @@ impl Link {
             holds_signals: Cell::default(),
             leaving: Cell::default(),
             progress: Cell::new(0),
+            stuck_since: Cell::new(None),
             handled: Cell::new(0),
             heard,
             context,
@@ -284,6 +283,7 @@ impl Link {
             if written == frames.len() {
                 return; // the usual end: not even the reference count was touched
             }
+            self.stalls();
             self.wake();
         }
         if !outbox.broken {
@@ -304,6 +304,7 @@ impl Link {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => outbox.broken = true,
             _ => {}
         }
+        let before = self.progress.get();
         while !outbox.queue.is_empty() && !outbox.broken {
             let slices: Vec<IoSlice<'_>> = outbox.queue.iter().take(GATHER).map(|frame| IoSlice::new(frame)).collect();
             match self.socket.try_write_vectored(&slices) {
@@ -312,12 +313,18 @@ impl Link {
                     outbox.consume(written);
                     self.context.metrics.outbox_bytes.dec_by(written as i64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.progress.get() > before || self.stuck_since.get().is_none() {
+                        self.stalls();
+                    }
+                    return;
+                }
                 Err(_) => outbox.broken = true,
             }
         }
         if outbox.queue.is_empty() && outbox.queue.capacity() > 0 {
             outbox.queue = VecDeque::new(); // an idle connection owns no buffer
+            self.flows();
         }
         drop(outbox);
         if !self.patient.borrow().is_empty() && (self.is_low() || self.is_over()) {
@@ -356,27 +363,9 @@ impl Link {
     }
 }
 
-impl Outbox {
-    fn has_room(&self, bytes: usize, budget: usize) -> bool {
-        self.bytes == 0 || self.bytes + bytes <= budget
-    }
-
-    fn consume(&mut self, mut written: usize) {
-        self.bytes -= written;
-        while written > 0 {
-            let Some(front) = self.queue.front_mut() else { return };
-            if written < front.len() {
-                front.advance(written);
-                return;
-            }
-            written -= front.len();
-            self.queue.pop_front();
-        }
-    }
-}
-
 impl Drop for Link {
     fn drop(&mut self) {
+        self.flows();
         self.context.metrics.outbox_bytes.dec_by(self.outbox.borrow().bytes as i64);
     }
 }

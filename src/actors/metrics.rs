@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::wire::Close;
+
 /// From where a reader was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Source {
@@ -58,6 +60,18 @@ pub struct Metrics {
     pub outbox_bytes: Gauge<i64, AtomicI64>,
     /// Seconds from a room's append to its answer.
     pub append_latency: Histogram,
+    /// Seconds from the log's taking a record to its being put on the way of the members at the head.
+    pub delivery_latency: Histogram,
+    /// Seconds for which a member that had fallen behind was behind.
+    pub behind: Histogram,
+    /// Deliveries that took longer than `telemetry.slow_delivery`.
+    pub slow: Counter<u64, AtomicU64>,
+    /// Connections whose outbox holds something.
+    pub outboxes_waiting: Gauge<i64, AtomicI64>,
+    /// Bytes in the outbox that held most when all were looked at last.
+    pub slowest_bytes: Gauge<i64, AtomicI64>,
+    /// Lag of the session that was farthest behind then, in seconds.
+    pub slowest_lag: Gauge<f64, AtomicU64>,
     /// Catch-up pages by source.
     pub resumed: Family<Source, Counter<u64, AtomicU64>>,
     /// Connections ended by the node, by close code.
@@ -106,6 +120,13 @@ impl Metrics {
             tls_failed: Counter::default(),
             outbox_bytes: Gauge::default(),
             append_latency: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
+            // Milliseconds is what clocks of logs tell.
+            delivery_latency: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            behind: Histogram::new(exponential_buckets(0.01, 2.0, 16)),
+            slow: Counter::default(),
+            outboxes_waiting: Gauge::default(),
+            slowest_bytes: Gauge::default(),
+            slowest_lag: Gauge::default(),
             resumed: Family::default(),
             closed: Family::default(),
             rooms_rebuilt: Counter::default(),
@@ -114,6 +135,7 @@ impl Metrics {
             strangers: Gauge::default(),
             strangers_ended: Counter::default(),
         };
+        metrics.begin_at_zero();
         let m = &metrics;
         registry.register("continuum_connections", "Open WebSocket connections", m.connections.clone());
         registry.register("continuum_streams", "Open event streams", m.streams.clone());
@@ -129,6 +151,17 @@ impl Metrics {
         registry.register("continuum_dropped", "Stored bodies that were no records of their room", m.damaged.clone());
         registry.register("continuum_outbox_bytes", "Bytes waiting in outboxes", m.outbox_bytes.clone());
         registry.register("continuum_append_seconds", "Time from append to answer", m.append_latency.clone());
+        let help = "Time from the log's taking a record to its being sent to the members at the head";
+        registry.register("continuum_delivery_seconds", help, m.delivery_latency.clone());
+        registry.register(
+            "continuum_behind_seconds",
+            "How long members that fell behind were behind",
+            m.behind.clone(),
+        );
+        registry.register("continuum_slow_deliveries", "Deliveries over telemetry.slow_delivery", m.slow.clone());
+        registry.register("continuum_outboxes_waiting", "Outboxes that hold something", m.outboxes_waiting.clone());
+        registry.register("continuum_slowest_outbox_bytes", "Bytes in the fullest outbox", m.slowest_bytes.clone());
+        registry.register("continuum_slowest_lag_seconds", "Lag of whoever is farthest behind", m.slowest_lag.clone());
         registry.register("continuum_resumed", "Catch-up pages by source", m.resumed.clone());
         registry.register("continuum_closed", "Connections ended by the node, by close code", m.closed.clone());
         registry.register("continuum_rooms_rebuilt", "Rooms rebuilt after a fault", m.rooms_rebuilt.clone());
@@ -141,6 +174,19 @@ impl Metrics {
         registry.register("puomemo_websocket_messages_sent", "Messages sent", m.sent.clone());
         registry.register("puomemo_websocket_messages_received", "Messages received", m.received.clone());
         metrics
+    }
+
+    /// What has not happened yet is a zero that can rise, not a hole in a chart.
+    fn begin_at_zero(&self) {
+        for outcome in ["stored", "duplicate", "queued", "conflict", "refused", "unknown"] {
+            drop(self.published.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for source in ["ring", "log", "head"] {
+            drop(self.resumed.get_or_create(&Source { source }));
+        }
+        for close in Close::ALL {
+            drop(self.closed.get_or_create(&CloseLabel { code: u32::from(close.code()) }));
+        }
     }
 
     /// Counts records that were put on connections' ways.

@@ -19,7 +19,9 @@ mod queued;
 mod ring;
 mod signals;
 mod spending;
+mod standing;
 mod together;
+mod traces;
 pub mod waiting;
 
 use std::{sync::Arc, time::Duration};
@@ -54,11 +56,12 @@ use super::{
 use crate::{
     backbone::{FeedItem, ReadBudget, Stored, Subject},
     model::{
-        Epoch, Position, TenantId, gather,
+        Epoch, Position, TenantId, Timestamp, gather,
         neighbours::Neighbours,
         record::About,
         roster::{Farewell, Roster},
         tally::Tally,
+        trail::Trail,
     },
     wire::{
         Batch,
@@ -98,6 +101,7 @@ pub struct Room {
     /// Records up to here may be gone from the log.
     trimmed_to: Position,
     ring: Ring,
+    trail: Trail,
     history: History,
     lookups: Lookups,
     appends: Appends,
@@ -133,6 +137,7 @@ impl Room {
             tenant_use: context.tenants.of(&tenant, context.uptime()),
             me: None,
             ring: Ring::new(context.config.rooms.ring_bytes),
+            trail: Trail::default(),
             history: History::default(),
             lookups: Lookups::default(),
             appends: Appends::new(context.config.log.queue_appends),
@@ -174,7 +179,9 @@ impl Room {
     fn apply(&mut self, records: Vec<Stored>, ctx: &mut Context<Self>) {
         let head = self.head;
         let fresh: Vec<_> = records.into_iter().skip_while(|record| record.position <= head).collect();
+        let stored_at = fresh.first().map_or(Timestamp::default(), |first| first.stored_at);
         let followed = self.interests.pick(&fresh);
+        let times = self.times_of(&fresh);
         let damaged = &self.context.metrics.damaged;
         let records = read_records(
             &self.tenant,
@@ -187,10 +194,12 @@ impl Room {
         );
         records.iter().for_each(|record| self.tally.apply(record.meta.position, record.counted));
         self.tally_kept += records.len() as u64;
+        let traced = self.trace_feed(times, &records);
         if let Some(batch) = Batch::new(records) {
             self.head = batch.last();
-            let batch = Arc::new(batch);
+            let batch = Arc::new(batch.at(stored_at).followed_by(traced));
             self.ring.push(batch.clone());
+            self.trail.note(self.head, batch.metas().len(), self.context.uptime());
             self.ports.post_all(|_| Order::Deliver(batch.clone()));
             self.readers.show(self.epoch, self.head);
         }

@@ -20,6 +20,7 @@ mod settings;
 mod setup;
 mod shard;
 mod shared;
+mod shown;
 mod tail;
 mod together;
 
@@ -235,6 +236,11 @@ impl Backbone for NatsLog {
             counter("nats_foreign_messages", "Messages under subjects that are no record's, dropped", foreign),
             counter("nats_tails_remade", "Times that a shard's consumer was made anew", tails_remade),
             counter("nats_connections", "Connections made to NATS", connections),
+            Figure {
+                name: "nats_up",
+                help: "Whether the connection to NATS stands",
+                value: FigureValue::Gauge(f64::from(u8::from(self.shared.line.is_up()))),
+            },
         ]
     }
 

@@ -65,11 +65,19 @@ const WHOLE: &[(&str, i64, i64)] = &[
     ("limits.subscription_entities", 1, MILLION),
     ("limits.keys_per_tenant", 1, MILLION),
     ("chaos.hops", 1, 8),
+    ("telemetry.otlp_one_in", 1, 1000 * MILLION),
 ];
 
 /// Durations whose zero has a meaning; every other one lies above zero.
-const MAY_BE_ZERO: &[&str] =
-    &["auth.hook.remember", "log.retention_age", "rooms.idle_timeout", "rooms.gather", "drain.timeout", "drain.spread"];
+const MAY_BE_ZERO: &[&str] = &[
+    "auth.hook.remember",
+    "log.retention_age",
+    "rooms.idle_timeout",
+    "rooms.gather",
+    "drain.timeout",
+    "drain.spread",
+    "telemetry.slow_delivery",
+];
 
 /// Finer is no timer; longer overflows clocks.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -95,6 +103,7 @@ const MAY_BE_EMPTY: &[&str] = &[
     "auth.admin_key",
     "auth.hook.url",
     "auth.hook.key",
+    "telemetry.otlp_endpoint",
 ];
 
 /// Whether the value, of the right kind already, may stand at this key.

@@ -38,6 +38,8 @@ pub struct Config {
     pub drain: Drain,
     /// What is logged and how.
     pub logging: Logging,
+    /// What is told of single deliveries.
+    pub telemetry: Telemetry,
 }
 
 /// `[server]`
@@ -343,6 +345,19 @@ pub struct Logging {
     pub level: String,
     /// For whom.
     pub format: LogFormat,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// A delivery that takes longer is logged; zero logs none.
+    #[serde(with = "humantime_serde")]
+    pub slow_delivery: Duration,
+    /// The OTLP collector; empty: events are not followed.
+    pub otlp_endpoint: String,
+    /// One of so many events is followed.
+    pub otlp_one_in: u64,
 }
 
 /// Shape of log lines.

@@ -14,7 +14,10 @@ use super::{
     message::{self, Envelope, Variant},
     record::Record,
 };
-use crate::model::{Position, RecordMeta, record::View};
+use crate::{
+    model::{Position, RecordMeta, Timestamp, record::View},
+    telemetry::trace::{Moment, Trace},
+};
 
 /// The frames of a batch in one variant: one buffer, one end per record.
 #[derive(Debug)]
@@ -42,6 +45,15 @@ type Form = (Variant, View);
 /// What of it is made, or being made.
 type Made = Arc<OnceLock<Arc<Encoded>>>;
 
+/// Records of a run that are followed.
+#[derive(Debug)]
+pub struct Followed {
+    /// When the room had the run.
+    pub since: Moment,
+    /// Each with its place.
+    pub traces: Vec<(Trace, Position)>,
+}
+
 /// A run of records, in order, chained by `prev`; never empty.
 #[derive(Debug)]
 pub struct Batch {
@@ -52,6 +64,10 @@ pub struct Batch {
     is_private: bool,
     /// Whether some of them do not look alike to everybody who gets them.
     differs: bool,
+    /// When the log took the first of them, by its clock; `None` where nobody asks.
+    stored_at: Option<Timestamp>,
+    /// Those of them that are followed.
+    followed: Option<Box<Followed>>,
     encoded: Mutex<Vec<(Form, Made)>>,
 }
 
@@ -79,7 +95,36 @@ impl Batch {
         let body_bytes = bodies.iter().map(Bytes::len).sum();
         let is_private = metas.iter().any(|meta| meta.private.is_some());
         let differs = metas.iter().any(|meta| meta.private.is_some() || meta.places.is_some());
-        Self { metas, bodies, body_bytes, is_private, differs, encoded: Mutex::default() }
+        Self {
+            metas,
+            bodies,
+            body_bytes,
+            is_private,
+            differs,
+            stored_at: None,
+            followed: None,
+            encoded: Mutex::default(),
+        }
+    }
+
+    /// The same with the time at which the log took the first of them.
+    pub fn at(self, stored_at: Timestamp) -> Self {
+        Self { stored_at: Some(stored_at), ..self }
+    }
+
+    /// The same with those of them that are followed.
+    pub fn followed_by(self, followed: Option<Box<Followed>>) -> Self {
+        Self { followed, ..self }
+    }
+
+    /// Those of them that are followed.
+    pub fn followed(&self) -> Option<&Followed> {
+        self.followed.as_deref()
+    }
+
+    /// When the log took the first of them, where that is known.
+    pub fn stored_at(&self) -> Option<Timestamp> {
+        self.stored_at
     }
 
     /// The records' heads.

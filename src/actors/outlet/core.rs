@@ -1,8 +1,10 @@
 //! An outlet's state and what it does with the room's orders.
 
+mod delivering;
 mod following;
 mod hearing;
 mod leaving;
+mod standing;
 
 pub use self::leaving::{random_unit, retry_after};
 
@@ -13,12 +15,12 @@ use std::{
 };
 
 use actix::Addr;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use slab::Slab;
 
 use super::super::{
     context::NodeContext,
-    link::{Offer, Wanted},
+    link::Wanted,
     messages::{Fetch, Join, JoinKind, MemberKey, Order, Publish, Reach},
     room::Room,
 };
@@ -27,11 +29,11 @@ use crate::{
     model::{
         Cursor, Epoch, InstanceId, Position, TenantId,
         delivery::{HeldAcks, Reader},
-        record::View,
         resume::Since,
     },
     wire::{Batch, Code, PRESENCE, Refusal, Variant, frame, outgoing::Voice},
 };
+pub(super) use delivering::Late;
 pub(super) use following::Following;
 pub use following::TooMany;
 
@@ -93,6 +95,7 @@ impl Core {
             own: Position::START,
             held: None,
             following: Following::default(),
+            late: None,
         });
         self.by_instance.insert(instance, slot);
         Ok(slot)
@@ -201,13 +204,14 @@ impl Core {
 
     fn catch(&mut self, key: MemberKey, from: Position, batches: &[Arc<Batch>], reach: Reach) {
         let mut delivered = 0;
-        self.with(key, |member, voice, _| {
+        self.with(key, |member, voice, context| {
             if !matches!(member.phase, Phase::Fetching | Phase::Draining) {
                 return;
             }
             member.reader.passed = member.reader.passed.max(from);
             delivered = batches.iter().map(|batch| member.pass(batch, voice)).sum();
             member.release();
+            member.note_late(context, voice.tenant);
             if reach == Reach::Head {
                 member.phase = Phase::Live;
                 member.link.send(voice.caught_up(member.reader.passed));
@@ -238,54 +242,6 @@ impl Core {
                 ask_again(&room, fetch, &refused);
             }
         });
-    }
-
-    /// Sends new records to everyone at the head.
-    fn deliver(&mut self, run: &[Arc<Batch>]) {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
-        for meta in run.iter().flat_map(|batch| batch.metas()) {
-            if let Some(slot) = meta.sender.as_ref().and_then(|sender| self.by_instance.get(sender)) {
-                self.members[*slot].own = meta.position;
-            }
-        }
-        let records: usize = run.iter().map(|batch| batch.metas().len()).sum();
-        let is_private = run.iter().any(|batch| batch.is_private());
-        let now = self.context.now();
-        let epoch = self.epoch;
-        let mut frames: Vec<(Variant, Bytes)> = Vec::new();
-        let (mut delivered, mut deferred) = (0, 0);
-        for (_, member) in &mut self.members {
-            if member.phase != Phase::Live {
-                continue;
-            }
-            let takes_whole = !is_private && member.takes_everything(first.metas());
-            if !takes_whole && member.reader.passed >= last.last() {
-                continue;
-            }
-            // Of its own records it gets none, and often nobody else wants them either: then they need no frames.
-            let size = if takes_whole || run.iter().any(|batch| member.wants_of(batch)) {
-                let frames = frames_of(run, member.options.variant, &mut frames);
-                if takes_whole && member.link.offer(frames) == Offer::Taken {
-                    member.reader.took(last.metas());
-                    delivered += records as u64;
-                    continue;
-                }
-                frames.len()
-            } else {
-                0
-            };
-            let instance = &member.instance.clone();
-            let Variant { envelope, encoding, .. } = member.options.variant;
-            let voice = Voice { tenant: &self.tenant, instance, now, epoch, envelope, encoding };
-            if member.link.has_room(size) {
-                delivered += run.iter().map(|batch| member.pass(batch, voice)).sum::<u64>();
-            } else {
-                deferred += records as u64;
-                member.lag(voice);
-            }
-        }
-        self.context.metrics.count_delivered(delivered);
-        self.context.metrics.deferred.inc_by(deferred);
     }
 
     fn fall_behind(&mut self) {
@@ -364,25 +320,6 @@ impl Core {
         publishes.sort_unstable_by_key(|publish| publish.publication.token);
         publishes
     }
-}
-
-/// The frames of a run in one variant, as one buffer: a run of one batch is shared as it is, a longer one is copied
-/// together once, which is far cheaper than one write per batch and member.
-fn frames_of<'a>(run: &[Arc<Batch>], variant: Variant, known: &'a mut Vec<(Variant, Bytes)>) -> &'a Bytes {
-    let index = known.iter().position(|(of, _)| *of == variant).unwrap_or_else(|| {
-        let frames = match run {
-            [one] => one.encoded(variant, View::Inside).all().clone(),
-            many => {
-                let parts: Vec<_> = many.iter().map(|batch| batch.encoded(variant, View::Inside)).collect();
-                let mut joined = BytesMut::with_capacity(parts.iter().map(|part| part.all().len()).sum());
-                parts.iter().for_each(|part| joined.extend_from_slice(part.all()));
-                joined.freeze()
-            }
-        };
-        known.push((variant, frames));
-        known.len() - 1
-    });
-    &known[index].1
 }
 
 fn ask_again(room: &Addr<Room>, fetch: Fetch, refused: &actix::dev::SendError<Fetch>) {

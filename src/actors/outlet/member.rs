@@ -12,7 +12,7 @@ use super::super::{
     outlet::Outlet,
     session::named,
 };
-use super::core::Following;
+use super::core::{Following, Late};
 use crate::{
     backbone::{Answer, Appended, Outcome},
     model::{
@@ -127,6 +127,8 @@ pub(super) struct Member {
     pub(super) held: Option<Box<Newest<Arc<Signal>>>>,
     /// The parts of the state that it follows.
     pub(super) following: Following,
+    /// What it is behind with, if it fell behind.
+    pub(super) late: Option<Box<Late>>,
 }
 
 impl Member {

@@ -7,7 +7,7 @@ use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Room, lanes::Waiter, together::Waiting};
+use super::{Room, lanes::Waiter, together::Waiting, traces::Begun};
 use crate::{
     actors::messages::{Content, Gone, MemberKey, Order, Publication, Publish, PublishFor},
     auth::Grant,
@@ -36,10 +36,18 @@ pub(super) enum Publisher {
     Lane(EntityKey),
 }
 
+/// One that waits for the log's answer.
+#[derive(Debug)]
+struct Pending {
+    publisher: Publisher,
+    started: Duration,
+    begun: Option<Box<Begun>>,
+}
+
 /// What is under way; never more than the channel for the answers holds, so an answer always finds a place.
 #[derive(Debug)]
 pub(super) struct Appends {
-    pending: HashMap<u64, (Publisher, Duration)>,
+    pending: HashMap<u64, Pending>,
     next: u64,
     to: mpsc::Sender<Ended>,
     /// Read by the stream, and by whoever knows that answers must be here.
@@ -79,13 +87,17 @@ impl Appends {
         self.pending.is_empty()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Notes an append and gives the mark for its answer; gives the publisher back when too many are under way.
-    fn start(&mut self, publisher: Publisher, now: Duration) -> Result<Reply, Publisher> {
+    fn start(&mut self, publisher: Publisher, now: Duration, begun: Option<Box<Begun>>) -> Result<Reply, Publisher> {
         if self.pending.len() >= self.to.max_capacity() {
             return Err(publisher);
         }
         self.next += 1;
-        self.pending.insert(self.next, (publisher, now));
+        self.pending.insert(self.next, Pending { publisher, started: now, begun });
         Ok(Reply { token: self.next, to: self.to.clone(), keeper: None })
     }
 }
@@ -93,7 +105,8 @@ impl Appends {
 impl Room {
     fn append(&mut self, publisher: Publisher, append: Append, ctx: &mut Context<Self>) {
         let ahead = if self.appends.is_idle() { Ahead::Nothing } else { Ahead::Unanswered };
-        match self.appends.start(publisher, self.context.uptime()) {
+        let begun = self.begin_trace(&append);
+        match self.appends.start(publisher, self.context.uptime(), begun) {
             Ok(reply) => match &self.context.journal {
                 Some(journal) => journal.append(append, reply, ahead),
                 None => self.context.backbone.append(append, reply),
@@ -108,7 +121,7 @@ impl Room {
     ///
     /// Too many appends are under way.
     pub(super) fn append_of_lane(&mut self, key: EntityKey, append: Append) -> Result<(), AppendError> {
-        let started = self.appends.start(Publisher::Lane(key), self.context.uptime());
+        let started = self.appends.start(Publisher::Lane(key), self.context.uptime(), None);
         let reply = started.map_err(|_| AppendError::Busy)?;
         self.context.backbone.append(append, reply);
         Ok(())
@@ -122,9 +135,10 @@ impl Room {
     }
 
     fn answered(&mut self, (mark, result): Ended, ctx: &mut Context<Self>) {
-        if let Some((publisher, started)) = self.appends.pending.remove(&mark) {
+        if let Some(Pending { publisher, started, begun }) = self.appends.pending.remove(&mark) {
             let taken = self.context.uptime().saturating_sub(started);
             self.context.metrics.append_latency.observe(taken.as_secs_f64());
+            self.trace_publish(begun, &result);
             self.answer(publisher, result, ctx);
         }
     }

@@ -108,6 +108,9 @@ impl Node {
 
     async fn until_listening(process: Process) -> (Process, SocketAddr) {
         let ready = |line: &str| -> Option<SocketAddr> {
+            if let Ok(line) = serde_json::from_str::<Value>(line) {
+                return (line["message"] == "ready").then(|| line["address"].as_str()?.parse().ok())?;
+            }
             line.contains(" ready ").then(|| line.split_once("address=")?.1.split_whitespace().next()?.parse().ok())?
         };
         let address = within("the node says on which address it is ready", process.log.find(ready)).await;
