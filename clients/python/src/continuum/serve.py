@@ -19,7 +19,7 @@ from .lines import Lines
 from .outbox import Outbox, passes
 from .room import Room
 from .store import Care, Db
-from .taking import Fate, Frame, Ready, Reset, Step, Taken
+from .taking import Fate, Frame, Missed, Ready, Reset, Step, Taken
 from .token import TokenFailed, ends_at, renewal_in
 from .told import Key, page
 from .tracker import Gap, Novelty
@@ -150,6 +150,9 @@ class Serving:
             return
         if message.is_record:
             records.append(message)
+            if message.instance == room.address.instance and not room.tracker.live:
+                self._outbox.answered(str(message.event_id))
+                steps.append(Missed(str(message.event_id), int(message.seq or 0)))
             steps.append(taking.record(message))
             return
         match message.type:
@@ -273,7 +276,8 @@ class Serving:
             self._lines.wake_in(until - now, self._wake)
 
     def _next(self, db: Db) -> list[Pending]:
-        return mirror.take(db, self._outbox.choose(journal.waiting(db, _AHEAD), self._room.clock.now()))
+        room = self._room
+        return mirror.take(db, self._outbox.choose(journal.waiting(db, _AHEAD), room.clock.now(), room.tracker.live))
 
     async def _go(self, write: Pending) -> None:
         room = self._room

@@ -48,7 +48,15 @@ class Fate:
     settled: Settled
 
 
-Step = Ready | Reset | Record | Fate | Page
+@dataclass(frozen=True)
+class Missed:
+    """A record of our own among what was missed. If it is a pending event's, that one's answer was lost."""
+
+    id: str
+    seq: int
+
+
+Step = Ready | Reset | Record | Fate | Missed | Page
 
 
 @dataclass
@@ -112,12 +120,11 @@ def take(db: Db, steps: Sequence[Step], cursor: Cursor | None, frame: Frame) -> 
                 records.append((int(message.seq or 0), message.text))
                 _record(db, message, what, frame, taken)
             case Fate(name, settled):
-                write = mirror.settle(db, name, settled, frame.now_ms, frame.keeps)
-                if write is not None:
-                    taken.fates[name] = settled
-                    taken.opened = taken.opened or settled.status == "pending" or settled.resolution == "variant"
-                    if write.key is not None:
-                        taken.touched.add(write.key)
+                _settle(db, name, settled, frame, taken)
+            case Missed(name, seq):
+                write = journal.find(db, name)
+                if write is not None and write.key is None:
+                    _settle(db, name, Settled("stored", version=seq, duplicate=True), frame, taken)
             case Page():
                 _page(db, step, frame, taken, cursor)
     if records and frame.is_shared:
@@ -128,6 +135,15 @@ def take(db: Db, steps: Sequence[Step], cursor: Cursor | None, frame: Frame) -> 
         set_fact(db, "cursor", str(cursor))
         set_fact(db, "epoch", cursor.epoch)
     return taken
+
+
+def _settle(db: Db, name: str, settled: Settled, frame: Frame, taken: Taken) -> None:
+    write = mirror.settle(db, name, settled, frame.now_ms, frame.keeps)
+    if write is not None:
+        taken.fates[name] = settled
+        taken.opened = taken.opened or settled.status == "pending" or settled.resolution == "variant"
+        if write.key is not None:
+            taken.touched.add(write.key)
 
 
 def _record(db: Db, message: Message, what: Stands | Open | None, frame: Frame, taken: Taken) -> None:
