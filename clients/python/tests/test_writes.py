@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from continuum import Client
+import continuum
+from continuum import Client, journal
 from continuum.told import Key
 from continuum.transport import WebSocketTransport
 
@@ -66,3 +70,39 @@ async def test_an_event_whose_answer_was_lost_is_settled_by_its_record_and_not_s
         # The log forgets ids after a while: what is sent before all that was missed is here may be there twice.
         assert (await fated(op)).status == "stored"
         assert sent.count(op.id) == 1
+
+
+async def test_a_write_whose_call_was_cancelled_counts_if_it_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, append = threading.Event(), threading.Event(), journal.append
+
+    def slow(*arguments: Any) -> int:
+        begun.set()
+        assert go_on.wait(DEADLINE)
+        return append(*arguments)
+
+    for place in (None, tmp_path):
+        async with Client(NOWHERE, instance="a", journal=place) as client:
+            monkeypatch.setattr(journal, "append", slow)
+            writing = asyncio.create_task(client.publish("note", {}))
+            await asyncio.to_thread(begun.wait, DEADLINE)
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+            go_on.set()
+            assert await client.close() == 1
+        begun.clear()
+        go_on.clear()
+    monkeypatch.setattr(journal, "append", append)
+    async with Client(NOWHERE, instance="a", journal=tmp_path) as client:
+        assert client.status.sync.pending == 1
+
+
+async def test_the_same_id_twice_is_the_same_write() -> None:
+    async with Client(NOWHERE, instance="a") as client:
+        name = "11111111-1111-4111-8111-111111111111"
+        first = await client.publish("note", {"n": 1}, name)
+        second = await client.publish("note", {"n": 1}, name)
+        assert (first.id, first.number) == (second.id, second.number)
+        with pytest.raises(continuum.Refused, match="duplicate_id"):
+            await client.publish("note", {"n": 2}, name)
+        assert client.status.sync.pending == 1

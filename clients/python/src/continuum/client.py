@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from . import journal, mirror
 from .address import Address
-from .errors import Blocked, Closed, Refused, StorageFailed
+from .errors import Blocked, Closed, Refused
 from .events import Event, HistoryPage, Subscription
 from .handles import Entity, Op
 from .interests import View
@@ -27,11 +27,12 @@ from .options import Options
 from .presence import Presence
 from .room import Room, Signal
 from .status import Status
-from .store import Care, Db, Store
+from .store import Care, Store
 from .streams import Pulse, Stream
 from .token import Source
 from .told import Key
-from .wire import Json, check, check_entity, check_event_type, is_signal, matches
+from .wire import Json, check, check_entity, is_signal, matches
+from .writes import Writes
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Client:
             raise ValueError("'instance' is missing: say who this is in the room")
         self._room: Room | None = None
         self._work: asyncio.Task[None] | None = None
+        self._writes: Writes | None = None
         self._lead: Lead | None = None
 
     # --- Life ---
@@ -87,6 +89,7 @@ class Client:
             await store.close()
             raise
         room = self._room = Room(options, address, store, replica)
+        self._writes = Writes(room)
         if options.entities is not None or was_kept:
             self._keep_entities(room)
         await room.count()
@@ -103,6 +106,7 @@ class Client:
         if room.connection.state == "online":
             with contextlib.suppress(Closed):
                 await room.until(lambda: room.pending == 0, flush)
+        await self._to_write.done()
         left = room.pending
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
@@ -166,19 +170,10 @@ class Client:
     # --- Events ---
 
     async def publish(self, event_type: str, data: Json = None, event_id: str | None = None) -> Op:
-        """Tells everybody that something happened. When this returns it is kept, and reaches the room when it can, once."""
-        room = self._open
-        check_event_type(event_type)
-        name = event_id or str(uuid.uuid4())
-        content = {} if data is None else data
-        check({"event_type": event_type, "event_id": name, "data": content}, "the event", room.message_bytes)
+        """Tells everybody that something happened. When this returns it is kept, and reaches the room when it can, once.
 
-        def write(db: Db) -> tuple[Op, journal.Counts]:
-            self._check_space(db)
-            number = journal.append(db, name, event_type, None, None, {"data": content}, None, self._now_ms())
-            return Op(self, name, number, None), journal.counts(db)
-
-        return self._written(*await room.run(write, Care.SURE))
+        A call that is cancelled may have been kept all the same; it is sent then."""
+        return await self._to_write.event(event_type, data, event_id)
 
     def subscribe(self, *types: str, own: bool = False, changes: bool = False) -> Subscription:
         """Events of these types (all, without any), from now on. `own`: also one's own; `changes`: also those of entities."""
@@ -228,22 +223,10 @@ class Client:
     ) -> Op:
         """Changes an entity, by `action` (`create`, `update`, `put`, `delete`, `restore`, `resolve`) and an operation's fields
         (`patch`, `data`, `ops`, `text`, `strategy`…). When this returns it is kept."""
-        room, key = self._open, Key(entity_type, entity_id)
+        key = Key(entity_type, entity_id)
         check_entity(*key)
         await self._entities()
-        body = {"action": action, **fields}
-        name = str(uuid.uuid4())
-        as_sent = {"event_type": "sync_event", "event_id": name, "data": {"event": {"entity_id": entity_id, **body}}}
-        check(as_sent, "the operation", room.message_bytes - 512)
-
-        def write(db: Db) -> tuple[Op, journal.Counts]:
-            self._check_space(db)
-            number, optimistic = mirror.write(db, name, key, base, body, seen, self._now_ms())
-            return Op(self, name, number, optimistic), journal.counts(db)
-
-        op, counts = await room.run(write, Care.SURE)
-        room.touch([key])
-        return self._written(op, counts)
+        return await self._to_write.operation(key, base, {"action": action, **fields}, seen)
 
     async def see(self, entity_type: str, entity_id: str) -> Seen:
         """An entity as it is seen here, with what is pending."""
@@ -367,19 +350,11 @@ class Client:
             raise Closed
         return self._room
 
-    def _now_ms(self) -> int:
-        return int(self._options.clock.wall() * 1000)
-
-    def _check_space(self, db: Db) -> None:
-        used, most = journal.counts(db).size, self._options.journal_bytes
-        if used >= most:
-            raise StorageFailed("journal_full", f"{used} bytes wait, of {most} that may: wait until the node can be reached")
-
-    def _written(self, op: Op, counts: journal.Counts) -> Op:
-        room = self._open
-        room.counted(counts)
-        room.wake()
-        return op
+    @property
+    def _to_write(self) -> Writes:
+        if self._writes is None or self._open.is_closed:
+            raise Closed
+        return self._writes
 
     def _keep_entities(self, room: Room) -> None:
         wanted = self._options.entities

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import patch
 from . import text as texts
-from .errors import TextFailed
+from .errors import Closed, TextFailed
 from .journal import Settled
 from .mirror import Seen
 from .streams import Pulse
@@ -21,6 +21,7 @@ from .wire import Json
 
 if TYPE_CHECKING:
     from .client import Client
+    from .room import Room
 
 Strategy = Literal["merge", "last_write_wins", "version", "manual"]
 Choice = Literal["current", "proposed", "merged"]
@@ -29,8 +30,8 @@ Choice = Literal["current", "proposed", "merged"]
 class Op:
     """A write that is kept, and reaches the room when it can, once."""
 
-    def __init__(self, client: Client, name: str, number: int, optimistic: dict[str, Json] | None) -> None:
-        self._client = client
+    def __init__(self, room: Room, name: str, number: int, optimistic: dict[str, Json] | None) -> None:
+        self._room = room
         self.id = name
         """Under which it is applied once, however often it is sent."""
         self.number = number
@@ -39,7 +40,9 @@ class Op:
 
     async def settled(self, timeout: float | None = None) -> Settled:
         """Waits until its fate is known; raises `TimeoutError` after so many seconds, and it goes on by itself."""
-        return await self._client.settled(self.id, timeout)
+        if self._room.is_closed:
+            raise Closed
+        return await asyncio.wait_for(self._room.fate(self.id), timeout)
 
 
 class Entity:
