@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ from typing import Any
 import pytest
 
 import continuum
-from continuum import Client, journal
-from continuum.told import Key
+from continuum import Client, journal, mirror
+from continuum.journal import Settled
+from continuum.store import Db, Store
+from continuum.told import Key, Stands
 from continuum.transport import WebSocketTransport
 
 from .support import DEADLINE, Line, Node, QuickClock, eventually, fated, joined
 
 NOWHERE = "ws://127.0.0.1:9"
 NOTE = Key("note", "n")
-NO_SUCH = [{"op": "test", "path": "/n", "value": 99}, {"op": "replace", "path": "/title", "value": "b's"}]
+NO_SUCH: list[dict[str, Any]] = [{"op": "test", "path": "/n", "value": 99}, {"op": "replace", "path": "/title", "value": "b's"}]
 
 
 async def order(client: Client) -> list[str]:
@@ -106,3 +109,75 @@ async def test_the_same_id_twice_is_the_same_write() -> None:
         with pytest.raises(continuum.Refused, match="duplicate_id"):
             await client.publish("note", {"n": 2}, name)
         assert client.status.sync.pending == 1
+
+
+async def test_another_attempt_that_cannot_be_kept_leaves_what_was_refused(
+    shared_node: Node, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with joined(shared_node.url, "a", tenant=tenant) as client:
+        refused = await client.entity("note", "gone").update({"x": 1})
+        await fated(refused)
+
+        def fails(*_: Any) -> int:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(journal, "append", fails)
+            with pytest.raises(continuum.StorageFailed):
+                await client.retry(refused.id)
+        assert [letter.id for letter in await client.dead_letters()] == [refused.id]
+        with pytest.raises(continuum.Refused, match="not_found"):
+            await client.retry("11111111-1111-4111-8111-111111111111")
+
+
+async def test_another_attempt_tells_what_it_writes_over(shared_node: Node, tenant: str) -> None:
+    async with joined(shared_node.url, "a", tenant=tenant) as a, joined(shared_node.url, "b", tenant=tenant) as b:
+        theirs, mine = a.entity("task", "t"), b.entity("task", "t")
+        await fated(await theirs.put({"title": "one", "n": 1}))
+        await eventually(mine.data)
+        seen = await mine.see()
+        refused = await mine.apply(NO_SUCH)
+        assert (await fated(refused)).code == "test_failed"
+        await fated(await theirs.update({"title": "a's, later", "n": 99}))
+        await eventually(mine.data, lambda data: data == {"title": "a's, later", "n": 99})
+        [letter] = await b.dead_letters()
+        assert letter.base == seen.version
+        again = await fated(await b.retry(refused.id))
+        assert (again.status, [one["value"] for one in again.overwritten]) == ("resolved", ["a's, later"])
+
+
+async def test_only_a_refusal_that_says_so_takes_a_new_base_and_a_text_never_does() -> None:
+    store = Store(None)
+    await store.open()
+    forms: dict[str, dict[str, Any]] = {
+        "patch": {"patch": {"x": 1}},
+        "text": {"text": {"path": "/t", "ops": [5, "!"]}},
+    }
+
+    def work(db: Db, form: str, code: str) -> journal.Pending:
+        stands = mirror.confirmed(db, NOTE)[0]
+        mirror.apply(db, Stands(NOTE, stands + 1, {"t": "hello"}, [], ["b"]), "a")
+        mirror.write(db, "first", NOTE, None, {"action": "update", **forms[form]}, None, 0)
+        mirror.take(db, journal.of_entity(db, NOTE))
+        mirror.settle(db, "first", Settled("rolled_back", code=code), 0, lambda key: True)
+        mirror.apply(db, Stands(NOTE, stands + 2, {"t": "oh, hello"}, [], ["b"]), "a")
+        mirror.retry(db, "first", "second", 1)
+        [again] = mirror.take(db, journal.of_entity(db, NOTE))
+        assert {name: again.body[name] for name in forms[form]} == forms[form]
+        journal.remove(db, "second")
+        assert (again.base or 0) - stands in (1, 2)
+        return again
+
+    bases = {}
+    for form in forms:
+        for code in ("forbidden", "edited"):
+            stands = await store.run(lambda db: mirror.confirmed(db, NOTE)[0])
+            again = await store.run(lambda db, form=form, code=code: work(db, form, code))  # type: ignore[misc]
+            bases[form, code] = "seen" if again.base == stands + 1 else "present"
+    assert bases == {
+        ("patch", "forbidden"): "seen",
+        ("patch", "edited"): "present",
+        ("text", "forbidden"): "seen",
+        ("text", "edited"): "seen",
+    }
+    await store.close()

@@ -272,22 +272,16 @@ class Client:
         return await self._open.run(journal.dead_letters)
 
     async def retry(self, op_id: str) -> Op:
-        """Writes a dead letter once more, as another attempt on what stands now."""
-        letter = await self._take_dead(op_id)
-        if letter.entity is None:
-            return await self.publish(letter.kind, letter.body["data"])
-        return await self.change(letter.kind, letter.entity, **letter.body)
+        """Writes a dead letter once more, as another attempt of the same: on what its author had seen then, unless the refusal says
+        that this stands no more. It is a dead letter until that is kept."""
+        return await self._to_write.again(op_id)
 
     async def drop(self, op_id: str) -> None:
         """Forgets a dead letter."""
-        await self._take_dead(op_id)
-        await self._open.count()
-
-    async def _take_dead(self, op_id: str) -> DeadLetter:
         letter = await self._open.run(lambda db: journal.take_dead(db, op_id), Care.SURE)
         if letter is None:
             raise Refused("not_found", f"there is no dead letter {op_id}")
-        return letter
+        await self._open.count()
 
     # --- Of the moment ---
 

@@ -58,6 +58,18 @@ class Writes:
 
         return await self._keep(write, key)
 
+    async def again(self, refused: str) -> Op:
+        """Another attempt of what was refused."""
+        name = str(uuid.uuid4())
+
+        def write(db: Db) -> Kept:
+            kept = mirror.retry(db, refused, name, self._now_ms())
+            if kept is None:
+                raise Refused("not_found", f"there is no dead letter {refused}")
+            return name, *kept
+
+        return await self._keep(write)
+
     async def done(self) -> None:
         """Waits until the journal has answered all calls."""
         await asyncio.gather(*self._keeping, return_exceptions=True)
