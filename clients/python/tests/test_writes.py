@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import continuum
-from continuum import Client, journal, mirror
+from continuum import Client, VirtualClock, journal, lines, mirror
 from continuum.journal import Settled
+from continuum.room import Room
 from continuum.store import Db, Store
 from continuum.told import Key, Stands
 from continuum.transport import WebSocketTransport
@@ -181,3 +182,58 @@ async def test_only_a_refusal_that_says_so_takes_a_new_base_and_a_text_never_doe
         ("text", "edited"): "seen",
     }
     await store.close()
+
+
+async def test_a_choice_holds_for_what_its_chooser_was_shown(shared_node: Node, tenant: str) -> None:
+    async with joined(shared_node.url, "a", tenant=tenant) as a, joined(shared_node.url, "b", tenant=tenant) as b:
+        theirs, mine = a.entity("task", "t"), b.entity("task", "t")
+        await fated(await theirs.put({"title": "one"}))
+        await eventually(mine.data)
+        first = (await mine.see()).version
+        await fated(await theirs.update({"title": "two"}))
+        assert (await fated(await mine.update({"title": "three"}, "manual", base=first))).status == "pending"
+        [conflict] = await b.conflicts()
+        await fated(await theirs.update({"title": "important"}))
+        await eventually(mine.data, lambda data: data == {"title": "important"})
+        assert (await fated(await mine.resolve(conflict, "proposed"))).status == "pending"
+        assert await mine.data() == {"title": "important"}
+        # Chosen by its id alone, it is chosen on what was handed out last under it.
+        [conflict] = await b.conflicts()
+        assert (await fated(await mine.resolve(conflict["conflict_id"], "proposed"))).status == "confirmed"
+        await eventually(mine.data, lambda data: data == {"title": "three"})
+
+
+async def test_what_lies_open_is_asked_for_again_only_if_the_list_is_behind(
+    shared_node: Node, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, asked, ask = VirtualClock(), [0], lines.conflicts
+    behind = 2
+
+    async def late(room: Room) -> lines.Listing:
+        asked[0] += 1
+        listing = await ask(room)
+        return listing if asked[0] > behind else lines.Listing([], 0)
+
+    async with (
+        joined(shared_node.url, "a", tenant=tenant) as other,
+        Client(shared_node.url, tenant=tenant, instance="b", clock=clock, entities="all") as client,
+    ):
+        await client.online(DEADLINE)
+        theirs = other.entity("task", "t")
+        await fated(await theirs.put({"title": "one"}))
+        first = (await theirs.see()).version
+        await fated(await theirs.update({"title": "two"}))
+        monkeypatch.setattr(lines, "conflicts", late)
+        mine = await client.change("task", "t", "update", base=first, patch={"title": "three"}, strategy="manual")
+        assert (await fated(mine)).status == "pending"
+
+        def is_known() -> bool:
+            clock.advance(0.1)
+            return client.status.sync.conflicted == 1
+
+        await eventually(is_known)
+        assert asked[0] == behind + 1
+        for _ in range(12):
+            clock.advance(1)
+            await fated(await client.publish("note"))
+        assert asked[0] == behind + 1

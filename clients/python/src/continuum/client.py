@@ -244,17 +244,23 @@ class Client:
         return self._open.changed.setdefault(key, Pulse())
 
     async def conflicts(self) -> Sequence[dict[str, Json]]:
-        """What lies open in the room, as the node has it now."""
+        """What lies open in the room, as the node has it now, each with the version of its entity that is `seen` here."""
         await self._entities()
         room = self._open
-        room.conflicts = await conflicts(room)
+        room.conflicts = (await conflicts(room)).found
         room.say()
-        return room.conflicts
+        return self.open_conflicts
 
     @property
     def open_conflicts(self) -> Sequence[dict[str, Json]]:
         """The same, as far as was asked; `status.sync.conflicted` of them."""
-        return list(self._open.conflicts)
+        room = self._open
+        room.shown = {str(one["conflict_id"]): int(one["seen"]) for one in room.conflicts}
+        return list(room.conflicts)
+
+    def shown(self, conflict_id: str) -> int:
+        """With which version of its entity a conflict was handed out the last time; 0: it was not."""
+        return self._open.shown.get(conflict_id, 0)
 
     # --- What was written ---
 

@@ -6,7 +6,7 @@ Owns: that an operation shows at once and settles later. Must not know: connecti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,10 +84,20 @@ class Entity:
         """Undoes its deletion."""
         return await self._change("restore", strategy)
 
-    async def resolve(self, conflict_id: str, choice: Choice, data: dict[str, Json] | None = None) -> Op:
-        """Settles a conflict or a variant of it; `data` is a merge patch, for `merged`."""
+    async def resolve(
+        self, conflict: str | Mapping[str, Json], choice: Choice, data: dict[str, Json] | None = None, base: int | None = None
+    ) -> Op:
+        """Settles a conflict or a variant of it; `data` is a merge patch, for `merged`.
+
+        A choice holds for what its chooser was shown: the entity as it was when the conflict was handed out by `conflicts`, or at
+        `base`. If somebody changed that meanwhile, the conflict lies open as it stands now (`pending`). Of one that is named by its
+        id the latest that was handed out counts.
+        """
+        name = conflict if isinstance(conflict, str) else str(conflict["conflict_id"])
+        if base is None:
+            base = self._client.shown(name) if isinstance(conflict, str) else int(conflict["seen"])
         more: dict[str, Any] = {} if data is None else {"data": data}
-        return await self._client.change(self.key.type, self.key.id, "resolve", conflict_id=conflict_id, choice=choice, **more)
+        return await self._client.change(self.key.type, self.key.id, "resolve", base=base, conflict_id=name, choice=choice, **more)
 
     async def text(self, path: str) -> TextField:
         """One of its texts, to be edited by several at once. `path` is a JSON pointer."""

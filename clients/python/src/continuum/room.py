@@ -86,6 +86,8 @@ class Room:
         self.pending = 0
         self.refused = 0
         self.conflicts: list[dict[str, Json]] = []
+        self.shown: dict[str, int] = {}
+        """Of conflicts as they were handed out: the versions of their entities."""
         self.others: dict[str, Instance] = {}
         self.present = 0
         self.own_presence: Json = None

@@ -244,8 +244,8 @@ class Serving:
             room.counted(taken.counts)
         room.deliver(records)
         room.decide(taken.fates)
-        if taken.opened:
-            self._lines.look_for_conflicts()
+        if taken.opened is not None:
+            self._lines.look_for_conflicts(taken.opened)
         room.touch(taken.touched)
         room.say()
 

@@ -70,8 +70,8 @@ class Taken:
     is_other_log: bool = False
     counts: journal.Counts | None = None
     """What the journal holds, if that is otherwise than before."""
-    opened: bool = False
-    """Something was opened or settled that lies with an entity."""
+    opened: int | None = None
+    """Something was opened or settled that lies with an entity, by the record at this position as far as it is known."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ def _settle(db: Db, name: str, settled: Settled, frame: Frame, taken: Taken) -> 
     write = mirror.settle(db, name, settled, frame.now_ms, frame.keeps)
     if write is not None:
         taken.fates[name] = settled
-        taken.opened = taken.opened or settled.status == "pending" or settled.resolution == "variant"
+        if settled.status == "pending" or settled.resolution == "variant":
+            taken.opened = max(taken.opened or 0, settled.version or 0)
         if write.key is not None:
             taken.touched.add(write.key)
 
@@ -149,7 +150,8 @@ def _settle(db: Db, name: str, settled: Settled, frame: Frame, taken: Taken) -> 
 def _record(db: Db, message: Message, what: Stands | Open | None, frame: Frame, taken: Taken) -> None:
     if what is None or not frame.keeps(what.key):
         return
-    taken.opened = taken.opened or isinstance(what, Open) or what.key in frame.open
+    if isinstance(what, Open) or what.key in frame.open:
+        taken.opened = max(taken.opened or 0, what.version)
     if mirror.apply(db, what, frame.me, message.event_id):
         taken.touched.add(what.key)
 
