@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ from .token import Source
 from .told import Key
 from .wire import Json, check, check_entity, is_signal, matches
 from .writes import Writes
+
+log = logging.getLogger("continuum")
 
 T = TypeVar("T")
 
@@ -84,6 +87,7 @@ class Client:
         owner = f"{options.tenant} {options.instance}"
         try:
             replica = await store.run(lambda db: journal.claim(db, owner, options.instance), Care.SURE)
+            told = await store.run(journal.last_told)
             was_kept = await store.run(lambda db: mirror.whole(db) is not None or bool(journal.entities(db)))
         except BaseException:
             await store.close()
@@ -93,7 +97,7 @@ class Client:
         if options.entities is not None or was_kept:
             self._keep_entities(room)
         await room.count()
-        self._lead = Lead(room)
+        self._lead = Lead(room, told)
         self._work = asyncio.create_task(self._lead.run(), name=f"continuum {owner}")
         self._work.add_done_callback(self._ended)
         return self
@@ -117,6 +121,7 @@ class Client:
     def _ended(self, work: asyncio.Task[None]) -> None:
         """The task behind it never ends by itself; if it does, whoever waits must not wait for ever."""
         if self._room is not None and not work.cancelled() and work.exception() is not None:
+            log.error("the client ends: %r", work.exception())
             self._end(self._room)
 
     def _end(self, room: Room) -> None:

@@ -13,7 +13,7 @@ import logging
 from . import journal
 from .backoff import Backoff
 from .clock import within
-from .errors import ContinuumError
+from .errors import ContinuumError, StorageFailed
 from .httpways import PollTransport, SseTransport
 from .rest import request
 from .room import Instance, Room
@@ -31,6 +31,8 @@ TELL_S = 5.0
 """How often the other processes are told how fresh it all is, without other news."""
 LOOK_S = 0.1
 """How often it is looked whether nobody leads, and whether other processes have written."""
+_HEAL_S = 1.0
+"""How often a disk that took nothing is tried again."""
 _ANSWER_S = 5.0
 _BROKEN = 3
 SOCKET_AGAIN_S = 600.0
@@ -41,8 +43,10 @@ _TOKEN_CODES = frozenset(("unauthenticated", "token_expired", "token_revoked", "
 class Lead:
     """The task behind a client."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, told: int) -> None:
         self._room = room
+        self._told = told
+        """What was told to the processes of this journal, up to here."""
         self._backoff = Backoff()
         self._again = asyncio.Event()
         self._ways = list(room.options.transports)
@@ -51,7 +55,7 @@ class Lead:
         self._broken = 0
         """How often in a row a way broke off while the node answered requests."""
         self._stamp: int | None = None
-        self._told = 0
+        self._spoken = self._healed = room.clock.now()
 
     def connect_now(self) -> None:
         """Tries again at once, whatever it waits for."""
@@ -62,13 +66,11 @@ class Lead:
     async def run(self) -> None:
         """Leads whenever nobody else does, for ever."""
         room = self._room
-        self._told = await room.store.run(journal.last_told)
         watching = asyncio.create_task(self._watch())
         try:
             while not await room.store.lead():
                 await room.clock.sleep(LOOK_S)
             room.is_leading = True
-            room.tracker.cursor = await room.cursor()
             room.tell(room.now("connecting"))
             while True:
                 await self._once()
@@ -84,6 +86,8 @@ class Lead:
         hint: int | None = None
         try:
             room.tell(room.now("connecting"))
+            if room.tracker.cursor is None:
+                room.tracker.cursor = await room.cursor()
             token = await room.tokens.get()
             transport = await self._open(token)
             began, self._broken = clock.now(), 0
@@ -107,6 +111,11 @@ class Lead:
                 self._way = 0
         except (Gap, Malformed, TokenFailed) as error:
             reason = str(error)
+        except StorageFailed as error:
+            log.warning("%s", error)
+            reason = str(error)
+            # What came was not written down: it has to come once more.
+            room.tracker.cursor = None
         self._stands(began)
         delay = self._backoff.failed(clock.random(), hint)
         room.tell(room.now("waiting", retry_in_ms=delay, reason=reason))
@@ -192,26 +201,34 @@ class Lead:
         room = self._room
         if room.options.journal is None:
             return
-        spoken = room.clock.now()
         while True:
             await room.clock.sleep(LOOK_S)
-            if room.store.storage.kind == "memory" and await room.store.heal():
-                room.say()
-            if room.is_leading and (room.is_news or room.clock.now() - spoken > TELL_S):
-                room.is_news, spoken = False, room.clock.now()
-                await self._tell_others()
-            stamp = await room.store.stamp()
-            if stamp == self._stamp:
-                continue
-            self._stamp = stamp
-            fates = await room.store.run(self._settled)
-            room.decide(fates)
-            if room.is_leading:
-                room.wake()
-            else:
-                await self._hear()
-            await room.count()
-            room.touch(list(room.changed))
+            try:
+                await self._look()
+            except StorageFailed as error:
+                log.warning("%s", error)
+                self._stamp = None
+
+    async def _look(self) -> None:
+        room, now = self._room, self._room.clock.now()
+        if room.store.storage.kind == "memory" and now - self._healed > _HEAL_S:
+            self._healed = now
+            if await room.store.heal():
+                self._stamp = None
+        if room.is_leading and (room.is_news or now - self._spoken > TELL_S):
+            await self._tell_others()
+            room.is_news, self._spoken = False, now
+        stamp = await room.store.stamp()
+        if stamp == self._stamp:
+            return
+        room.decide(await room.store.run(self._settled))
+        if room.is_leading:
+            room.wake()
+        else:
+            await self._hear()
+        await room.count()
+        room.touch(list(room.changed))
+        self._stamp = stamp
 
     def _settled(self, db: Db) -> dict[str, journal.Settled]:
         found = {name: journal.settled(db, name) for name in list(self._room.fates)}
