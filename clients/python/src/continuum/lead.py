@@ -37,7 +37,7 @@ _ANSWER_S = 5.0
 _BROKEN = 3
 SOCKET_AGAIN_S = 600.0
 """How long another way is used before WebSocket is tried again."""
-_TOKEN_CODES = frozenset(("unauthenticated", "token_expired", "token_revoked", "tenant_erased", "identity_mismatch"))
+_TOKEN_CODES = frozenset(("unauthenticated", "token_expired", "token_revoked", "identity_mismatch"))
 
 
 class Lead:
@@ -46,6 +46,10 @@ class Lead:
     def __init__(self, room: Room, told: int) -> None:
         self._room = room
         self._told = told
+        self._token: str | None = None
+        """One that was asked for already, for the next connection."""
+        self._is_refused = False
+        """The last token was, and no connection came about since."""
         """What was told to the processes of this journal, up to here."""
         self._backoff = Backoff()
         self._again = asyncio.Event()
@@ -88,13 +92,14 @@ class Lead:
             room.tell(room.now("connecting"))
             if room.tracker.cursor is None:
                 room.tracker.cursor = await room.cursor()
-            token = await room.tokens.get()
+            token, self._token = self._token or await room.tokens.get(), None
             transport = await self._open(token)
             began, self._broken = clock.now(), 0
             serving = Serving(room, transport, token)
             try:
                 await serving.run()
             finally:
+                self._is_refused = self._is_refused and not serving.is_ready
                 room.send_now = lambda _: False
                 with contextlib.suppress(TimeoutError):
                     await within(clock, JOIN_S, transport.close())
@@ -164,19 +169,26 @@ class Lead:
     async def _blocked(self, final: Final, token: str | None) -> None:
         """Waits until somebody gives another token, or asks for another attempt."""
         room = self._room
-        if final.code in _TOKEN_CODES and room.tokens.is_asked and await self._other_token(token):
+        renews = final.code in _TOKEN_CODES and room.tokens.is_asked
+        if renews and not self._is_refused and await self._other_token(token):
+            # What was at hand had ended, perhaps. One that is refused at once, too, is not the last of its kind.
+            self._is_refused = True
             return
         room.tell(room.now("blocked", code=final.code, message=final.message))
-        while final.code in _TOKEN_CODES and room.tokens.is_asked:
-            if await self._pause(self._backoff.failed(room.clock.random()) / 1000) or await self._other_token(token):
+        pause = None
+        while True:
+            if renews:
+                pause = self._backoff.failed(room.clock.random()) / 1000
+            if await self._pause(pause) or await self._other_token(token):
                 return
-        await self._pause(None)
 
     async def _other_token(self, refused: str | None) -> bool:
         try:
-            return await self._room.tokens.get() != refused
+            token = await self._room.tokens.get()
         except TokenFailed:
             return False
+        self._token = token if token != refused else None
+        return self._token is not None
 
     async def _pause(self, seconds: float | None) -> bool:
         """Waits so long, or until somebody wants it to go on, which is what it says."""

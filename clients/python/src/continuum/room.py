@@ -73,7 +73,7 @@ class Room:
         self.store = store
         self.replica = replica
         self.clock = options.clock
-        self.tokens = Tokens(options.token)
+        self.tokens = Tokens(options.token, self.clock)
         self.tracker = Tracker(echo=True)
         self.connection = Connection("idle", self.clock.wall())
         self.fresh_at: float | None = None
@@ -203,8 +203,8 @@ class Room:
         return await asyncio.shield(future)
 
     async def ask(self, method: str, url: str, body: str | None = None) -> Answer:
-        """A request over HTTP, with the token."""
-        token = await self.tokens.get()
+        """A request over HTTP, with the connection's token, or another one while there is none."""
+        token = self.tokens.shown or await self.tokens.get()
         return await request(method, url, body, token, self.options.tls)
 
     async def history(self, after: str, limit: int, types: Iterable[str] | None) -> HistoryPage:
