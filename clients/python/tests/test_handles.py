@@ -136,6 +136,29 @@ async def test_the_readmes_first_words_work(
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_what_is_not_read_any_more_is_not_kept(shared_node: Node, tenant: str) -> None:
+    async with joined(shared_node.url, "a", tenant=tenant) as client:
+        for n in range(3):
+            await client.publish("note", {"n": n})
+            async for _ in client.subscribe(own=True):
+                break
+            async for _ in client.entity("note", f"n{n}").watch():
+                break
+            client.signals()
+        room = client._open
+        await eventually(
+            lambda: [len(room.subscriptions), len(room.changed), len(room.signals._open)], lambda left: left == [0, 0, 0]
+        )
+
+
+async def test_a_client_that_was_closed_stays_so() -> None:
+    client = Client("ws://127.0.0.1:9", instance="a")
+    async with client:
+        pass
+    with pytest.raises(continuum.Closed):
+        await client.open()
+
+
 # --- The mirror, alone ---
 
 
@@ -269,5 +292,5 @@ async def test_one_who_asks_late_for_a_fate_is_told(shared_node: Node, tenant: s
         op = await client.publish("note", {})
         first, second = await asyncio.gather(op.settled(DEADLINE), op.settled(DEADLINE))
         assert first == second == await op.settled()
-        with pytest.raises(TimeoutError):
-            await client.settled("00000000-0000-4000-8000-000000000000", 0.01)
+        with pytest.raises(continuum.Refused, match="not_found"):
+            await client.settled("00000000-0000-4000-8000-000000000000", DEADLINE)

@@ -69,7 +69,9 @@ class Client:
 
     async def open(self) -> Client:
         """Opens the journal and begins to connect; does not wait for the connection."""
-        if self._work is not None:
+        if self._room is not None:
+            if self._room.is_closed:
+                raise Closed
             return self
         options = self._options
         path = None if options.journal is None else Path(options.journal).expanduser()
@@ -192,8 +194,8 @@ class Client:
             cursor = await room.cursor()
             return await room.history(f"{cursor.epoch if cursor else ''}.{after}", 500, wanted)
 
-        subscription = Subscription(types or None, wants, read, Pulse(), room.subscriptions.remove, room.options.queue)
-        room.subscriptions.append(subscription)
+        subscription = Subscription(types or None, wants, read, Pulse(), room.subscriptions.discard, room.clock, room.options.queue)
+        room.subscriptions.add(subscription)
         return subscription
 
     async def history(self, after: str = "earliest", limit: int = 100, types: Sequence[str] | None = None) -> HistoryPage:

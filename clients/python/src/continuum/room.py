@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from . import journal
 from .address import Address
-from .errors import Blocked, Closed, NotOnline
+from .errors import Blocked, Closed, NotOnline, Refused
 from .events import Event, HistoryPage, Subscription
 from .journal import Settled
 from .options import Options
@@ -93,14 +94,15 @@ class Room:
         self.own_presence: Json = None
         self.is_leading = False
         self.is_closed = False
-        self.subscriptions: list[Subscription] = []
+        # What nobody reads any more goes by itself.
+        self.subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self.signals: Streams[Signal] = Streams(options.queue)
         self.presence: Streams[PresenceChange] = Streams(options.queue)
         self.statuses: Streams[Status] = Streams(options.queue)
         self.views: dict[str, View] = {}
         self.fates: dict[str, asyncio.Future[Settled]] = {}
         self.moved = Pulse()
-        self.changed: dict[Key, Pulse] = {}
+        self.changed: weakref.WeakValueDictionary[Key, Pulse] = weakref.WeakValueDictionary()
         self.wake: Callable[[], None] = lambda: None
         """Tells who leads that there is something to do."""
         self.send_now: Callable[[dict[str, Json]], bool] = lambda _: False
@@ -139,14 +141,15 @@ class Room:
         """Records that are kept now."""
         for message in messages:
             event = Event.of(message)
-            for subscription in self.subscriptions:
+            for subscription in list(self.subscriptions):
                 subscription.offer(event)
 
     def touch(self, keys: Iterable[Key]) -> None:
         """These entities look otherwise."""
         for key in keys:
-            if key in self.changed:
-                self.changed[key].beat()
+            pulse = self.changed.get(key)
+            if pulse is not None:
+                pulse.beat()
         self.moved.beat()
 
     def decide(self, fates: dict[str, Settled]) -> None:
@@ -193,13 +196,13 @@ class Room:
 
     async def fate(self, name: str) -> Settled:
         """Waits until a write's fate is known."""
-        future = self.fates.get(name)
-        if future is None:
-            future = self.fates[name] = asyncio.get_running_loop().create_future()
-            known = await self.run(lambda db: journal.settled(db, name))
-            if known is not None and not future.done():
-                self.fates.pop(name, None)
-                future.set_result(known)
+        future = self.fates.setdefault(name, asyncio.get_running_loop().create_future())
+        known, write = await self.run(lambda db: (journal.settled(db, name), journal.find(db, name)))
+        if known is None and write is None and not future.done():
+            self.fates.pop(name, None)
+            raise Refused("not_found", f"nothing was written here under {name}, or it was settled long ago")
+        if known is not None:
+            self.decide({name: known})
         return await asyncio.shield(future)
 
     async def ask(self, method: str, url: str, body: str | None = None) -> Answer:

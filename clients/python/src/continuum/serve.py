@@ -239,7 +239,7 @@ class Serving:
         elif any(isinstance(step, Ready) for step in steps) and not taken.wants_state:
             room.has_state = room.keeps != ()
         if taken.is_other_log:
-            for subscription in room.subscriptions:
+            for subscription in list(room.subscriptions):
                 subscription.begin_anew()
         self._fresh()
         if taken.counts is not None:
