@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 from pathlib import Path
@@ -111,29 +112,50 @@ async def test_everything_that_waits_ends_when_the_client_is_closed(shared_node:
         await client.publish("note", {})
 
 
+def readme(monkeypatch: pytest.MonkeyPatch, *options: Any, **more: Any) -> list[str]:
+    """The README's snippets as they stand, which will have a node and a directory of the test's."""
+
+    class Here(Client):
+        def __init__(self, *_: Any, **asked: Any) -> None:
+            super().__init__(*options, **asked | more)
+
+    monkeypatch.setattr(continuum, "Client", Here)
+    return re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+
+
 async def test_the_readmes_first_words_work(
-    shared_node: Node, tenant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared_node: Node, tenant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    [first] = re.findall(r"```python\n(import asyncio.*?)```", readme, re.DOTALL)
+    [first, _] = readme(monkeypatch, shared_node.url, tenant=tenant, journal=tmp_path)
     assert first.count("\n") <= 12
-    words = first.replace("ws://localhost:8420", shared_node.url).replace("~/.local/state/claude-1", str(tmp_path))
-    words = words.replace('instance="claude-1"', f'instance="claude-1", tenant="{tenant}"').replace("asyncio.run(main())", "")
-    names: dict[str, Any] = {}
-    exec(words, names)
-    running = asyncio.create_task(names["main"]())
-    heard: list[str] = []
+    main: list[Any] = []
+    monkeypatch.setattr(asyncio, "run", main.append)
+    exec(first, {})
+    running = asyncio.create_task(main[0])
+    said: list[str] = []
 
-    async with joined(shared_node.url, "other", tenant=tenant) as other:
+    def is_said() -> bool:
+        said.append(capsys.readouterr().out)
+        return re.search(r"status='stored'.*claude-1 \{'user_message': 'hello'\}", "".join(said), re.DOTALL) is not None
 
-        async def is_heard() -> bool:
-            await fated(await other.publish("memory_added", {"n": 1}))
-            heard.append(capsys.readouterr().out)
-            return "other {'n': 1}" in "".join(heard) and "status='stored'" in "".join(heard)
-
-        await eventually(is_heard)
+    await eventually(is_said)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_the_readme_does_can_be_done_in_a_new_room(
+    shared_node: Node, tenant: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [_, second] = readme(monkeypatch)
+    async with joined(shared_node.url, "a", tenant=tenant) as client:
+        names: dict[str, Any] = {"client": client}
+        await soon(eval(compile(second, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names))
+        assert names["settled"].status == "confirmed"
+        assert names["body"].value == "Once upon a time"
+        done = {"title": "two", "body": "Once upon a time"}
+        said = capsys.readouterr().out
+        assert f"{done} {done}\n" in said
+        assert f"Key(type='note', id='n1'): {done}" in said
 
 
 async def test_what_is_not_read_any_more_is_not_kept(shared_node: Node, tenant: str) -> None:
