@@ -134,6 +134,10 @@ class Line:
         self._ends.clear()
         self.flow()
 
+    def lead_to(self, port: int) -> None:
+        """Connections lead to another node from now on."""
+        self._port = port
+
     def heal(self) -> None:
         """Connections come about again."""
         self.is_cut = self.is_silent = self.loses_answers = False

@@ -116,8 +116,9 @@ class Lead:
                 self._way = 0
         except (Gap, Malformed, TokenFailed) as error:
             reason = str(error)
-        except StorageFailed as error:
-            log.warning("%s", error)
+        except Exception as error:
+            # The journal took nothing, or something that nobody thought of: neither may end the client.
+            log.warning("the connection is given up: %r", error, exc_info=not isinstance(error, StorageFailed))
             reason = str(error)
             # What came was not written down: it has to come once more.
             room.tracker.cursor = None
@@ -217,8 +218,8 @@ class Lead:
             await room.clock.sleep(LOOK_S)
             try:
                 await self._look()
-            except StorageFailed as error:
-                log.warning("%s", error)
+            except Exception as error:
+                log.warning("the journal cannot be looked at: %r", error, exc_info=not isinstance(error, StorageFailed))
                 self._stamp = None
 
     async def _look(self) -> None:
