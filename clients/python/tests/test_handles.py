@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import continuum
-from continuum import Client, journal, mirror
+from continuum import Client, heal, journal, mirror
 from continuum.journal import Settled
 from continuum.store import Db, Store
 from continuum.told import Key, Page, Stands
@@ -302,8 +302,11 @@ async def test_the_state_read_anew_drops_what_is_gone_and_keeps_what_is_pending(
         assert shows(db) == "well, hello!"
         assert mirror.see(db, Key("note", "other")).data is None
         # Of another log, versions mean nothing, and what is pending is sent as if nothing were known.
+        edit(db, "second", ["?"])
+        mirror.settle(db, "second", Settled("rolled_back", code="forbidden"), 0, lambda key: True)
         mirror.begin_state(db, is_other_log=True)
         assert (mirror.see(db, NOTE).version, journal.of_entity(db, NOTE)[0].base) == (0, 0)
+        assert [letter.base for letter in journal.dead_letters(db)] == [0]
 
     await store.run(work)
     await store.close()
@@ -316,3 +319,20 @@ async def test_one_who_asks_late_for_a_fate_is_told(shared_node: Node, tenant: s
         assert first == second == await op.settled()
         with pytest.raises(continuum.Refused, match="not_found"):
             await client.settled("00000000-0000-4000-8000-000000000000", DEADLINE)
+
+
+async def test_an_edit_that_was_made_while_the_disk_was_full_goes_out_as_it_was_made() -> None:
+    store, other = await kept(), Store(None)
+    await other.open()
+    disk, memory = store._db, other._db
+    assert disk is not None
+    assert memory is not None
+    left = heal.leave(disk, memory)
+    edit(memory, "mine", [5, "!"])
+    mirror.apply(disk, Stands(NOTE, 4, {"t": "oh, hello"}, [("/t", ("oh, ",))], ["b"]), "a", "x")
+    heal.bring(memory, disk, left, is_leading=False)
+    assert shows(disk) == "oh, hello"
+    [write] = mirror.take(disk, journal.of_entity(disk, NOTE))
+    assert (write.base, write.body["text"]["ops"]) == (3, [5, "!"])
+    await store.close()
+    await other.close()

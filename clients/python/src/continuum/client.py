@@ -109,10 +109,10 @@ class Client:
         room, work = self._room, self._work
         if room is None or work is None or room.is_closed:
             return 0
+        await self._to_write.done()
         if room.connection.state == "online":
             with contextlib.suppress(Closed):
                 await room.until(lambda: room.pending == 0, flush)
-        await self._to_write.done()
         left = room.pending
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)

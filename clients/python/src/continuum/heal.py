@@ -32,7 +32,8 @@ def leave(disk: Db, memory: Db) -> Left:
     """Takes all into memory."""
     # Nodes know repeats by their numbers: those that are given in memory must be none that the disk, or the memory of another
     # process, gives to something else.
-    _give_from(memory, max(_given(disk), time.time_ns() // 1000))
+    _give_from(memory, time.time_ns() // 1000)
+    _give_from(memory, max(_given(memory), _given(disk)))
     for name in _NAMES:
         _copy(disk, memory, name)
     return _left(disk)

@@ -75,6 +75,7 @@ class Lead:
             while not await room.store.lead():
                 await room.clock.sleep(LOOK_S)
             room.is_leading = True
+            self._stamp = None
             room.tell(room.now("connecting"))
             while True:
                 await self._once()
