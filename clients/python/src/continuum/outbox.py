@@ -55,13 +55,13 @@ class Outbox:
         """When it goes on after a refusal; `None`: it does."""
         return self._paused_until if now < self._paused_until else None
 
-    def choose(self, waiting: Iterable[Pending], now: float, is_live: bool) -> list[Pending]:
-        """Those of the waiting writes, in their order, that may go now. `is_live`: all that was missed is here."""
+    def choose(self, waiting: Iterable[Pending], now: float, is_complete: bool) -> list[Pending]:
+        """Those of the waiting writes, in their order, that may go now. `is_complete`: all that was missed is here."""
         free = self.room(now)
         blocked = {key for key in self.flying.values() if key is not None}
         # Until all that was missed is here an event may be among that: its answer was lost, and the log knows repeats by their id
         # for minutes only.
-        holds_events = not is_live
+        holds_events = not is_complete
         chosen: list[Pending] = []
         for write in waiting:
             if len(chosen) >= free:

@@ -20,7 +20,7 @@ from .outbox import Outbox, passes
 from .room import Room
 from .store import Care, Db
 from .taking import Fate, Frame, Missed, Ready, Reset, Step, Taken
-from .token import AGAIN_S, TokenFailed, ends_at, renewal_in
+from .token import AGAIN_S, TokenFailed, end_of, ends_at, renewal_in
 from .told import Key, page
 from .tracker import Gap, Novelty
 from .transport import JOIN_S, Ended, Final, NoWebSocket, Transport
@@ -56,6 +56,8 @@ class Serving:
         self._began = self._heard = room.clock.now()
         self._pinged: float | None = None
         self.is_ready = False
+        self._is_complete = False
+        """All that was missed before this connection is here."""
         self._timeout_s = 90.0
         self._hint: int | None = None
         self._question = ""
@@ -152,7 +154,7 @@ class Serving:
             return
         if message.is_record:
             records.append(message)
-            if message.instance == room.address.instance and not room.tracker.live:
+            if message.instance == room.address.instance and not self._is_complete:
                 self._outbox.answered(str(message.event_id))
                 steps.append(Missed(str(message.event_id), int(message.seq or 0)))
             steps.append(taking.record(message))
@@ -164,6 +166,8 @@ class Serving:
             case "resync":
                 room.connection = room.now("online", transport=self._transport.name, resumed="reset")
                 steps.append(Reset())
+            case "caught_up":
+                self._is_complete = True
             case "draining":
                 self._hint = followed(int(message.fields.get("retry_after_ms") or 0))
             case "graph.sync":
@@ -214,7 +218,7 @@ class Serving:
         return [Fate(mine, Settled("refused", code=code, message=str(data.get("message") or "")))]
 
     def _authenticated(self, data: dict[str, Json]) -> None:
-        self._token_ends = _end_of(data.get("expires_at"), self._token_ends)
+        self._token_ends = end_of(data.get("expires_at"), self._token_ends)
         self._renewal.set()
 
     # --- Writing down ---
@@ -279,7 +283,7 @@ class Serving:
 
     def _next(self, db: Db) -> list[Pending]:
         room = self._room
-        return mirror.take(db, self._outbox.choose(journal.waiting(db, _AHEAD), room.clock.now(), room.tracker.live))
+        return mirror.take(db, self._outbox.choose(journal.waiting(db, _AHEAD), room.clock.now(), self._is_complete))
 
     async def _go(self, write: Pending) -> None:
         room = self._room
@@ -385,15 +389,3 @@ class Serving:
 
     def _renewal_in(self) -> float | None:
         return renewal_in(self._room.tokens.shown, self._token_ends, self._room.clock.wall())
-
-
-def _end_of(said: Json, otherwise: float | None) -> float | None:
-    """When a token ends, as the node says it: seconds since 1970, or RFC 3339."""
-    if isinstance(said, int | float):
-        return float(said)
-    if isinstance(said, str):
-        from datetime import datetime
-
-        with contextlib.suppress(ValueError):
-            return datetime.fromisoformat(said).timestamp()
-    return otherwise

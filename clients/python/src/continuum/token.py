@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import inspect
 import json
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from .clock import Clock, within
 
@@ -91,3 +93,13 @@ def _claim(token: str | None, name: str) -> float | None:
     except (ValueError, KeyError, TypeError):
         return None
     return float(said) if isinstance(said, int | float) else None
+
+
+def end_of(said: object, otherwise: float | None) -> float | None:
+    """When a token ends, as the node says it: seconds since 1970, or RFC 3339."""
+    if isinstance(said, int | float):
+        return float(said)
+    if isinstance(said, str):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(said).timestamp()
+    return otherwise
