@@ -99,6 +99,8 @@ class Line:
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_cut = False
         self.is_silent = False
+        self.loses_answers = False
+        """What the node says does not come through; what it is told does."""
         self.idle_s: float | None = None
         """What is idle for so long is cut."""
         self.refuses_sockets: bytes | None = None
@@ -132,9 +134,13 @@ class Line:
         self._ends.clear()
         self.flow()
 
+    def lead_to(self, port: int) -> None:
+        """Connections lead to another node from now on."""
+        self._port = port
+
     def heal(self) -> None:
         """Connections come about again."""
-        self.is_cut = self.is_silent = False
+        self.is_cut = self.is_silent = self.loses_answers = False
         self.flow()
 
     def hold(self) -> None:
@@ -169,7 +175,7 @@ class Line:
             self._ends.add(node_writer)
             node_writer.write(head)
             try:
-                ways = [self._pump(reader, node_writer), self._pump(node_reader, writer)]
+                ways = [self._pump(reader, node_writer), self._pump(node_reader, writer, is_answer=True)]
                 pumps = [asyncio.create_task(way) for way in ways]
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -187,13 +193,13 @@ class Line:
             return self.refuses_streams
         return None
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_answer: bool = False) -> None:
         while True:
             data = await asyncio.wait_for(reader.read(65536), self.idle_s)
             await self._flow.wait()
             if not data:
                 raise ConnectionResetError
-            if not self.is_silent:
+            if not self.is_silent and not (is_answer and self.loses_answers):
                 writer.write(data)
                 await writer.drain()
 

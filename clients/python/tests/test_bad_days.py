@@ -104,7 +104,7 @@ async def test_a_proxy_that_cuts_idle_sockets_costs_nothing(shared_node: Node, t
 
 
 async def test_a_node_killed_under_many_clients_loses_and_doubles_nothing(node: Node) -> None:
-    crowd = 100
+    crowd = 200
     names = [f"c{n}" for n in range(crowd)]
     clients = [Client(node.url, instance=name, clock=QuickClock()) for name in names]
     try:
@@ -140,6 +140,25 @@ async def test_a_slow_reader_misses_nothing_and_keeps_no_more_than_its_queue(sha
         await fated(await fast.publish("note", {"n": 100}))
         assert (await soon(anext(events))).data == {"n": 100}
         assert events.gaps == 0
+
+
+async def test_a_slow_reader_goes_on_after_a_cut(shared_node: Node, tenant: str) -> None:
+    async with (
+        Line(shared_node.port) as line,
+        joined(line.url, "slow", tenant=tenant, queue=2, clock=QuickClock()) as slow,
+        joined(shared_node.url, "fast", tenant=tenant) as fast,
+    ):
+        events = slow.subscribe("note")
+        ops = [await fast.publish("note", {"n": n}) for n in range(10)]
+        await asyncio.gather(*(fated(op) for op in ops))
+        await eventually(lambda: events._is_behind)
+        line.cut()
+        heard = [(await soon(anext(events))).data["n"] for _ in range(2)]
+        reading = asyncio.ensure_future(anext(events))
+        await eventually(lambda: events._backoff.failures > 1)
+        line.heal()
+        heard += [(await soon(reading)).data["n"]] + [(await soon(anext(events))).data["n"] for _ in range(7)]
+        assert heard == list(range(10))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -183,6 +202,18 @@ async def test_texts_of_all_planes_edited_from_both_sides_come_out_equal(shared_
         seen = [await one.entity("note", "n").see() for one in (left, right)]
         assert seen[0].version == seen[1].version
         assert seen[0].data == seen[0].confirmed
+
+
+@pytest.mark.parametrize("way", ["sse", "poll"])
+async def test_over_http_too_only_the_types_that_were_asked_for_come(shared_node: Node, tenant: str, way: str) -> None:
+    async with (
+        joined(shared_node.url, "other", tenant=tenant) as other,
+        joined(shared_node.url, "a", tenant=tenant, transports=[way], types=["note"]) as client,
+    ):
+        events = client.subscribe()
+        for kind in ("word", "note", "word", "note"):
+            await fated(await other.publish(kind, {}))
+        assert [(await soon(anext(events))).type for _ in range(2)] == ["note", "note"]
 
 
 @pytest.mark.parametrize(("refuses_streams", "way"), [(None, "sse"), (REFUSED, "poll")])

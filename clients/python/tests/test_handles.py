@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 import continuum
-from continuum import Client, journal, mirror
+from continuum import Client, heal, journal, mirror
 from continuum.journal import Settled
 from continuum.store import Db, Store
 from continuum.told import Key, Page, Stands
@@ -111,29 +112,73 @@ async def test_everything_that_waits_ends_when_the_client_is_closed(shared_node:
         await client.publish("note", {})
 
 
+def readme(monkeypatch: pytest.MonkeyPatch, *options: Any, **more: Any) -> list[str]:
+    """The README's snippets as they stand, which will have a node and a directory of the test's."""
+
+    class Here(Client):
+        def __init__(self, *_: Any, **asked: Any) -> None:
+            super().__init__(*options, **asked | more)
+
+    monkeypatch.setattr(continuum, "Client", Here)
+    return re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+
+
 async def test_the_readmes_first_words_work(
-    shared_node: Node, tenant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared_node: Node, tenant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    [first] = re.findall(r"```python\n(import asyncio.*?)```", readme, re.DOTALL)
+    [first, _] = readme(monkeypatch, shared_node.url, tenant=tenant, journal=tmp_path)
     assert first.count("\n") <= 12
-    words = first.replace("ws://localhost:8420", shared_node.url).replace("~/.local/state/claude-1", str(tmp_path))
-    words = words.replace('instance="claude-1"', f'instance="claude-1", tenant="{tenant}"').replace("asyncio.run(main())", "")
-    names: dict[str, Any] = {}
-    exec(words, names)
-    running = asyncio.create_task(names["main"]())
-    heard: list[str] = []
+    main: list[Any] = []
+    monkeypatch.setattr(asyncio, "run", main.append)
+    exec(first, {})
+    running = asyncio.create_task(main[0])
+    said: list[str] = []
 
-    async with joined(shared_node.url, "other", tenant=tenant) as other:
+    def is_said() -> bool:
+        said.append(capsys.readouterr().out)
+        return re.search(r"status='stored'.*claude-1 \{'user_message': 'hello'\}", "".join(said), re.DOTALL) is not None
 
-        async def is_heard() -> bool:
-            await fated(await other.publish("memory_added", {"n": 1}))
-            heard.append(capsys.readouterr().out)
-            return "other {'n': 1}" in "".join(heard) and "status='stored'" in "".join(heard)
-
-        await eventually(is_heard)
+    await eventually(is_said)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_the_readme_does_can_be_done_in_a_new_room(
+    shared_node: Node, tenant: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [_, second] = readme(monkeypatch)
+    async with joined(shared_node.url, "a", tenant=tenant) as client:
+        names: dict[str, Any] = {"client": client}
+        await soon(eval(compile(second, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names))
+        assert names["settled"].status == "confirmed"
+        assert names["body"].value == "Once upon a time"
+        done = {"title": "two", "body": "Once upon a time"}
+        said = capsys.readouterr().out
+        assert f"{done} {done}\n" in said
+        assert f"Key(type='note', id='n1'): {done}" in said
+
+
+async def test_what_is_not_read_any_more_is_not_kept(shared_node: Node, tenant: str) -> None:
+    async with joined(shared_node.url, "a", tenant=tenant) as client:
+        for n in range(3):
+            await client.publish("note", {"n": n})
+            async for _ in client.subscribe(own=True):
+                break
+            async for _ in client.entity("note", f"n{n}").watch():
+                break
+            client.signals()
+        room = client._open
+        await eventually(
+            lambda: [len(room.subscriptions), len(room.changed), len(room.signals._open)], lambda left: left == [0, 0, 0]
+        )
+
+
+async def test_a_client_that_was_closed_stays_so() -> None:
+    client = Client("ws://127.0.0.1:9", instance="a")
+    async with client:
+        pass
+    with pytest.raises(continuum.Closed):
+        await client.open()
 
 
 # --- The mirror, alone ---
@@ -257,8 +302,11 @@ async def test_the_state_read_anew_drops_what_is_gone_and_keeps_what_is_pending(
         assert shows(db) == "well, hello!"
         assert mirror.see(db, Key("note", "other")).data is None
         # Of another log, versions mean nothing, and what is pending is sent as if nothing were known.
+        edit(db, "second", ["?"])
+        mirror.settle(db, "second", Settled("rolled_back", code="forbidden"), 0, lambda key: True)
         mirror.begin_state(db, is_other_log=True)
         assert (mirror.see(db, NOTE).version, journal.of_entity(db, NOTE)[0].base) == (0, 0)
+        assert [letter.base for letter in journal.dead_letters(db)] == [0]
 
     await store.run(work)
     await store.close()
@@ -269,5 +317,22 @@ async def test_one_who_asks_late_for_a_fate_is_told(shared_node: Node, tenant: s
         op = await client.publish("note", {})
         first, second = await asyncio.gather(op.settled(DEADLINE), op.settled(DEADLINE))
         assert first == second == await op.settled()
-        with pytest.raises(TimeoutError):
-            await client.settled("00000000-0000-4000-8000-000000000000", 0.01)
+        with pytest.raises(continuum.Refused, match="not_found"):
+            await client.settled("00000000-0000-4000-8000-000000000000", DEADLINE)
+
+
+async def test_an_edit_that_was_made_while_the_disk_was_full_goes_out_as_it_was_made() -> None:
+    store, other = await kept(), Store(None)
+    await other.open()
+    disk, memory = store._db, other._db
+    assert disk is not None
+    assert memory is not None
+    left = heal.leave(disk, memory)
+    edit(memory, "mine", [5, "!"])
+    mirror.apply(disk, Stands(NOTE, 4, {"t": "oh, hello"}, [("/t", ("oh, ",))], ["b"]), "a", "x")
+    heal.bring(memory, disk, left, is_leading=False)
+    assert shows(disk) == "oh, hello"
+    [write] = mirror.take(disk, journal.of_entity(disk, NOTE))
+    assert (write.base, write.body["text"]["ops"]) == (3, [5, "!"])
+    await store.close()
+    await other.close()

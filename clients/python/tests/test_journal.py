@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -159,6 +160,115 @@ async def test_a_disk_that_fills_up_loses_nothing_and_is_used_again_when_it_has_
             assert (await later.settled(kept.id, DEADLINE)).status == "stored"
             stored = Counter([event.event_id async for event in later.replay()])
             assert stored == {op.id: 1 for op in (before, full, kept)}
+
+
+async def full(client: Client) -> None:
+    """The disk takes no more of what this client writes, until `space`."""
+    store = client._open.store
+    pages = await store.run(lambda db: int(db.execute("PRAGMA page_count").fetchone()[0]))
+    await store._in_thread(lambda: (store._db or _none()).execute(f"PRAGMA max_page_count = {pages}"))
+    await client.publish("note", {"filler": "x" * 100_000})
+    assert client.status.storage.kind == "memory"
+
+
+async def space(client: Client) -> None:
+    store = client._open.store
+    await store._in_thread(lambda: (store._disk or _none()).execute("PRAGMA max_page_count = 1000000"))
+    await eventually(lambda: client.status.storage.kind == "disk")
+
+
+async def put(client: Client, fields: dict[str, int]) -> continuum.Op:
+    return await client.change("task", "t", "put", patch=fields)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+async def test_what_another_process_wrote_while_the_disk_was_full_stays(
+    shared_node: Node, tenant: str, tmp_path: Path, leads: bool
+) -> None:
+    async with Line(shared_node.port) as line:
+
+        def member() -> Client:
+            return Client(line.url, tenant=tenant, instance="a", journal=tmp_path, clock=QuickClock())
+
+        async with member() as first, member() as second:
+            await first.online(DEADLINE)
+            await eventually(lambda: second.status.connection.state == "online")
+            mine, theirs = (first, second) if leads else (second, first)
+            line.cut()
+            ops = [await mine.publish("note", {"n": "before"})]
+            change = await put(mine, {"a": 1})
+            await full(mine)
+            ops += [await mine.publish("note", {"n": "in memory"}), await theirs.publish("note", {"n": "on disk"})]
+            changes = [change, await put(theirs, {"b": 2}), await put(mine, {"c": 3})]
+            if leads:
+                # What is settled in memory is settled on the disk once it is back.
+                line.heal()
+                assert (await fated(ops[0])).status == "stored"
+                assert (await fated(changes[2])).status == "confirmed"
+            await space(mine)
+            line.heal()
+            assert {(await fated(op)).status for op in ops} == {"stored"}
+            assert {(await fated(op)).status for op in changes} == {"confirmed"}
+            assert len({op.number for op in ops + changes}) == 6
+            for one in (first, second):
+                await eventually(one.entity("task", "t").data, lambda data: data == {"a": 1, "b": 2, "c": 3})
+                await eventually(lambda one=one: one.status.sync.pending == 0)  # type: ignore[misc]
+            stored = [event.event_id async for event in first.replay(types=["note"])]
+            assert len(stored) == len(set(stored)) == 4
+
+
+async def test_who_takes_over_while_the_disk_is_full_goes_on_from_what_is_on_it(
+    shared_node: Node, tenant: str, tmp_path: Path
+) -> None:
+    async with Line(shared_node.port) as line:
+
+        def member() -> Client:
+            return Client(line.url, tenant=tenant, instance="a", journal=tmp_path, clock=QuickClock())
+
+        async with member() as first:
+            await first.online(DEADLINE)
+            async with member() as second:
+                await second.online(DEADLINE)
+                line.cut()
+                op = await first.publish("note", {})
+                await full(second)
+                line.heal()
+                assert (await fated(op)).status == "stored"
+                await first.close()
+                assert await second.flushed(DEADLINE)
+                # It was not sent once more.
+                assert not (await second.settled(op.id, DEADLINE)).duplicate
+                assert second.status.storage.kind == "memory"
+                await space(second)
+
+
+async def test_a_journal_that_is_locked_for_long_ends_nothing(
+    shared_node: Node, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(continuum.store, "_PATIENCE_S", 0.1)
+
+    def member() -> Client:
+        return Client(shared_node.url, tenant=tenant, instance="a", journal=tmp_path, clock=QuickClock())
+
+    async with joined(shared_node.url, "other", tenant=tenant) as other, member() as leads:
+        await leads.online(DEADLINE)
+        async with member() as follows:
+            await follows.online(DEADLINE)
+            hearing = [one.subscribe() for one in (leads, follows)]
+            holder = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+            holder.execute("BEGIN IMMEDIATE")
+            with pytest.raises(continuum.StorageFailed):
+                await member().open()
+            await other.publish("note", {"n": 1})
+            await eventually(lambda: leads.status.connection.state == "waiting")
+            assert "locked" in str(leads.status.connection.reason)
+            with pytest.raises(continuum.StorageFailed):
+                await leads.publish("note", {})
+            holder.execute("ROLLBACK")
+            holder.close()
+            for events in hearing:
+                assert (await soon(anext(events))).data == {"n": 1}
+            assert (await fated(await follows.publish("note", {}))).status == "stored"
 
 
 def _none() -> continuum.store.Db:

@@ -121,13 +121,25 @@ def write(number: int, entity: str | None = None) -> Pending:
 def test_writes_to_one_entity_go_one_after_the_other() -> None:
     outbox = Outbox()
     waiting = [write(1, "a"), write(2, "a"), write(3, "b"), write(4), write(5)]
-    chosen = outbox.choose(waiting, 0)
-    assert [one.number for one in chosen] == [1, 3, 4, 5]
+    chosen = outbox.choose(waiting, 0, is_complete=True)
+    assert [one.number for one in chosen] == [1, 3]
     for one in chosen:
         outbox.sent(one)
-    assert outbox.choose(waiting, 0) == []
+    assert outbox.choose(waiting, 0, is_complete=True) == []
     outbox.answered("w1")
-    assert [one.number for one in outbox.choose(waiting[1:], 0)] == [2]
+    assert [one.number for one in outbox.choose(waiting[1:], 0, is_complete=True)] == [2]
+
+
+def test_events_go_behind_the_changes_before_them_and_once_all_is_here() -> None:
+    outbox = Outbox()
+    waiting = [write(1), write(2, "a"), write(3), write(4, "b"), write(5)]
+    assert [one.number for one in outbox.choose(waiting, 0, is_complete=False)] == [2, 4]
+    for one in outbox.choose(waiting, 0, is_complete=True):
+        outbox.sent(one)
+    assert [*outbox.flying] == ["w1", "w2", "w4"]
+    outbox.answered("w2")
+    # What was written behind it does not hold it up.
+    assert [one.number for one in outbox.choose([waiting[0], *waiting[2:]], 0, is_complete=True)] == [3]
 
 
 def test_after_a_refusal_that_passes_one_at_a_time_goes_and_pauses_grow_to_a_minute() -> None:
@@ -135,9 +147,9 @@ def test_after_a_refusal_that_passes_one_at_a_time_goes_and_pauses_grow_to_a_min
     for pause in (1, 2, 4, 8, 16, 32, 60, 60):
         outbox.sent(write(1))
         outbox.put_off("w1", None, now)
-        assert outbox.choose([write(1), write(2)], now + pause - 0.01) == []
+        assert outbox.choose([write(1), write(2)], now + pause - 0.01, is_complete=True) == []
         now += pause
-        assert [one.number for one in outbox.choose([write(1), write(2)], now)] == [1]
+        assert [one.number for one in outbox.choose([write(1), write(2)], now, is_complete=True)] == [1]
     outbox.sent(write(1))
     outbox.put_off("w1", 10 * LONGEST_HINT_MS, now)
     assert outbox.pause_ends(now) == now + 3600, "a hint is followed for an hour at most"

@@ -148,10 +148,79 @@ def test_when_a_token_ends_is_read_of_itself_and_renewed_before() -> None:
     assert ends_at(f"e30.{claims}.c2ln") == 2000
     for silent in (None, "cnt_0123_4567", "a.b.c", "e30.e30.e30"):
         assert ends_at(silent) is None
-    assert renewal_in(None, 0) is None
-    assert renewal_in(3600, 0) == 3540
-    assert renewal_in(100, 0) == 80
-    assert renewal_in(100, 200) == 0
+    assert renewal_in(None, None, 0) is None
+    assert renewal_in(None, 3600, 0) == 3540
+    assert renewal_in(None, 100, 0) == 80
+    # A clock that is wrong does not make it ask all the time.
+    assert renewal_in(None, 100, 200) == 10
+    hour = base64.urlsafe_b64encode(b'{"iat": 0, "exp": 3600}').decode().rstrip("=")
+    assert renewal_in(f"e30.{hour}.c2ln", 3600, 7200) == 360
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["the same until it ends", "a new one each time"])
+async def test_with_a_clock_that_is_ahead_tokens_are_renewed_now_and_then(guarded: Node, issuer: Issuer, is_kept: bool) -> None:
+    clock = VirtualClock()
+    clock.wall = lambda: time.time() + 7200  # type: ignore[method-assign]
+    asked, first = 0, issuer.token()
+
+    def token() -> str:
+        nonlocal asked
+        asked += 1
+        return first if is_kept else issuer.token(3600 + asked)
+
+    async with Client(guarded.url, instance="a", token=token, clock=clock) as client:
+        await client.online(DEADLINE)
+        for _ in range(30):
+            clock.advance(1)
+            await fated(await client.publish("note", {}))
+        assert asked <= 4
+        asked = 0
+        for _ in range(5):
+            await client.history()
+        assert asked == 0, "requests are made with the connection's token"
+
+
+async def test_where_every_new_token_is_refused_it_is_tried_now_and_then(guarded: Node, issuer: Issuer) -> None:
+    clock, asked = VirtualClock(), [0]
+    expired = [issuer.token(-60 - n) for n in range(12)]
+
+    def token() -> str:
+        asked[0] += 1
+        return expired[asked[0] % len(expired)]
+
+    async with Line(guarded.port) as line, Client(line.url, instance="a", token=token, clock=clock) as client:
+        for n in range(2, 7):
+            # One attempt with another token at once, and each one after that when its time comes.
+            await eventually(lambda n=n: (line.opened, client.status.connection.state) == (n, "blocked"))  # type: ignore[misc]
+            assert asked[0] == n
+            clock.advance(60)
+        client.give_token(issuer.token())
+        await eventually(lambda: client.status.connection.state == "online")
+
+
+async def test_a_source_of_tokens_that_hangs_is_given_up(guarded: Node, issuer: Issuer) -> None:
+    clock = VirtualClock()
+    hangs = [True]
+
+    async def token() -> str:
+        if hangs[0]:
+            await asyncio.Event().wait()
+        return issuer.token()
+
+    async with Client(guarded.url, instance="a", token=token, clock=clock) as client:
+
+        def is_told() -> bool:
+            clock.advance(1)
+            return "in time" in str(client.status.connection.reason)
+
+        await eventually(is_told)
+        hangs[0] = False
+
+        def is_online() -> bool:
+            clock.advance(0.1)
+            return client.status.connection.state == "online"
+
+        await eventually(is_online)
 
 
 async def test_waiting_for_a_connection_that_cannot_come_ends_in_time(issuer: Issuer) -> None:

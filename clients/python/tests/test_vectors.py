@@ -168,13 +168,8 @@ class Runner:
 
     async def _resolve(self, member: Member, step: Json) -> None:
         kind, _, name = step["entity"].partition("/")
-        fields = {"data": step["data"]} if "data" in step else {}
-        conflict = self.bound(step["conflict"])
-        await self._write(
-            member,
-            step,
-            lambda: member.client.change(kind, name, "resolve", conflict_id=conflict, choice=step["choice"], **fields),
-        )
+        entity, conflict = member.client.entity(kind, name), self.bound(step["conflict"])
+        await self._write(member, step, lambda: entity.resolve(conflict, step["choice"], step.get("data")))
 
     async def _write(self, member: Member, step: Json, write: Callable[[], Any]) -> Op | None:
         try:

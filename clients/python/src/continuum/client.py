@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from . import journal, mirror
 from .address import Address
-from .errors import Blocked, Closed, Refused, StorageFailed
+from .errors import Blocked, Closed, Refused
 from .events import Event, HistoryPage, Subscription
 from .handles import Entity, Op
 from .interests import View
@@ -27,11 +28,14 @@ from .options import Options
 from .presence import Presence
 from .room import Room, Signal
 from .status import Status
-from .store import Care, Db, Store
+from .store import Care, Store
 from .streams import Pulse, Stream
 from .token import Source
 from .told import Key
-from .wire import Json, check, check_entity, check_event_type, is_signal, matches
+from .wire import Json, check, check_entity, is_signal, matches
+from .writes import Writes
+
+log = logging.getLogger("continuum")
 
 T = TypeVar("T")
 
@@ -51,6 +55,7 @@ class Client:
             raise ValueError("'instance' is missing: say who this is in the room")
         self._room: Room | None = None
         self._work: asyncio.Task[None] | None = None
+        self._writes: Writes | None = None
         self._lead: Lead | None = None
 
     # --- Life ---
@@ -64,7 +69,9 @@ class Client:
 
     async def open(self) -> Client:
         """Opens the journal and begins to connect; does not wait for the connection."""
-        if self._work is not None:
+        if self._room is not None:
+            if self._room.is_closed:
+                raise Closed
             return self
         options = self._options
         path = None if options.journal is None else Path(options.journal).expanduser()
@@ -82,15 +89,17 @@ class Client:
         owner = f"{options.tenant} {options.instance}"
         try:
             replica = await store.run(lambda db: journal.claim(db, owner, options.instance), Care.SURE)
+            told = await store.run(journal.last_told)
             was_kept = await store.run(lambda db: mirror.whole(db) is not None or bool(journal.entities(db)))
         except BaseException:
             await store.close()
             raise
         room = self._room = Room(options, address, store, replica)
+        self._writes = Writes(room)
         if options.entities is not None or was_kept:
             self._keep_entities(room)
         await room.count()
-        self._lead = Lead(room)
+        self._lead = Lead(room, told)
         self._work = asyncio.create_task(self._lead.run(), name=f"continuum {owner}")
         self._work.add_done_callback(self._ended)
         return self
@@ -100,6 +109,7 @@ class Client:
         room, work = self._room, self._work
         if room is None or work is None or room.is_closed:
             return 0
+        await self._to_write.done()
         if room.connection.state == "online":
             with contextlib.suppress(Closed):
                 await room.until(lambda: room.pending == 0, flush)
@@ -113,6 +123,7 @@ class Client:
     def _ended(self, work: asyncio.Task[None]) -> None:
         """The task behind it never ends by itself; if it does, whoever waits must not wait for ever."""
         if self._room is not None and not work.cancelled() and work.exception() is not None:
+            log.error("the client ends: %r", work.exception())
             self._end(self._room)
 
     def _end(self, room: Room) -> None:
@@ -166,19 +177,10 @@ class Client:
     # --- Events ---
 
     async def publish(self, event_type: str, data: Json = None, event_id: str | None = None) -> Op:
-        """Tells everybody that something happened. When this returns it is kept, and reaches the room when it can, once."""
-        room = self._open
-        check_event_type(event_type)
-        name = event_id or str(uuid.uuid4())
-        content = {} if data is None else data
-        check({"event_type": event_type, "event_id": name, "data": content}, "the event", room.message_bytes)
+        """Tells everybody that something happened. When this returns it is kept, and reaches the room when it can, once.
 
-        def write(db: Db) -> tuple[Op, journal.Counts]:
-            self._check_space(db)
-            number = journal.append(db, name, event_type, None, None, {"data": content}, None, self._now_ms())
-            return Op(self, name, number, None), journal.counts(db)
-
-        return self._written(*await room.run(write, Care.SURE))
+        A call that is cancelled may have been kept all the same; it is sent then."""
+        return await self._to_write.event(event_type, data, event_id)
 
     def subscribe(self, *types: str, own: bool = False, changes: bool = False) -> Subscription:
         """Events of these types (all, without any), from now on. `own`: also one's own; `changes`: also those of entities."""
@@ -192,8 +194,8 @@ class Client:
             cursor = await room.cursor()
             return await room.history(f"{cursor.epoch if cursor else ''}.{after}", 500, wanted)
 
-        subscription = Subscription(types or None, wants, read, Pulse(), room.subscriptions.remove, room.options.queue)
-        room.subscriptions.append(subscription)
+        subscription = Subscription(types or None, wants, read, Pulse(), room.subscriptions.discard, room.clock, room.options.queue)
+        room.subscriptions.add(subscription)
         return subscription
 
     async def history(self, after: str = "earliest", limit: int = 100, types: Sequence[str] | None = None) -> HistoryPage:
@@ -228,22 +230,10 @@ class Client:
     ) -> Op:
         """Changes an entity, by `action` (`create`, `update`, `put`, `delete`, `restore`, `resolve`) and an operation's fields
         (`patch`, `data`, `ops`, `text`, `strategy`…). When this returns it is kept."""
-        room, key = self._open, Key(entity_type, entity_id)
+        key = Key(entity_type, entity_id)
         check_entity(*key)
         await self._entities()
-        body = {"action": action, **fields}
-        name = str(uuid.uuid4())
-        as_sent = {"event_type": "sync_event", "event_id": name, "data": {"event": {"entity_id": entity_id, **body}}}
-        check(as_sent, "the operation", room.message_bytes - 512)
-
-        def write(db: Db) -> tuple[Op, journal.Counts]:
-            self._check_space(db)
-            number, optimistic = mirror.write(db, name, key, base, body, seen, self._now_ms())
-            return Op(self, name, number, optimistic), journal.counts(db)
-
-        op, counts = await room.run(write, Care.SURE)
-        room.touch([key])
-        return self._written(op, counts)
+        return await self._to_write.operation(key, base, {"action": action, **fields}, seen)
 
     async def see(self, entity_type: str, entity_id: str) -> Seen:
         """An entity as it is seen here, with what is pending."""
@@ -261,17 +251,23 @@ class Client:
         return self._open.changed.setdefault(key, Pulse())
 
     async def conflicts(self) -> Sequence[dict[str, Json]]:
-        """What lies open in the room, as the node has it now."""
+        """What lies open in the room, as the node has it now, each with the version of its entity that is `seen` here."""
         await self._entities()
         room = self._open
-        room.conflicts = await conflicts(room)
+        room.conflicts = (await conflicts(room)).found
         room.say()
-        return room.conflicts
+        return self.open_conflicts
 
     @property
     def open_conflicts(self) -> Sequence[dict[str, Json]]:
         """The same, as far as was asked; `status.sync.conflicted` of them."""
-        return list(self._open.conflicts)
+        room = self._open
+        room.shown = {str(one["conflict_id"]): int(one["seen"]) for one in room.conflicts}
+        return list(room.conflicts)
+
+    def shown(self, conflict_id: str) -> int:
+        """With which version of its entity a conflict was handed out the last time; 0: it was not."""
+        return self._open.shown.get(conflict_id, 0)
 
     # --- What was written ---
 
@@ -289,22 +285,16 @@ class Client:
         return await self._open.run(journal.dead_letters)
 
     async def retry(self, op_id: str) -> Op:
-        """Writes a dead letter once more, as another attempt on what stands now."""
-        letter = await self._take_dead(op_id)
-        if letter.entity is None:
-            return await self.publish(letter.kind, letter.body["data"])
-        return await self.change(letter.kind, letter.entity, **letter.body)
+        """Writes a dead letter once more, as another attempt of the same: on what its author had seen then, unless the refusal says
+        that this stands no more. It is a dead letter until that is kept."""
+        return await self._to_write.again(op_id)
 
     async def drop(self, op_id: str) -> None:
         """Forgets a dead letter."""
-        await self._take_dead(op_id)
-        await self._open.count()
-
-    async def _take_dead(self, op_id: str) -> DeadLetter:
         letter = await self._open.run(lambda db: journal.take_dead(db, op_id), Care.SURE)
         if letter is None:
             raise Refused("not_found", f"there is no dead letter {op_id}")
-        return letter
+        await self._open.count()
 
     # --- Of the moment ---
 
@@ -367,19 +357,11 @@ class Client:
             raise Closed
         return self._room
 
-    def _now_ms(self) -> int:
-        return int(self._options.clock.wall() * 1000)
-
-    def _check_space(self, db: Db) -> None:
-        used, most = journal.counts(db).size, self._options.journal_bytes
-        if used >= most:
-            raise StorageFailed("journal_full", f"{used} bytes wait, of {most} that may: wait until the node can be reached")
-
-    def _written(self, op: Op, counts: journal.Counts) -> Op:
-        room = self._open
-        room.counted(counts)
-        room.wake()
-        return op
+    @property
+    def _to_write(self) -> Writes:
+        if self._writes is None or self._open.is_closed:
+            raise Closed
+        return self._writes
 
     def _keep_entities(self, room: Room) -> None:
         wanted = self._options.entities

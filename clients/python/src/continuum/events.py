@@ -6,13 +6,19 @@ Must not know: connections.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 from . import told
+from .backoff import Backoff
+from .clock import Clock, within
+from .errors import ContinuumError, Refused
+from .outbox import passes
 from .streams import Pulse
+from .token import TokenFailed
 from .wire import Json, Malformed, Message, matches
 
 QUEUE = 1_024
@@ -79,6 +85,7 @@ class Subscription(AsyncIterator[Event]):
         read: Read,
         pulse: Pulse,
         closed: Callable[[Subscription], None],
+        clock: Clock,
         most: int = QUEUE,
     ) -> None:
         self._types = types
@@ -86,6 +93,8 @@ class Subscription(AsyncIterator[Event]):
         self._read = read
         self._pulse = pulse
         self._closed = closed
+        self._clock = clock
+        self._backoff = Backoff()
         self._most = most
         self._waiting: deque[Event] = deque()
         self._reached = 0
@@ -146,7 +155,18 @@ class Subscription(AsyncIterator[Event]):
         return self._waiting.popleft()
 
     async def _catch_up(self) -> None:
-        page = await self._read(self._reached, self._types)
+        beat = self._pulse.next()
+        try:
+            page = await self._read(self._reached, self._types)
+        except (ContinuumError, TokenFailed) as error:
+            hint = getattr(error, "retry_after_ms", None)
+            if isinstance(error, Refused) and not passes(error.code, hint):
+                raise
+            # What was missed is still to be had, later.
+            with contextlib.suppress(TimeoutError):
+                await within(self._clock, self._backoff.failed(self._clock.random(), hint) / 1000, beat.wait())
+            return
+        self._backoff = Backoff()
         self.gaps += not page.is_complete
         self._waiting.extend(event for event in page.events if self._wants(event) and event.seq > self._reached)
         self._reached = max(self._reached, int(page.cursor.split(".")[1]))

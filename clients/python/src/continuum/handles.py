@@ -6,13 +6,13 @@ Owns: that an operation shows at once and settles later. Must not know: connecti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import patch
 from . import text as texts
-from .errors import TextFailed
+from .errors import Closed, TextFailed
 from .journal import Settled
 from .mirror import Seen
 from .streams import Pulse
@@ -21,6 +21,7 @@ from .wire import Json
 
 if TYPE_CHECKING:
     from .client import Client
+    from .room import Room
 
 Strategy = Literal["merge", "last_write_wins", "version", "manual"]
 Choice = Literal["current", "proposed", "merged"]
@@ -29,8 +30,8 @@ Choice = Literal["current", "proposed", "merged"]
 class Op:
     """A write that is kept, and reaches the room when it can, once."""
 
-    def __init__(self, client: Client, name: str, number: int, optimistic: dict[str, Json] | None) -> None:
-        self._client = client
+    def __init__(self, room: Room, name: str, number: int, optimistic: dict[str, Json] | None) -> None:
+        self._room = room
         self.id = name
         """Under which it is applied once, however often it is sent."""
         self.number = number
@@ -39,7 +40,9 @@ class Op:
 
     async def settled(self, timeout: float | None = None) -> Settled:
         """Waits until its fate is known; raises `TimeoutError` after so many seconds, and it goes on by itself."""
-        return await self._client.settled(self.id, timeout)
+        if self._room.is_closed:
+            raise Closed
+        return await asyncio.wait_for(self._room.fate(self.id), timeout)
 
 
 class Entity:
@@ -81,10 +84,20 @@ class Entity:
         """Undoes its deletion."""
         return await self._change("restore", strategy)
 
-    async def resolve(self, conflict_id: str, choice: Choice, data: dict[str, Json] | None = None) -> Op:
-        """Settles a conflict or a variant of it; `data` is a merge patch, for `merged`."""
+    async def resolve(
+        self, conflict: str | Mapping[str, Json], choice: Choice, data: dict[str, Json] | None = None, base: int | None = None
+    ) -> Op:
+        """Settles a conflict or a variant of it; `data` is a merge patch, for `merged`.
+
+        A choice holds for what its chooser was shown: the entity as it was when the conflict was handed out by `conflicts`, or at
+        `base`. If somebody changed that meanwhile, the conflict lies open as it stands now (`pending`). Of one that is named by its
+        id the latest that was handed out counts.
+        """
+        name = conflict if isinstance(conflict, str) else str(conflict["conflict_id"])
+        if base is None:
+            base = self._client.shown(name) if isinstance(conflict, str) else int(conflict["seen"])
         more: dict[str, Any] = {} if data is None else {"data": data}
-        return await self._client.change(self.key.type, self.key.id, "resolve", conflict_id=conflict_id, choice=choice, **more)
+        return await self._client.change(self.key.type, self.key.id, "resolve", base=base, conflict_id=name, choice=choice, **more)
 
     async def text(self, path: str) -> TextField:
         """One of its texts, to be edited by several at once. `path` is a JSON pointer."""

@@ -167,6 +167,7 @@ class PollTransport(HttpTransport):
     def __init__(self, address: Address, since: str, token: str | None, tls: ssl.SSLContext | None) -> None:
         super().__init__(address, token, tls)
         self._since = since
+        self._types = ",".join(address.types) if address.types else None
         self._tasks.append(asyncio.create_task(self._read()))
 
     async def _read(self) -> None:
@@ -187,7 +188,7 @@ class PollTransport(HttpTransport):
         is_caught_up = False
         while True:
             wait = _WAIT if is_begun and is_caught_up else None
-            asked: dict[str, str | int | None] = {"after": after, "limit": _LIMIT, "wait": wait}
+            asked: dict[str, str | int | None] = {"after": after, "limit": _LIMIT, "wait": wait, "types": self._types}
             page = (await self._ask("GET", self._address.room("/events", asked), timeout=_POLL_S)).json()
             resync = page.get("resync")
             if not is_begun or resync is not None:
@@ -198,6 +199,9 @@ class PollTransport(HttpTransport):
                 after, is_begun, is_caught_up = begin, True, False
             at = int(after.split(".")[1])
             for record in page["events"]:
+                if self._types is not None and int(record["prev"]) > at:
+                    # What lies between is of other types.
+                    await self._say("advance", {"from": at, "to": int(record["prev"])})
                 await self._inbox.put(encode(record))
                 at = int(record["seq"])
             reached = int(page["cursor"].split(".")[1])

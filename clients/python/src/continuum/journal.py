@@ -116,6 +116,8 @@ class DeadLetter:
     id: str
     kind: str
     entity: str | None
+    base: int | None
+    """The version that its author had seen."""
     body: dict[str, Json]
     code: str
     reason: str
@@ -269,10 +271,11 @@ def counts(db: Db) -> Counts:
 
 def dead_letters(db: Db) -> list[DeadLetter]:
     """What was refused, in the order in which it was written."""
-    rows = db.execute("SELECT number, id, kind, entity, body, code, reason, current, refused_at FROM refused ORDER BY number")
+    columns = "number, id, kind, entity, base, body, code, reason, current, refused_at"
+    rows = db.execute(f"SELECT {columns} FROM refused ORDER BY number")
     return [
-        DeadLetter(number, name, kind, entity, json.loads(body), code, reason, json.loads(current or "null"), at)
-        for number, name, kind, entity, body, code, reason, current, at in rows
+        DeadLetter(number, name, kind, entity, base, json.loads(body), code, reason, json.loads(current or "null"), at)
+        for number, name, kind, entity, base, body, code, reason, current, at in rows
     ]
 
 

@@ -13,7 +13,7 @@ import logging
 from . import journal
 from .backoff import Backoff
 from .clock import within
-from .errors import ContinuumError
+from .errors import ContinuumError, StorageFailed
 from .httpways import PollTransport, SseTransport
 from .rest import request
 from .room import Instance, Room
@@ -31,18 +31,26 @@ TELL_S = 5.0
 """How often the other processes are told how fresh it all is, without other news."""
 LOOK_S = 0.1
 """How often it is looked whether nobody leads, and whether other processes have written."""
+_HEAL_S = 1.0
+"""How often a disk that took nothing is tried again."""
 _ANSWER_S = 5.0
 _BROKEN = 3
 SOCKET_AGAIN_S = 600.0
 """How long another way is used before WebSocket is tried again."""
-_TOKEN_CODES = frozenset(("unauthenticated", "token_expired", "token_revoked", "tenant_erased", "identity_mismatch"))
+_TOKEN_CODES = frozenset(("unauthenticated", "token_expired", "token_revoked", "identity_mismatch"))
 
 
 class Lead:
     """The task behind a client."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, told: int) -> None:
         self._room = room
+        self._told = told
+        self._token: str | None = None
+        """One that was asked for already, for the next connection."""
+        self._is_refused = False
+        """The last token was, and no connection came about since."""
+        """What was told to the processes of this journal, up to here."""
         self._backoff = Backoff()
         self._again = asyncio.Event()
         self._ways = list(room.options.transports)
@@ -51,7 +59,7 @@ class Lead:
         self._broken = 0
         """How often in a row a way broke off while the node answered requests."""
         self._stamp: int | None = None
-        self._told = 0
+        self._spoken = self._healed = room.clock.now()
 
     def connect_now(self) -> None:
         """Tries again at once, whatever it waits for."""
@@ -62,13 +70,12 @@ class Lead:
     async def run(self) -> None:
         """Leads whenever nobody else does, for ever."""
         room = self._room
-        self._told = await room.store.run(journal.last_told)
         watching = asyncio.create_task(self._watch())
         try:
             while not await room.store.lead():
                 await room.clock.sleep(LOOK_S)
             room.is_leading = True
-            room.tracker.cursor = await room.cursor()
+            self._stamp = None
             room.tell(room.now("connecting"))
             while True:
                 await self._once()
@@ -84,13 +91,16 @@ class Lead:
         hint: int | None = None
         try:
             room.tell(room.now("connecting"))
-            token = await room.tokens.get()
+            if room.tracker.cursor is None:
+                room.tracker.cursor = await room.cursor()
+            token, self._token = self._token or await room.tokens.get(), None
             transport = await self._open(token)
             began, self._broken = clock.now(), 0
             serving = Serving(room, transport, token)
             try:
                 await serving.run()
             finally:
+                self._is_refused = self._is_refused and not serving.is_ready
                 room.send_now = lambda _: False
                 with contextlib.suppress(TimeoutError):
                     await within(clock, JOIN_S, transport.close())
@@ -107,6 +117,12 @@ class Lead:
                 self._way = 0
         except (Gap, Malformed, TokenFailed) as error:
             reason = str(error)
+        except Exception as error:
+            # The journal took nothing, or something that nobody thought of: neither may end the client.
+            log.warning("the connection is given up: %r", error, exc_info=not isinstance(error, StorageFailed))
+            reason = str(error)
+            # What came was not written down: it has to come once more.
+            room.tracker.cursor = None
         self._stands(began)
         delay = self._backoff.failed(clock.random(), hint)
         room.tell(room.now("waiting", retry_in_ms=delay, reason=reason))
@@ -155,19 +171,26 @@ class Lead:
     async def _blocked(self, final: Final, token: str | None) -> None:
         """Waits until somebody gives another token, or asks for another attempt."""
         room = self._room
-        if final.code in _TOKEN_CODES and room.tokens.is_asked and await self._other_token(token):
+        renews = final.code in _TOKEN_CODES and room.tokens.is_asked
+        if renews and not self._is_refused and await self._other_token(token):
+            # What was at hand had ended, perhaps. One that is refused at once, too, is not the last of its kind.
+            self._is_refused = True
             return
         room.tell(room.now("blocked", code=final.code, message=final.message))
-        while final.code in _TOKEN_CODES and room.tokens.is_asked:
-            if await self._pause(self._backoff.failed(room.clock.random()) / 1000) or await self._other_token(token):
+        pause = None
+        while True:
+            if renews:
+                pause = self._backoff.failed(room.clock.random()) / 1000
+            if await self._pause(pause) or await self._other_token(token):
                 return
-        await self._pause(None)
 
     async def _other_token(self, refused: str | None) -> bool:
         try:
-            return await self._room.tokens.get() != refused
+            token = await self._room.tokens.get()
         except TokenFailed:
             return False
+        self._token = token if token != refused else None
+        return self._token is not None
 
     async def _pause(self, seconds: float | None) -> bool:
         """Waits so long, or until somebody wants it to go on, which is what it says."""
@@ -192,26 +215,34 @@ class Lead:
         room = self._room
         if room.options.journal is None:
             return
-        spoken = room.clock.now()
         while True:
             await room.clock.sleep(LOOK_S)
-            if room.store.storage.kind == "memory" and await room.store.heal():
-                room.say()
-            if room.is_leading and (room.is_news or room.clock.now() - spoken > TELL_S):
-                room.is_news, spoken = False, room.clock.now()
-                await self._tell_others()
-            stamp = await room.store.stamp()
-            if stamp == self._stamp:
-                continue
-            self._stamp = stamp
-            fates = await room.store.run(self._settled)
-            room.decide(fates)
-            if room.is_leading:
-                room.wake()
-            else:
-                await self._hear()
-            await room.count()
-            room.touch(list(room.changed))
+            try:
+                await self._look()
+            except Exception as error:
+                log.warning("the journal cannot be looked at: %r", error, exc_info=not isinstance(error, StorageFailed))
+                self._stamp = None
+
+    async def _look(self) -> None:
+        room, now = self._room, self._room.clock.now()
+        if room.store.storage.kind == "memory" and now - self._healed > _HEAL_S:
+            self._healed = now
+            if await room.store.heal():
+                self._stamp = None
+        if room.is_leading and (room.is_news or now - self._spoken > TELL_S):
+            await self._tell_others()
+            room.is_news, self._spoken = False, now
+        stamp = await room.store.stamp()
+        if stamp == self._stamp:
+            return
+        room.decide(await room.store.run(self._settled))
+        if room.is_leading:
+            room.wake()
+        else:
+            await self._hear()
+        await room.count()
+        room.touch(list(room.changed))
+        self._stamp = stamp
 
     def _settled(self, db: Db) -> dict[str, journal.Settled]:
         found = {name: journal.settled(db, name) for name in list(self._room.fates)}

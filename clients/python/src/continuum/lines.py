@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from . import mirror
 from .errors import ContinuumError
 from .room import Instance, PresenceChange, Room, Signal
+from .store import Db
 from .token import TokenFailed
+from .told import Key
 from .wire import Json, Message, is_signal
 
 log = logging.getLogger("continuum")
@@ -20,7 +23,9 @@ log = logging.getLogger("continuum")
 _SHORTLY_S = 0.1
 """After what opens or settles something it is asked what lies open: with what follows at once."""
 _LATER_S = 10.0
-"""Pause before it is asked again what could not be had, or while something lies open."""
+"""Pause before it is asked again what could not be had…"""
+_BEHIND_S = 1.0
+"""…and what was had, and is older than what is here."""
 _OPEN = 1_000
 """Most that lies open that is kept here."""
 
@@ -32,6 +37,8 @@ class Lines:
         self._room = room
         self._send = send
         self._look = asyncio.Event()
+        self._open_at = 0
+        """The last record that may have opened or settled something."""
         self._timers: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -43,15 +50,16 @@ class Lines:
                 await room.clock.sleep(_SHORTLY_S)
                 self._look.clear()
                 try:
-                    room.conflicts = await conflicts(room)
+                    listing = await conflicts(room)
                 except (ContinuumError, TokenFailed, KeyError) as error:
                     log.debug("what lies open cannot be asked for now: %s", error)
                     self.wake_in(_LATER_S, self._look.set)
                     continue
+                room.conflicts = listing.found
                 room.say()
-                if room.conflicts:
-                    # The node's list may be a moment old.
-                    self.wake_in(_LATER_S, self._look.set)
+                # A later change may have settled what it was open with.
+                if max([self._open_at, *(int(one["seen"]) for one in listing.found)]) > listing.position:
+                    self.wake_in(_BEHIND_S, self._look.set)
         finally:
             for timer in self._timers:
                 timer.cancel()
@@ -67,8 +75,9 @@ class Lines:
         self._timers.add(timer)
         timer.add_done_callback(self._timers.discard)
 
-    def look_for_conflicts(self) -> None:
-        """What lies open may have changed."""
+    def look_for_conflicts(self, at: int = 0) -> None:
+        """What lies open may have changed, by the record at a position."""
+        self._open_at = max(self._open_at, at)
         if self._room.keeps != ():
             self._look.set()
 
@@ -133,16 +142,36 @@ class Lines:
         room.moved.beat()
 
 
-async def conflicts(room: Room) -> list[dict[str, Json]]:
-    """All that lies open in the room."""
+@dataclass(frozen=True)
+class Listing:
+    """What lies open in the room."""
+
+    found: list[dict[str, Json]]
+    """As the node has it, and what version of the entity was `seen` here then."""
+    position: int
+    """Up to where in the log it holds everything."""
+
+
+async def conflicts(room: Room) -> Listing:
+    """Asks what lies open in the room."""
     found: list[dict[str, Json]] = []
+    positions: list[int] = []
     page: str | None = None
-    while True:
+    while not positions or (page is not None and len(found) < _OPEN):
         answer = (await room.ask("GET", room.address.room("/conflicts", {"limit": 100, "page": page}))).json()
         found.extend(answer["conflicts"])
+        positions.append(int(answer["position"]))
         page = answer.get("next")
-        if page is None or len(found) >= _OPEN:
-            return [one for one in found if room.keeps is None or one["entity_type"] in room.keeps]
+    wanted = [one for one in found if room.keeps is None or one["entity_type"] in room.keeps]
+
+    def seen(db: Db) -> list[int]:
+        return [mirror.confirmed(db, Key(one["entity_type"], one["entity_id"]))[0] for one in wanted]
+
+    # What is not mirrored yet is seen as the node shows it.
+    versions = await room.run(seen)
+    return Listing(
+        [{**one, "seen": version or one["version"]} for one, version in zip(wanted, versions, strict=True)], min(positions)
+    )
 
 
 def _instance(data: dict[str, Json]) -> Instance:

@@ -20,6 +20,8 @@ from .wire import Json, encode
 
 Content = dict[str, Json] | None
 
+_OUTDATED = frozenset(("edited", "deleted", "base_gone", "version_ahead"))
+"""Refusals that say that what the author had seen stands no more: who tries again means what stands now."""
 _NEAR = 8
 """Over how many edits of others an edit may have been carried that still goes out as it was made: nodes carry it over the latest
 edits themselves, exactly as it was done here."""
@@ -107,6 +109,7 @@ def begin_state(db: Db, is_other_log: bool) -> None:
     if is_other_log:
         db.execute("UPDATE entity SET version = 0, data = NULL")
         db.execute("UPDATE pending SET base = 0, sent = 0, landed = NULL WHERE entity IS NOT NULL")
+        db.execute("UPDATE refused SET base = 0 WHERE entity IS NOT NULL")
         db.execute("DELETE FROM pending WHERE done IS NOT NULL")
 
 
@@ -142,6 +145,32 @@ def write(
     number = journal.append(db, name, key.type, key.id, at, fields, carried, now_ms)
     if carried is not None and any(one.is_sent and one.base != at for one in journal.of_entity(db, key) if one.landed is None):
         journal.recarry(db, name, carried, _FAR)
+    return number, see(db, key).data
+
+
+def retry(db: Db, refused: str, name: str, now_ms: int) -> tuple[int, Content] | None:
+    """Writes a dead letter once more, under another id: as what it is, another attempt. Gives what `write` gives.
+
+    Its author has seen what they had seen then, so what others wrote since is not written over unsaid; only where the refusal says
+    that this stands no more it goes on what stands now. An edit of a text is one of that text alone.
+    """
+    letter = journal.take_dead(db, refused)
+    if letter is None:
+        return None
+    if letter.entity is None:
+        return journal.append(db, name, letter.kind, None, None, letter.body, None, now_ms), None
+    key, base, carried = Key(letter.kind, letter.entity), letter.base, None
+    stands = confirmed(db, key)[0]
+    edit = letter.body.get("text")
+    if isinstance(edit, dict) and "ops" in edit:
+        # On another text than its own it shows nothing: only nodes can bring it over what was done since.
+        carried = texts.read(edit["ops"]) if base == stands and not journal.of_entity(db, key) else ()
+    elif base is None or letter.code in _OUTDATED:
+        base = stands
+    number = journal.append(db, name, *key, base, letter.body, carried, now_ms)
+    write = journal.find(db, name)
+    if write is not None and carried is not None:
+        journal.mark_sent(db, write, base, letter.body)
     return number, see(db, key).data
 
 

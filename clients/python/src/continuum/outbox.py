@@ -1,6 +1,7 @@
 """Which writes are on their way, and when the next may go. Pure.
 
-Owns: the window, the pauses after refusals that pass, and that writes to one entity go out one after the other.
+Owns: the window, the pauses after refusals that pass, that writes to one entity go out one after the other, and events behind the
+changes before them.
 Must not know: what is kept where.
 """
 
@@ -54,20 +55,28 @@ class Outbox:
         """When it goes on after a refusal; `None`: it does."""
         return self._paused_until if now < self._paused_until else None
 
-    def choose(self, waiting: Iterable[Pending], now: float) -> list[Pending]:
-        """Those of the waiting writes, in their order, that may go now."""
+    def choose(self, waiting: Iterable[Pending], now: float, is_complete: bool) -> list[Pending]:
+        """Those of the waiting writes, in their order, that may go now. `is_complete`: all that was missed is here."""
         free = self.room(now)
         blocked = {key for key in self.flying.values() if key is not None}
+        # Until all that was missed is here an event may be among that: its answer was lost, and the log knows repeats by their id
+        # for minutes only.
+        holds_events = not is_complete
         chosen: list[Pending] = []
         for write in waiting:
             if len(chosen) >= free:
                 break
             key = write.key
-            if write.id in self.flying or key in blocked:
+            if key is None:
+                if not holds_events and write.id not in self.flying:
+                    chosen.append(write)
                 continue
-            if key is not None:
-                # One at a time of each entity: refused for a moment, it must not come behind its followers.
-                blocked.add(key)
+            # An event may speak of the changes before it.
+            holds_events = holds_events or write.done is None
+            if key in blocked:
+                continue
+            # One at a time of each entity: refused for a moment, it must not come behind its followers.
+            blocked.add(key)
             if write.done is None:
                 chosen.append(write)
         return chosen

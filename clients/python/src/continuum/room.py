@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from . import journal
 from .address import Address
-from .errors import Blocked, Closed, NotOnline
+from .errors import Blocked, Closed, NotOnline, Refused
 from .events import Event, HistoryPage, Subscription
 from .journal import Settled
 from .options import Options
@@ -73,7 +74,7 @@ class Room:
         self.store = store
         self.replica = replica
         self.clock = options.clock
-        self.tokens = Tokens(options.token)
+        self.tokens = Tokens(options.token, self.clock)
         self.tracker = Tracker(echo=True)
         self.connection = Connection("idle", self.clock.wall())
         self.fresh_at: float | None = None
@@ -86,19 +87,22 @@ class Room:
         self.pending = 0
         self.refused = 0
         self.conflicts: list[dict[str, Json]] = []
+        self.shown: dict[str, int] = {}
+        """Of conflicts as they were handed out: the versions of their entities."""
         self.others: dict[str, Instance] = {}
         self.present = 0
         self.own_presence: Json = None
         self.is_leading = False
         self.is_closed = False
-        self.subscriptions: list[Subscription] = []
+        # What nobody reads any more goes by itself.
+        self.subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self.signals: Streams[Signal] = Streams(options.queue)
         self.presence: Streams[PresenceChange] = Streams(options.queue)
         self.statuses: Streams[Status] = Streams(options.queue)
         self.views: dict[str, View] = {}
         self.fates: dict[str, asyncio.Future[Settled]] = {}
         self.moved = Pulse()
-        self.changed: dict[Key, Pulse] = {}
+        self.changed: weakref.WeakValueDictionary[Key, Pulse] = weakref.WeakValueDictionary()
         self.wake: Callable[[], None] = lambda: None
         """Tells who leads that there is something to do."""
         self.send_now: Callable[[dict[str, Json]], bool] = lambda _: False
@@ -137,14 +141,15 @@ class Room:
         """Records that are kept now."""
         for message in messages:
             event = Event.of(message)
-            for subscription in self.subscriptions:
+            for subscription in list(self.subscriptions):
                 subscription.offer(event)
 
     def touch(self, keys: Iterable[Key]) -> None:
         """These entities look otherwise."""
         for key in keys:
-            if key in self.changed:
-                self.changed[key].beat()
+            pulse = self.changed.get(key)
+            if pulse is not None:
+                pulse.beat()
         self.moved.beat()
 
     def decide(self, fates: dict[str, Settled]) -> None:
@@ -191,18 +196,18 @@ class Room:
 
     async def fate(self, name: str) -> Settled:
         """Waits until a write's fate is known."""
-        future = self.fates.get(name)
-        if future is None:
-            future = self.fates[name] = asyncio.get_running_loop().create_future()
-            known = await self.run(lambda db: journal.settled(db, name))
-            if known is not None and not future.done():
-                self.fates.pop(name, None)
-                future.set_result(known)
+        future = self.fates.setdefault(name, asyncio.get_running_loop().create_future())
+        known, write = await self.run(lambda db: (journal.settled(db, name), journal.find(db, name)))
+        if known is None and write is None and not future.done():
+            self.fates.pop(name, None)
+            raise Refused("not_found", f"nothing was written here under {name}, or it was settled long ago")
+        if known is not None:
+            self.decide({name: known})
         return await asyncio.shield(future)
 
     async def ask(self, method: str, url: str, body: str | None = None) -> Answer:
-        """A request over HTTP, with the token."""
-        token = await self.tokens.get()
+        """A request over HTTP, with the connection's token, or another one while there is none."""
+        token = self.tokens.shown or await self.tokens.get()
         return await request(method, url, body, token, self.options.tls)
 
     async def history(self, after: str, limit: int, types: Iterable[str] | None) -> HistoryPage:

@@ -19,8 +19,8 @@ from .lines import Lines
 from .outbox import Outbox, passes
 from .room import Room
 from .store import Care, Db
-from .taking import Fate, Frame, Ready, Reset, Step, Taken
-from .token import TokenFailed, ends_at, renewal_in
+from .taking import Fate, Frame, Missed, Ready, Reset, Step, Taken
+from .token import AGAIN_S, TokenFailed, end_of, ends_at, renewal_in
 from .told import Key, page
 from .tracker import Gap, Novelty
 from .transport import JOIN_S, Ended, Final, NoWebSocket, Transport
@@ -48,13 +48,16 @@ class Serving:
         self._room = room
         self._transport = transport
         self._token_ends = ends_at(token)
+        room.tokens.shown = token
         self._inbox: asyncio.Queue[_Item] = asyncio.Queue(_INBOX)
         self._outbox = Outbox()
         self._lines = Lines(room, self._send_later)
         self._out: list[str] = []
         self._began = self._heard = room.clock.now()
         self._pinged: float | None = None
-        self._is_ready = False
+        self.is_ready = False
+        self._is_complete = False
+        """All that was missed before this connection is here."""
         self._timeout_s = 90.0
         self._hint: int | None = None
         self._question = ""
@@ -76,7 +79,7 @@ class Serving:
                 while len(batch) < BATCH and not self._inbox.empty():
                     batch.append(self._inbox.get_nowait())
                 await self._take(batch)
-                if self._is_ready:
+                if self.is_ready:
                     await self._send()
         except Ended as ended:
             if ended.hint_ms is None:
@@ -88,6 +91,7 @@ class Serving:
         finally:
             room.wake = room.want_entities = lambda: None
             room.send_now = lambda _: False
+            room.tokens.shown = None
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -102,7 +106,7 @@ class Serving:
         self._wake()
 
     def _send_now(self, message: dict[str, Json]) -> bool:
-        if not self._is_ready or len(self._out) >= _INBOX:
+        if not self.is_ready or len(self._out) >= _INBOX:
             return False
         self._send_later(message)
         return True
@@ -150,6 +154,9 @@ class Serving:
             return
         if message.is_record:
             records.append(message)
+            if message.instance == room.address.instance and not self._is_complete:
+                self._outbox.answered(str(message.event_id))
+                steps.append(Missed(str(message.event_id), int(message.seq or 0)))
             steps.append(taking.record(message))
             return
         match message.type:
@@ -159,6 +166,8 @@ class Serving:
             case "resync":
                 room.connection = room.now("online", transport=self._transport.name, resumed="reset")
                 steps.append(Reset())
+            case "caught_up":
+                self._is_complete = True
             case "draining":
                 self._hint = followed(int(message.fields.get("retry_after_ms") or 0))
             case "graph.sync":
@@ -184,7 +193,7 @@ class Serving:
         room.message_bytes = int(limits.get("max_message_bytes") or room.message_bytes)
         self._timeout_s = int((data.get("heartbeat") or {}).get("timeout_ms") or 90_000) / 1000
         self._outbox.connected(int(limits.get("publishes_in_flight") or 64))
-        self._is_ready, room.is_fresh = True, False
+        self.is_ready, room.is_fresh = True, False
         resumed = "complete" if (data.get("resume") or {}).get("outcome") != "resync" else "reset"
         room.tell(room.now("online", transport=self._transport.name, resumed=resumed))
         self._lines.ready(data)
@@ -209,7 +218,7 @@ class Serving:
         return [Fate(mine, Settled("refused", code=code, message=str(data.get("message") or "")))]
 
     def _authenticated(self, data: dict[str, Json]) -> None:
-        self._token_ends = _end_of(data.get("expires_at"), self._token_ends)
+        self._token_ends = end_of(data.get("expires_at"), self._token_ends)
         self._renewal.set()
 
     # --- Writing down ---
@@ -234,15 +243,15 @@ class Serving:
         elif any(isinstance(step, Ready) for step in steps) and not taken.wants_state:
             room.has_state = room.keeps != ()
         if taken.is_other_log:
-            for subscription in room.subscriptions:
+            for subscription in list(room.subscriptions):
                 subscription.begin_anew()
         self._fresh()
         if taken.counts is not None:
             room.counted(taken.counts)
         room.deliver(records)
         room.decide(taken.fates)
-        if taken.opened:
-            self._lines.look_for_conflicts()
+        if taken.opened is not None:
+            self._lines.look_for_conflicts(taken.opened)
         room.touch(taken.touched)
         room.say()
 
@@ -273,7 +282,8 @@ class Serving:
             self._lines.wake_in(until - now, self._wake)
 
     def _next(self, db: Db) -> list[Pending]:
-        return mirror.take(db, self._outbox.choose(journal.waiting(db, _AHEAD), self._room.clock.now()))
+        room = self._room
+        return mirror.take(db, self._outbox.choose(journal.waiting(db, _AHEAD), room.clock.now(), self._is_complete))
 
     async def _go(self, write: Pending) -> None:
         room = self._room
@@ -326,13 +336,13 @@ class Serving:
             await clock.sleep(min(5.0, quiet_s))
             now = clock.now()
             quiet = now - self._heard
-            if not self._is_ready and now - self._began > JOIN_S:
+            if not self.is_ready and now - self._began > JOIN_S:
                 self._why = NoWebSocket("the node said nothing in time")
             elif quiet > self._timeout_s:
                 self._why = Ended(f"nothing was heard from the node for {quiet:.0f} s", hint_ms=0)
             elif self._pinged is not None and now - self._pinged > _ANSWER_S:
                 self._why = Ended("the node does not answer", hint_ms=0)
-            elif self._is_ready and quiet >= quiet_s and self._pinged is None:
+            elif self.is_ready and quiet >= quiet_s and self._pinged is None:
                 self._pinged = now
                 self._send_later({"event_type": "ping"})
             if self._state_due is not None and self._state_due <= now:
@@ -345,41 +355,37 @@ class Serving:
 
     async def _renew(self) -> None:
         """Shows another token before the one in use ends, and whenever somebody gives one."""
-        room = self._room
+        room, again = self._room, self._renewal_in()
         while True:
             self._renewal.clear()
-            wait = renewal_in(self._token_ends, room.clock.wall()) if room.tokens.is_asked else None
+            wait = again if room.tokens.is_asked else None
             given = asyncio.create_task(room.tokens.given.wait())
-            again = asyncio.create_task(self._renewal.wait())
+            told = asyncio.create_task(self._renewal.wait())
             timer = asyncio.create_task(room.clock.sleep(3600.0 if wait is None else wait))
             try:
-                await asyncio.wait((given, again, timer), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((given, told, timer), return_when=asyncio.FIRST_COMPLETED)
                 is_due = room.tokens.given.is_set() or (timer.done() and wait is not None)
             finally:
-                for task in (given, again, timer):
+                for task in (given, told, timer):
                     task.cancel()
-                await asyncio.gather(given, again, timer, return_exceptions=True)
+                await asyncio.gather(given, told, timer, return_exceptions=True)
             if not is_due:
+                again = self._renewal_in()
                 continue
             room.tokens.given.clear()
+            again = AGAIN_S
             try:
                 token = await room.tokens.get()
             except TokenFailed as error:
                 log.warning("%s", error)
-                await room.clock.sleep(5.0)
                 continue
-            if token is not None:
-                self._token_ends = ends_at(token)
-                self._send_later({"event_type": "auth", "data": {"token": token}})
+            if token is None or token == room.tokens.shown:
+                # Whoever keeps tokens until they end has no other one yet.
+                continue
+            room.tokens.shown = token
+            self._token_ends = ends_at(token)
+            again = self._renewal_in()
+            self._send_later({"event_type": "auth", "data": {"token": token}})
 
-
-def _end_of(said: Json, otherwise: float | None) -> float | None:
-    """When a token ends, as the node says it: seconds since 1970, or RFC 3339."""
-    if isinstance(said, int | float):
-        return float(said)
-    if isinstance(said, str):
-        from datetime import datetime
-
-        with contextlib.suppress(ValueError):
-            return datetime.fromisoformat(said).timestamp()
-    return otherwise
+    def _renewal_in(self) -> float | None:
+        return renewal_in(self._room.tokens.shown, self._token_ends, self._room.clock.wall())

@@ -17,7 +17,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
+from . import heal
 from .errors import Closed, StorageFailed
+from .heal import Left
 
 T = TypeVar("T")
 Db = sqlite3.Connection
@@ -46,8 +48,6 @@ CREATE TABLE entity (
     PRIMARY KEY (kind, id)) STRICT;
 CREATE TABLE change (number INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, message TEXT NOT NULL) STRICT;
 """
-_NAMES = ("fact", "pending", "refused", "settled", "entity", "change")
-
 _NO_SPACE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 
 
@@ -79,8 +79,7 @@ class Store:
         self._db: Db | None = None
         self._disk: Db | None = None
         """Kept while the disk takes no more; `_db` is in memory then."""
-        self._left_on_disk: list[str] = []
-        """What was pending on the disk when it was left."""
+        self._left = Left()
         self._lock: Db | None = None
         self.storage = Storage("memory", "no journal was asked for")
         self.set_aside: Path | None = None
@@ -96,10 +95,10 @@ class Store:
 
     async def stamp(self) -> int:
         """Changes when another process has written."""
-        return await self._in_thread(lambda: int((self._db or _gone()).execute("PRAGMA data_version").fetchone()[0]))
+        return await self._in_thread(self._stamp)
 
     async def heal(self) -> bool:
-        """If the disk was left: brings what is in memory there, if it takes it again. Whether all is on disk."""
+        """If the disk was left: brings there what was written since, if it takes it again. Whether all is on disk."""
         return await self._in_thread(self._heal)
 
     async def lead(self) -> bool:
@@ -127,15 +126,19 @@ class Store:
                 self.storage = Storage("disk")
                 return
             except (OSError, sqlite3.Error) as error:
+                if _is_busy(error):
+                    raise StorageFailed("storage_failed", f"another process does not let go of the journal: {error}") from error
                 self.storage = Storage("memory", f"the journal at {self._directory} cannot be used: {error}")
-        self._db = _connect(":memory:")
-        self._db.executescript(_TABLES)
+        self._db = _memory()
 
     def _opened(self, path: Path) -> Db:
         try:
             return _prepare(path)
-        except sqlite3.OperationalError:
-            raise
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            # Who changes how the file is written waits for nobody.
+            return _prepare(path)
         except sqlite3.DatabaseError:
             # No database any more: what is in it may still be of use to somebody, but not to us.
             aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
@@ -144,6 +147,12 @@ class Store:
                 path.with_name(path.name + tail).unlink(missing_ok=True)
             self.set_aside = aside
             return _prepare(path)
+
+    def _stamp(self) -> int:
+        try:
+            return int((self._db or _gone()).execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise StorageFailed("storage_failed", f"the journal cannot be read: {error}") from error
 
     def _run(self, work: Callable[[Db], T], care: Care) -> T:
         try:
@@ -158,14 +167,12 @@ class Store:
             raise StorageFailed("storage_failed", f"not even memory takes it: {error}") from error
 
     def _leave_disk(self, error: sqlite3.Error) -> None:
-        disk, memory = self._db or _gone(), _connect(":memory:")
-        memory.executescript(_TABLES)
+        disk, memory = self._db or _gone(), _memory()
         reason = f"the journal's disk takes nothing more: {error}"
         try:
-            for name in _NAMES:
-                _copy(disk, memory, name)
-            self._left_on_disk = [row[0] for row in disk.execute("SELECT id FROM pending")]
+            self._left = heal.leave(disk, memory)
         except sqlite3.Error as unread:
+            self._left = Left()
             reason += f"; what waits there cannot be read now: {unread}"
         self._disk, self._db = disk, memory
         self.storage = Storage("memory", reason)
@@ -174,19 +181,11 @@ class Store:
         if self._disk is None:
             return self.storage.kind == "disk"
         memory, disk = self._db or _gone(), self._disk
-
-        def back(disk: Db) -> None:
-            waiting = {row[0] for row in memory.execute("SELECT id FROM pending")}
-            gone = [(one,) for one in self._left_on_disk if one not in waiting]
-            disk.executemany("DELETE FROM pending WHERE id = ?", gone)
-            for name in _NAMES:
-                _copy(memory, disk, name)
-
         try:
-            _transact(disk, back, Care.SURE)
+            _transact(disk, lambda disk: heal.bring(memory, disk, self._left, self._lock is not None), Care.SURE)
         except sqlite3.Error:
             return False
-        self._db, self._disk, self._left_on_disk = disk, None, []
+        self._db, self._disk = disk, None
         self.storage = Storage("disk")
         memory.close()
         return True
@@ -204,8 +203,23 @@ class Store:
         except sqlite3.Error as error:
             lock.close()
             return self.storage.kind == "memory" and "locked" not in str(error)
+        self._take_over()
         self._lock = lock
         return True
+
+    def _take_over(self) -> None:
+        """Who leads goes on from what the one before left on the disk, also while it takes no more."""
+        if self._disk is None:
+            return
+        memory, fresh = self._db or _gone(), _memory()
+        try:
+            left = heal.leave(self._disk, fresh)
+            heal.bring(memory, fresh, self._left, is_leading=False)
+        except sqlite3.Error:
+            fresh.close()
+            return
+        self._db, self._left = fresh, left
+        memory.close()
 
     def _close(self) -> None:
         self._heal()
@@ -233,6 +247,12 @@ def _gone() -> Db:
 def _connect(path: Path | str) -> Db:
     # Transactions are begun and ended here, by name. The one thread that uses it is not the one of whoever closes it at the end.
     return sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
+
+
+def _memory() -> Db:
+    db = _connect(":memory:")
+    db.executescript(_TABLES)
+    return db
 
 
 def _prepare(path: Path) -> Db:
@@ -269,12 +289,9 @@ def _transact(db: Db, work: Callable[[Db], T], care: Care) -> T:
     return result
 
 
-def _copy(source: Db, target: Db, name: str) -> None:
-    rows = source.execute(f"SELECT * FROM {name}").fetchall()
-    if rows:
-        marks = ",".join("?" * len(rows[0]))
-        target.executemany(f"INSERT OR REPLACE INTO {name} VALUES ({marks})", rows)
-
-
 def _is_out_of_space(error: sqlite3.Error) -> bool:
     return str(getattr(error, "sqlite_errorname", "")).startswith(_NO_SPACE)
+
+
+def _is_busy(error: Exception) -> bool:
+    return str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

@@ -6,6 +6,7 @@ Owns: that nothing grows without bound, and that a reader who was slow learns of
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -72,28 +73,29 @@ class Streams(Generic[T]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: list[tuple[Callable[[T], bool], Stream[T]]] = []
+        # What nobody reads any more goes by itself.
+        self._open: weakref.WeakKeyDictionary[Stream[T], Callable[[T], bool]] = weakref.WeakKeyDictionary()
 
     def open(self, wants: Callable[[T], bool] = lambda _: True) -> Stream[T]:
         """One more reader."""
         stream: Stream[T] = Stream(self._most, self._forget)
-        self._open.append((wants, stream))
+        self._open[stream] = wants
         return stream
 
     def offer(self, item: T) -> None:
         """Something for all who want it."""
-        for wants, stream in self._open:
+        for stream, wants in list(self._open.items()):
             if wants(item):
                 stream.offer(item)
 
     def end(self) -> None:
         """Nothing more will come for anybody."""
-        for _, stream in self._open:
+        for stream in list(self._open):
             stream.end()
         self._open.clear()
 
     def _forget(self, stream: Stream[T]) -> None:
-        self._open = [one for one in self._open if one[1] is not stream]
+        self._open.pop(stream, None)
 
 
 class Pulse:

@@ -48,7 +48,15 @@ class Fate:
     settled: Settled
 
 
-Step = Ready | Reset | Record | Fate | Page
+@dataclass(frozen=True)
+class Missed:
+    """A record of our own among what was missed. If it is a pending event's, that one's answer was lost."""
+
+    id: str
+    seq: int
+
+
+Step = Ready | Reset | Record | Fate | Missed | Page
 
 
 @dataclass
@@ -62,8 +70,8 @@ class Taken:
     is_other_log: bool = False
     counts: journal.Counts | None = None
     """What the journal holds, if that is otherwise than before."""
-    opened: bool = False
-    """Something was opened or settled that lies with an entity."""
+    opened: int | None = None
+    """Something was opened or settled that lies with an entity, by the record at this position as far as it is known."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +120,11 @@ def take(db: Db, steps: Sequence[Step], cursor: Cursor | None, frame: Frame) -> 
                 records.append((int(message.seq or 0), message.text))
                 _record(db, message, what, frame, taken)
             case Fate(name, settled):
-                write = mirror.settle(db, name, settled, frame.now_ms, frame.keeps)
-                if write is not None:
-                    taken.fates[name] = settled
-                    taken.opened = taken.opened or settled.status == "pending" or settled.resolution == "variant"
-                    if write.key is not None:
-                        taken.touched.add(write.key)
+                _settle(db, name, settled, frame, taken)
+            case Missed(name, seq):
+                write = journal.find(db, name)
+                if write is not None and write.key is None:
+                    _settle(db, name, Settled("stored", version=seq, duplicate=True), frame, taken)
             case Page():
                 _page(db, step, frame, taken, cursor)
     if records and frame.is_shared:
@@ -130,10 +137,21 @@ def take(db: Db, steps: Sequence[Step], cursor: Cursor | None, frame: Frame) -> 
     return taken
 
 
+def _settle(db: Db, name: str, settled: Settled, frame: Frame, taken: Taken) -> None:
+    write = mirror.settle(db, name, settled, frame.now_ms, frame.keeps)
+    if write is not None:
+        taken.fates[name] = settled
+        if settled.status == "pending" or settled.resolution == "variant":
+            taken.opened = max(taken.opened or 0, settled.version or 0)
+        if write.key is not None:
+            taken.touched.add(write.key)
+
+
 def _record(db: Db, message: Message, what: Stands | Open | None, frame: Frame, taken: Taken) -> None:
     if what is None or not frame.keeps(what.key):
         return
-    taken.opened = taken.opened or isinstance(what, Open) or what.key in frame.open
+    if isinstance(what, Open) or what.key in frame.open:
+        taken.opened = max(taken.opened or 0, what.version)
     if mirror.apply(db, what, frame.me, message.event_id):
         taken.touched.add(what.key)
 

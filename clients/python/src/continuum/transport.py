@@ -11,7 +11,7 @@ import json
 import re
 import ssl
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -86,11 +86,12 @@ class WebSocketTransport:
     async def open(cls, url: str, token: str | None, tls: ssl.SSLContext | None) -> WebSocketTransport:
         """Connects and upgrades; raises `Ended` or `Final`."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # Without a context of one's own, what the system trusts is trusted.
+        trusted: dict[str, Any] = {"ssl": tls} if tls is not None and url.startswith("wss:") else {}
         try:
             socket = await websockets.asyncio.client.connect(
                 url,
                 additional_headers=headers,
-                ssl=tls,
                 open_timeout=JOIN_S,
                 close_timeout=2.0,
                 # Whether the node still lives is asked by messages, under the client's own clock.
@@ -98,6 +99,7 @@ class WebSocketTransport:
                 compression=None,
                 max_size=_MOST_BYTES,
                 max_queue=64,
+                **trusted,
             )
         except InvalidStatus as error:
             raise refusal(error.response.status_code, error.response.headers, bytes(error.response.body or b"")) from error
