@@ -6,7 +6,6 @@
 mod admin;
 mod asker;
 mod browsers;
-mod client_page;
 mod conflicts;
 mod door;
 mod entities;
@@ -36,6 +35,7 @@ mod tenants;
 mod tls;
 mod upgrade;
 mod versions;
+mod web_pages;
 
 pub use figures::{JournalFigures, LogFigures};
 pub use imports::Imports;
