@@ -5,9 +5,11 @@
  */
 
 import { element, mark, say, svg } from "./dom.js";
-import { clock } from "./format.js";
+import { clock, span } from "./format.js";
 import { KEPT } from "./metrics.js";
 
+/** Points that the picture has room for at first; it grows with them, up to what is kept. */
+const FIRST = 60;
 /** The picture's own units; the page stretches it. */
 const [WIDTH, HEIGHT, TOP] = [600, 120, 8];
 
@@ -21,6 +23,8 @@ export interface ChartOptions {
   readonly title: string;
   readonly lines: readonly Line[];
   readonly format: (value: number | undefined) => string;
+  /** Whether the scale has round numbers of ten or, as bytes have, of two. */
+  readonly scale?: "two";
   /** The least that the scale shows, so that noise does not look like mountains. */
   readonly least: number;
 }
@@ -39,6 +43,7 @@ export class Chart {
   readonly #cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, x1: -9, x2: -9 });
   readonly #top = element("span", { className: "top" });
   readonly #when = element("span", { className: "when" }, "now");
+  readonly #from = element("span", { className: "from" });
   readonly #picture: SVGSVGElement;
   /** Which point is read, counted from the newest; `undefined`: the newest, as it comes. */
   #read: number | undefined;
@@ -61,7 +66,7 @@ export class Chart {
       if (value) legend.append(element("div", { className: `c${colour}` }, element("dt", {}, name), value));
     });
     const head = element("header", {}, element("h3", {}, options.title), this.#when);
-    const frame = element("div", { className: "frame" }, this.#top);
+    const frame = element("div", { className: "frame" }, this.#top, this.#from);
     frame.append(this.#picture);
     this.root = element("section", { className: "card chart" }, head, frame, legend);
     this.#listen();
@@ -77,7 +82,7 @@ export class Chart {
   #listen(): void {
     this.#picture.onpointermove = ({ clientX }) => {
       const { left, width } = this.#picture.getBoundingClientRect();
-      this.#point(Math.round((1 - (clientX - left) / width) * (KEPT - 1)));
+      this.#point(Math.round((1 - (clientX - left) / width) * (this.#wide - 1)));
     };
     this.#picture.onpointerleave = () => this.#point(undefined);
     this.#picture.onblur = () => this.#point(undefined);
@@ -96,15 +101,23 @@ export class Chart {
     this.#tell();
   }
 
+  /** How many points the picture has room for. */
+  get #wide(): number {
+    return Math.max(FIRST, this.#points.length);
+  }
+
   #x(back: number): number {
-    return WIDTH - (back * WIDTH) / (KEPT - 1);
+    return WIDTH - (back * WIDTH) / (this.#wide - 1);
   }
 
   #draw(): void {
     const { least, format, lines } = this.#options;
     const peak = Math.max(least, ...this.#points.flatMap(({ values }) => values.map((value) => value ?? 0)));
-    const top = rounded(peak);
+    const top = this.#options.scale === "two" ? 2 ** Math.ceil(Math.log2(peak)) : rounded(peak);
     say(this.#top, format(top));
+    const [first, last] = [this.#points[0], this.#points.at(-1)];
+    say(this.#from, first === undefined || last === undefined ? "" : `${span((last.at - first.at) / 1000)} ago`);
+    this.#from.style.left = `${(this.#x(this.#points.length - 1) / WIDTH) * 100}%`;
     const height = (value: number) => HEIGHT - (value / top) * (HEIGHT - TOP);
     lines.forEach((_, line) => {
       let path = "";

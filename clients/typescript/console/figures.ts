@@ -8,6 +8,7 @@ import type { Readings } from "./metrics.js";
 interface Drawn {
   readonly title: string;
   readonly least: number;
+  readonly scale?: "two";
   readonly format: (value: number | undefined) => string;
   readonly lines: readonly (Line & { readonly of: (readings: Readings) => number | undefined })[];
 }
@@ -57,6 +58,7 @@ const CHARTS: readonly Drawn[] = [
   {
     title: "What waits for slow readers",
     least: 1024,
+    scale: "two",
     format: bytes,
     lines: [{ name: "in outboxes", colour: 1, of: (readings) => readings.gauge("continuum_outbox_bytes") }],
   },
@@ -69,6 +71,7 @@ const CHARTS: readonly Drawn[] = [
   {
     title: "Memory",
     least: 2 ** 20,
+    scale: "two",
     format: bytes,
     lines: [{ name: "resident", colour: 1, of: (readings) => readings.gauge("process_resident_memory_bytes") }],
   },

@@ -36,7 +36,8 @@ export function span(seconds: number | undefined): string {
   if (seconds === undefined || !Number.isFinite(seconds)) return "–";
   const whole = Math.max(0, Math.floor(seconds));
   if (whole < 60) return `${whole} s`;
-  if (whole < 3_600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 600 && whole % 60 > 0) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 3_600) return `${Math.floor(whole / 60)} min`;
   if (whole < 86_400) return `${Math.floor(whole / 3_600)} h ${Math.floor((whole % 3_600) / 60)} min`;
   return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3_600)} h`;
 }
@@ -60,5 +61,6 @@ export function moment(time: string): string {
 
 /** Any value in lines. */
 export function lines(value: unknown): string {
-  return JSON.stringify(value, null, 2) ?? "nothing";
+  const short = JSON.stringify(value) ?? "nothing";
+  return short.length <= 60 ? short : JSON.stringify(value, null, 2);
 }

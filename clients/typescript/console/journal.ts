@@ -164,13 +164,13 @@ function showShards(part: Part, answer: unknown): void {
     (Array.isArray(shards) ? shards.filter(isContent) : []).map((shard) => {
       const state = text(shard, "state") ?? "";
       return {
-        name: `${text(shard, "stream") ?? ""} ${number(shard, "shard") ?? ""}`.trim(),
+        name: `${number(shard, "shard") ?? "–"} · ${text(shard, "stream") ?? ""}`,
         light: state === "serving" ? "green" : state === "degraded" ? "yellow" : "red",
         words: [state, text(shard, "reason")].filter(Boolean).join(": "),
         cells: [
           count(number(shard, "records")),
           bytes(number(shard, "bytes")),
-          `${count(number(shard, "first"))} – ${count(number(shard, "last"))}`,
+          `${count(number(shard, "first"))} to ${count(number(shard, "last"))}`,
           count(number(shard, "read_to")),
           count(number(shard, "lag")),
         ],

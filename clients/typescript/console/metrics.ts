@@ -42,6 +42,10 @@ export class Readings {
     if (this.#all.length > KEPT) this.#all.shift();
   }
 
+  get count(): number {
+    return this.#all.length;
+  }
+
   get last(): Reading | undefined {
     return this.#all.at(-1);
   }

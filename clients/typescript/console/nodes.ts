@@ -9,7 +9,7 @@ import type { Room } from "./room.js";
 
 const EVERY_MS = 2_000;
 /** The picture's units, and most nodes and servers that are drawn. */
-const [WIDTH, TOP, BOTTOM] = [480, 44, 138];
+const [WIDTH, TOP, BOTTOM] = [480, 62, 156];
 const DRAWN = 12;
 
 export class NodesPanel {
@@ -116,7 +116,7 @@ export class NodesPanel {
         lines.push(
           svg("path", {
             class: `link ${tone}`,
-            d: `M${here} ${TOP} Q${(here + there) / 2} ${TOP - 44} ${there} ${TOP}`,
+            d: `M${here} ${TOP - 20} Q${(here + there) / 2} ${TOP - 76} ${there} ${TOP - 20}`,
           }),
         );
       }

@@ -14,7 +14,7 @@ function kept(): Theme {
 
 function show(theme: Theme, shown: HTMLElement): void {
   document.documentElement.dataset.theme = theme;
-  shown.textContent = theme === "system" ? "As the system" : theme === "dark" ? "Dark" : "Light";
+  shown.textContent = `Colours: ${theme}`;
 }
 
 /** Takes up the choice of the last time; gives what goes on to the next. `shown` says which it is. */

@@ -4553,6 +4553,9 @@ var Readings = class {
     this.#all.push(reading);
     if (this.#all.length > KEPT) this.#all.shift();
   }
+  get count() {
+    return this.#all.length;
+  }
   get last() {
     return this.#all.at(-1);
   }
@@ -4653,7 +4656,7 @@ function kept() {
 }
 function show(theme, shown4) {
   document.documentElement.dataset.theme = theme;
-  shown4.textContent = theme === "system" ? "As the system" : theme === "dark" ? "Dark" : "Light";
+  shown4.textContent = `Colours: ${theme}`;
 }
 function begin2(shown4) {
   let theme = kept();
@@ -4740,7 +4743,8 @@ function span(seconds2) {
   if (seconds2 === void 0 || !Number.isFinite(seconds2)) return "–";
   const whole2 = Math.max(0, Math.floor(seconds2));
   if (whole2 < 60) return `${whole2} s`;
-  if (whole2 < 3600) return `${Math.floor(whole2 / 60)} min ${whole2 % 60} s`;
+  if (whole2 < 600 && whole2 % 60 > 0) return `${Math.floor(whole2 / 60)} min ${whole2 % 60} s`;
+  if (whole2 < 3600) return `${Math.floor(whole2 / 60)} min`;
   if (whole2 < 86400) return `${Math.floor(whole2 / 3600)} h ${Math.floor(whole2 % 3600 / 60)} min`;
   return `${Math.floor(whole2 / 86400)} d ${Math.floor(whole2 % 86400 / 3600)} h`;
 }
@@ -4758,7 +4762,8 @@ function moment(time) {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock(time).slice(0, 8)}`;
 }
 function lines(value2) {
-  return JSON.stringify(value2, null, 2) ?? "nothing";
+  const short = JSON.stringify(value2) ?? "nothing";
+  return short.length <= 60 ? short : JSON.stringify(value2, null, 2);
 }
 
 // console/fields.ts
@@ -5388,6 +5393,7 @@ var EntitiesView = class {
 };
 
 // console/chart.ts
+var FIRST = 60;
 var [WIDTH, HEIGHT, TOP] = [600, 120, 8];
 var Chart = class {
   root;
@@ -5398,6 +5404,7 @@ var Chart = class {
   #cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, x1: -9, x2: -9 });
   #top = element("span", { className: "top" });
   #when = element("span", { className: "when" }, "now");
+  #from = element("span", { className: "from" });
   #picture;
   /** Which point is read, counted from the newest; `undefined`: the newest, as it comes. */
   #read;
@@ -5419,7 +5426,7 @@ var Chart = class {
       if (value2) legend.append(element("div", { className: `c${colour}` }, element("dt", {}, name), value2));
     });
     const head = element("header", {}, element("h3", {}, options.title), this.#when);
-    const frame = element("div", { className: "frame" }, this.#top);
+    const frame = element("div", { className: "frame" }, this.#top, this.#from);
     frame.append(this.#picture);
     this.root = element("section", { className: "card chart" }, head, frame, legend);
     this.#listen();
@@ -5433,7 +5440,7 @@ var Chart = class {
   #listen() {
     this.#picture.onpointermove = ({ clientX }) => {
       const { left, width } = this.#picture.getBoundingClientRect();
-      this.#point(Math.round((1 - (clientX - left) / width) * (KEPT - 1)));
+      this.#point(Math.round((1 - (clientX - left) / width) * (this.#wide - 1)));
     };
     this.#picture.onpointerleave = () => this.#point(void 0);
     this.#picture.onblur = () => this.#point(void 0);
@@ -5450,14 +5457,21 @@ var Chart = class {
     this.#read = read3 === void 0 || most < 0 ? void 0 : Math.min(Math.max(read3, 0), most);
     this.#tell();
   }
+  /** How many points the picture has room for. */
+  get #wide() {
+    return Math.max(FIRST, this.#points.length);
+  }
   #x(back) {
-    return WIDTH - back * WIDTH / (KEPT - 1);
+    return WIDTH - back * WIDTH / (this.#wide - 1);
   }
   #draw() {
     const { least, format, lines: lines2 } = this.#options;
     const peak = Math.max(least, ...this.#points.flatMap(({ values }) => values.map((value2) => value2 ?? 0)));
-    const top = rounded(peak);
+    const top = this.#options.scale === "two" ? 2 ** Math.ceil(Math.log2(peak)) : rounded(peak);
     say(this.#top, format(top));
+    const [first, last] = [this.#points[0], this.#points.at(-1)];
+    say(this.#from, first === void 0 || last === void 0 ? "" : `${span((last.at - first.at) / 1e3)} ago`);
+    this.#from.style.left = `${this.#x(this.#points.length - 1) / WIDTH * 100}%`;
     const height = (value2) => HEIGHT - value2 / top * (HEIGHT - TOP);
     lines2.forEach((_, line2) => {
       let path = "";
@@ -5542,6 +5556,7 @@ var CHARTS = [
   {
     title: "What waits for slow readers",
     least: 1024,
+    scale: "two",
     format: bytes,
     lines: [{ name: "in outboxes", colour: 1, of: (readings) => readings.gauge("continuum_outbox_bytes") }]
   },
@@ -5554,6 +5569,7 @@ var CHARTS = [
   {
     title: "Memory",
     least: 2 ** 20,
+    scale: "two",
     format: bytes,
     lines: [{ name: "resident", colour: 1, of: (readings) => readings.gauge("process_resident_memory_bytes") }]
   },
@@ -5845,8 +5861,8 @@ var Picture = class {
     this.#edges = new Rows(layer("edges"), () => svg("line", { class: "edge" }));
     this.#proposals = new Rows(layer("proposals"), () => svg("line", { class: "proposal" }));
     this.#rings = new Rows(layer("rings"), ({ id, person, at }) => {
-      const name = svg("text", { y: -20 - 13 * at, "text-anchor": "middle" }, person.name);
-      const ring = svg("g", { class: `ring p${person.colour}` }, svg("circle", { r: 15 + 4 * at }), name);
+      const name = svg("text", { y: -22 - 14 * at, "text-anchor": "middle" }, person.name);
+      const ring = svg("g", { class: `ring p${person.colour}` }, sized(svg("circle", { r: 14 + 4 * at }), name));
       ring.dataset.id = id;
       return ring;
     });
@@ -5860,8 +5876,7 @@ var Picture = class {
       ({ name, colour }) => svg(
         "g",
         { class: `pointer p${colour}` },
-        svg("path", { d: "M0 0 L0 15 L4 11 L7 17 L10 16 L7 10 L12 10 Z" }),
-        svg("text", { x: 14, y: 22 }, name)
+        sized(svg("path", { d: "M0 0 L0 15 L4 11 L7 17 L10 16 L7 10 L12 10 Z" }), svg("text", { x: 14, y: 22 }, name))
       )
     );
     this.#listen();
@@ -5927,9 +5942,11 @@ var Picture = class {
     const group = svg(
       "g",
       { class: "n", tabindex: -1, role: "button" },
-      svg("circle", { class: "halo", r: 20 }),
-      svg("circle", { class: "dot", r: 9 }),
-      svg("text", { y: 26, "text-anchor": "middle" }, labelOf(node))
+      sized(
+        svg("circle", { class: "halo", r: 18 }),
+        svg("circle", { class: "dot", r: 8 }),
+        svg("text", { y: 24, "text-anchor": "middle" }, labelOf(node))
+      )
     );
     group.dataset.id = node.id;
     group.onfocus = () => {
@@ -6068,6 +6085,9 @@ var Picture = class {
     if (best) this.focus(best.id);
   }
 };
+function sized(...parts) {
+  return svg("g", { class: "sized" }, ...parts);
+}
 function put3(group, { x, y }) {
   mark(group, { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` });
 }
@@ -6405,13 +6425,13 @@ function showShards(part2, answer) {
     (Array.isArray(shards) ? shards.filter(isContent) : []).map((shard) => {
       const state = text(shard, "state") ?? "";
       return {
-        name: `${text(shard, "stream") ?? ""} ${count(shard, "shard") ?? ""}`.trim(),
+        name: `${count(shard, "shard") ?? "–"} · ${text(shard, "stream") ?? ""}`,
         light: state === "serving" ? "green" : state === "degraded" ? "yellow" : "red",
         words: [state, text(shard, "reason")].filter(Boolean).join(": "),
         cells: [
           count2(count(shard, "records")),
           bytes(count(shard, "bytes")),
-          `${count2(count(shard, "first"))} – ${count2(count(shard, "last"))}`,
+          `${count2(count(shard, "first"))} to ${count2(count(shard, "last"))}`,
           count2(count(shard, "read_to")),
           count2(count(shard, "lag"))
         ]
@@ -6651,7 +6671,7 @@ function linkInWords(link) {
 
 // console/nodes.ts
 var EVERY_MS3 = 2e3;
-var [WIDTH2, TOP2, BOTTOM] = [480, 44, 138];
+var [WIDTH2, TOP2, BOTTOM] = [480, 62, 156];
 var DRAWN2 = 12;
 var NodesPanel = class {
   root = copy("nodes");
@@ -6749,7 +6769,7 @@ var NodesPanel = class {
         lines2.push(
           svg("path", {
             class: `link ${tone}`,
-            d: `M${here} ${TOP2} Q${(here + there) / 2} ${TOP2 - 44} ${there} ${TOP2}`
+            d: `M${here} ${TOP2 - 20} Q${(here + there) / 2} ${TOP2 - 76} ${there} ${TOP2 - 20}`
           })
         );
       }

@@ -70,8 +70,8 @@ export class Picture {
     this.#edges = new Rows(layer("edges"), () => svg("line", { class: "edge" }));
     this.#proposals = new Rows(layer("proposals"), () => svg("line", { class: "proposal" }));
     this.#rings = new Rows(layer("rings"), ({ id, person, at }) => {
-      const name = svg("text", { y: -20 - 13 * at, "text-anchor": "middle" }, person.name);
-      const ring = svg("g", { class: `ring p${person.colour}` }, svg("circle", { r: 15 + 4 * at }), name);
+      const name = svg("text", { y: -22 - 14 * at, "text-anchor": "middle" }, person.name);
+      const ring = svg("g", { class: `ring p${person.colour}` }, sized(svg("circle", { r: 14 + 4 * at }), name));
       ring.dataset.id = id;
       return ring;
     });
@@ -84,8 +84,7 @@ export class Picture {
       svg(
         "g",
         { class: `pointer p${colour}` },
-        svg("path", { d: "M0 0 L0 15 L4 11 L7 17 L10 16 L7 10 L12 10 Z" }),
-        svg("text", { x: 14, y: 22 }, name),
+        sized(svg("path", { d: "M0 0 L0 15 L4 11 L7 17 L10 16 L7 10 L12 10 Z" }), svg("text", { x: 14, y: 22 }, name)),
       ),
     );
     this.#listen();
@@ -152,7 +151,6 @@ export class Picture {
     this.#view = view;
     const { x, y, width, height } = view;
     mark(this.#svg, { viewBox: `${x.toFixed(1)} ${y.toFixed(1)} ${width.toFixed(1)} ${height.toFixed(1)}` });
-    // Names stay readable however much is seen.
     const box = this.#svg.getBoundingClientRect();
     if (box.width > 0) this.#svg.style.setProperty("--scale", String(Math.max(width / box.width, 0.2)));
   }
@@ -161,9 +159,11 @@ export class Picture {
     const group = svg(
       "g",
       { class: "n", tabindex: -1, role: "button" },
-      svg("circle", { class: "halo", r: 20 }),
-      svg("circle", { class: "dot", r: 9 }),
-      svg("text", { y: 26, "text-anchor": "middle" }, labelOf(node)),
+      sized(
+        svg("circle", { class: "halo", r: 18 }),
+        svg("circle", { class: "dot", r: 8 }),
+        svg("text", { y: 24, "text-anchor": "middle" }, labelOf(node)),
+      ),
     );
     group.dataset.id = node.id;
     group.onfocus = () => {
@@ -309,6 +309,11 @@ export class Picture {
     }
     if (best) this.focus(best.id);
   }
+}
+
+/** What keeps its size, however much of the plane is seen. */
+function sized(...parts: SVGElement[]): SVGGElement {
+  return svg("g", { class: "sized" }, ...parts);
 }
 
 function put(group: SVGGElement, { x, y }: Place): void {
