@@ -8,6 +8,7 @@ pub mod embedded;
 mod erasing;
 mod feed;
 pub mod nats;
+pub mod shown;
 mod signals;
 
 use std::{fmt::Debug, sync::Arc};
@@ -22,6 +23,7 @@ pub use append::{
 };
 pub use erasing::{Erased, Erasing, Tenancies};
 pub use feed::{Feed, FeedItem, FeedSender, feed};
+pub use shown::Shown;
 pub use signals::{Channel, Hub, SignalItem, Signals};
 
 /// What a record is about; with the tenant, its address in the log.
@@ -189,7 +191,7 @@ pub enum Health {
 ///
 /// **Bounds.** Appends that wait are bounded ([`AppendError::Busy`]); a feed that is not drained drops its content and
 /// says [`FeedItem::Lagged`], it never holds up the log or another feed.
-pub trait Backbone: Erasing + Send + Sync + Debug + 'static {
+pub trait Backbone: Erasing + Shown + Send + Sync + Debug + 'static {
     /// Proves which log the tenant's records are in; cursors of another epoch mean nothing here. [`Epoch::UNKNOWN`] until a log that cannot be
     /// reached yet was reached once.
     fn epoch(&self, tenant: &TenantId) -> Epoch;

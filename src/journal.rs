@@ -8,6 +8,7 @@
 //! The journal is a log too: an [`EmbeddedLog`] of its own, which brings group commit, flushed answers, recovery after a
 //! crash and finding repeats. One fixed tenant of it holds the entries, another the dead letters.
 
+mod accounts;
 mod desk;
 mod drain;
 mod entry;
@@ -41,6 +42,7 @@ use crate::{
     model::{DedupeId, TenantId, Timestamp, erasure::Counts},
 };
 
+pub use accounts::OfTenant;
 pub use entry::{Damaged, DeadLetter, Entry};
 pub use look::{Look, look};
 pub use pace::CAP as LONGEST_PAUSE;
@@ -103,6 +105,8 @@ pub struct Figures {
     pub entries: usize,
     /// What the journal holds, bytes; dead letters too.
     pub bytes: u64,
+    /// What it may hold.
+    pub max_bytes: u64,
     /// When the oldest entry came.
     pub oldest: Option<Timestamp>,
     /// Entries that went to the log since the start.
@@ -200,6 +204,16 @@ impl Journal {
         self.desk.figures()
     }
 
+    /// What it holds of a tenant.
+    pub fn of_tenant(&self, tenant: &TenantId) -> OfTenant {
+        self.desk.of_tenant(tenant)
+    }
+
+    /// What it holds of the tenants behind one by name, at most so many: those of which something waits, or found no room.
+    pub fn by_tenant(&self, after: Option<&TenantId>, most: usize) -> Vec<OfTenant> {
+        self.desk.by_tenant(after, most)
+    }
+
     /// The oldest publishes that the log will never take, at most so many.
     ///
     /// # Errors
@@ -216,6 +230,7 @@ impl Journal {
     ///
     /// The store failed, or the journal is closed; some of it may be left.
     pub async fn forget(&self, tenant: &TenantId) -> Result<Counts, BackboneError> {
+        self.desk.refused.forget(tenant);
         self.desk.forget(tenant).await
     }
 

@@ -29,6 +29,7 @@ pub mod signing;
 pub mod tally;
 pub mod text;
 pub mod time;
+pub mod trail;
 pub mod unreadable;
 
 pub use ids::{

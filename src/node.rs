@@ -29,6 +29,7 @@ use crate::{
         heartbeat::{HeartbeatSupervisor, SayFarewell},
         messages::{AllRooms, Drain},
         metrics::Metrics,
+        nodes::Nodes,
         retention,
         session::Addresses,
     },
@@ -40,7 +41,7 @@ use crate::{
     },
     config::{AuthMode, BackboneKind, Config, watched},
     http::{
-        Certificate, Imports, JournalFigures, LogFigures, ProcessFigures,
+        Certificate, Imports, JournalFigures, LogFigures, ProcessFigures, Surveys,
         server::{self, Shared},
     },
     journal::{Journal, JournalConfig},
@@ -145,10 +146,11 @@ impl Node {
         if let Some(journal) = &journal {
             registry.register_collector(Box::new(JournalFigures::new(journal.clone())));
         }
-        let context = NodeContext::new(config, authority, backbone, journal, metrics);
+        let context = NodeContext::new(config, authority, backbone, journal, metrics, Nodes::new(&name_of(address)));
         let addresses = start_actors(&context);
-        let imports = Imports::default();
-        let shared = Shared { context: context.clone(), addresses: addresses.clone(), registry, process, imports };
+        let (imports, surveys) = (Imports::default(), Surveys::default());
+        let shared =
+            Shared { context: context.clone(), addresses: addresses.clone(), registry, process, imports, surveys };
         let running = server::serve(listener, tls, shared).context("cannot serve")?;
         let server = running.handle();
         actix_rt::spawn(async move {
@@ -265,6 +267,12 @@ fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 
 fn open_authority(config: &Config) -> anyhow::Result<Authority> {
     Authority::open(&config.auth).map_err(anyhow::Error::msg).context("cannot tell who may come in")
+}
+
+/// The machine's name and the port, for people.
+fn name_of(address: SocketAddr) -> String {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{machine}:{}", address.port())
 }
 
 async fn open_journal(config: &Config, backbone: &SharedBackbone) -> anyhow::Result<Arc<Journal>> {

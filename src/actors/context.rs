@@ -37,6 +37,7 @@ pub struct NodeContext {
     /// Requests over HTTP that publish or wait now; a draining node answers them before it stops.
     pub requests: Count,
     started: Instant,
+    since: Timestamp,
     draining: AtomicBool,
     serials: AtomicU64,
 }
@@ -49,6 +50,7 @@ impl NodeContext {
         backbone: SharedBackbone,
         journal: Option<Arc<Journal>>,
         metrics: Metrics,
+        nodes: Nodes,
     ) -> Arc<Self> {
         Arc::new(Self {
             tenants: Tenants::new(&config.limits),
@@ -57,10 +59,11 @@ impl NodeContext {
             backbone,
             journal,
             metrics,
-            nodes: Nodes::default(),
+            nodes,
             connections: Count::default(),
             requests: Count::default(),
             started: Instant::now(),
+            since: now(),
             draining: AtomicBool::new(false),
             serials: AtomicU64::new(1),
         })
@@ -73,8 +76,12 @@ impl NodeContext {
 
     /// The wall clock, for people.
     pub fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(since_epoch.as_millis() as i64)
+        now()
+    }
+
+    /// When the node started, by the wall clock.
+    pub fn since(&self) -> Timestamp {
+        self.since
     }
 
     /// A number that no other actor, member or request of this node has.
@@ -91,4 +98,9 @@ impl NodeContext {
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
+}
+
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since_epoch.as_millis() as i64)
 }

@@ -3,7 +3,7 @@
 //! Owns: invariant **one room** (a tenant has at most one room on a node that lets members in). Must not know: the
 //! protocol.
 
-use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+use std::{collections::BTreeMap, hash::BuildHasher, ops::Bound, sync::Arc};
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, dev::SendError};
 
@@ -11,6 +11,7 @@ use super::{
     context::NodeContext,
     messages::{AllRooms, ClusterChanged, Enter, Entered, Find, Retire},
     room::Room,
+    survey::ListRooms,
 };
 use crate::{
     model::TenantId,
@@ -23,7 +24,8 @@ pub struct Directory {
     context: Arc<NodeContext>,
     /// The threads that rooms run on.
     arbiters: Vec<Arbiter>,
-    rooms: HashMap<TenantId, Arc<Entered>>,
+    /// By name, so that some of many can be listed.
+    rooms: BTreeMap<TenantId, Arc<Entered>>,
     /// Spreads the tenants over the arbiters.
     spread: std::hash::RandomState,
 }
@@ -42,7 +44,7 @@ impl Directory {
     /// Without rooms.
     pub fn new(context: Arc<NodeContext>) -> Self {
         let arbiters = (0..context.config.rooms.threads.max(1)).map(|_| Arbiter::new()).collect();
-        Self { context, arbiters, rooms: HashMap::new(), spread: Default::default() }
+        Self { context, arbiters, rooms: BTreeMap::new(), spread: Default::default() }
     }
 
     fn room_of(&mut self, tenant: TenantId, me: Addr<Self>) -> Arc<Entered> {
@@ -112,6 +114,16 @@ impl Handler<AllRooms> for Directory {
 
     fn handle(&mut self, _: AllRooms, _: &mut Self::Context) -> Self::Result {
         self.rooms.values().map(|entry| entry.room.clone()).collect()
+    }
+}
+
+impl Handler<ListRooms> for Directory {
+    type Result = Vec<(TenantId, Addr<Room>)>;
+
+    fn handle(&mut self, ListRooms { after, most }: ListRooms, _: &mut Self::Context) -> Self::Result {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rooms = self.rooms.range((from, Bound::Unbounded)).take(most);
+        rooms.map(|(tenant, entry)| (tenant.clone(), entry.room.clone())).collect()
     }
 }
 

@@ -3,6 +3,8 @@
 //! Owns: invariant **one way out** (everything a client gets passes this queue, in the order it was offered) and
 //! invariant **bounded** (records are only offered within the budget). Must not know: JSON, rooms, other threads.
 
+mod outbox;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
@@ -15,8 +17,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
+use self::outbox::Outbox;
 use super::{context::NodeContext, messages::Publication, metrics::CloseLabel, transport::Transport};
 use crate::wire::{Close, frame};
 
@@ -42,14 +45,6 @@ pub enum Wanted {
     Yes,
 }
 
-#[derive(Debug, Default)]
-struct Outbox {
-    queue: VecDeque<Bytes>,
-    bytes: usize,
-    closing: Option<Close>,
-    broken: bool,
-}
-
 /// A connection's shared state on its thread.
 #[derive(Debug)]
 pub struct Link {
@@ -69,6 +64,8 @@ pub struct Link {
     leaving: Cell<Option<Duration>>,
     /// Total bytes that the socket took; a stalled connection's does not move.
     progress: Cell<u64>,
+    /// When the socket last took something, but not all, on the node's clock; only while something waits.
+    stuck_since: Cell<Option<Duration>>,
     /// Frames that the session has dealt with.
     handled: Cell<u64>,
     /// When a frame was last received: milliseconds of the node's uptime, read by the heartbeat supervisor.
@@ -91,6 +88,7 @@ impl Link {
             holds_signals: Cell::default(),
             leaving: Cell::default(),
             progress: Cell::new(0),
+            stuck_since: Cell::new(None),
             handled: Cell::new(0),
             heard,
             context,
@@ -284,6 +282,7 @@ impl Link {
             if written == frames.len() {
                 return; // the usual end: not even the reference count was touched
             }
+            self.stuck_since.set(Some(self.context.uptime()));
             self.wake();
         }
         if !outbox.broken {
@@ -304,6 +303,7 @@ impl Link {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => outbox.broken = true,
             _ => {}
         }
+        let before = self.progress.get();
         while !outbox.queue.is_empty() && !outbox.broken {
             let slices: Vec<IoSlice<'_>> = outbox.queue.iter().take(GATHER).map(|frame| IoSlice::new(frame)).collect();
             match self.socket.try_write_vectored(&slices) {
@@ -312,17 +312,42 @@ impl Link {
                     outbox.consume(written);
                     self.context.metrics.outbox_bytes.dec_by(written as i64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.progress.get() > before {
+                        self.stuck_since.set(Some(self.context.uptime()));
+                    }
+                    return;
+                }
                 Err(_) => outbox.broken = true,
             }
         }
         if outbox.queue.is_empty() && outbox.queue.capacity() > 0 {
             outbox.queue = VecDeque::new(); // an idle connection owns no buffer
+            self.stuck_since.set(None);
         }
         drop(outbox);
         if !self.patient.borrow().is_empty() && (self.is_low() || self.is_over()) {
             self.patient.take().iter().for_each(Waker::wake_by_ref);
         }
+    }
+
+    /// How the client is connected.
+    pub(super) fn transport(&self) -> &'static str {
+        match self.socket {
+            Transport::Plain(_) => "websocket",
+            Transport::Tls(_) => "websocket_tls",
+        }
+    }
+
+    /// For how long the socket has taken nothing although something waits.
+    pub(super) fn stuck(&self) -> Duration {
+        let since = self.stuck_since.get().filter(|_| self.waiting() > 0);
+        since.map_or(Duration::ZERO, |since| self.context.uptime().saturating_sub(since))
+    }
+
+    /// How many publishes wait for their answers.
+    pub(super) fn unsettled(&self) -> usize {
+        self.in_flight.borrow().len()
     }
 
     /// Notes a publish that waits for its answer.
@@ -353,25 +378,6 @@ impl Link {
     /// The publishes behind a token that wait for their answer.
     pub(super) fn unsettled_after(&self, token: u64) -> Vec<Publication> {
         self.in_flight.borrow().range(token + 1..).map(|(_, publication)| publication.clone()).collect()
-    }
-}
-
-impl Outbox {
-    fn has_room(&self, bytes: usize, budget: usize) -> bool {
-        self.bytes == 0 || self.bytes + bytes <= budget
-    }
-
-    fn consume(&mut self, mut written: usize) {
-        self.bytes -= written;
-        while written > 0 {
-            let Some(front) = self.queue.front_mut() else { return };
-            if written < front.len() {
-                front.advance(written);
-                return;
-            }
-            written -= front.len();
-            self.queue.pop_front();
-        }
     }
 }
 

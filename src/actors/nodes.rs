@@ -10,8 +10,10 @@ use std::{
 
 use uuid::Uuid;
 
+use super::{context::NodeContext, readiness::Readiness};
 use crate::{
-    model::peers::{Hearing, Incarnation, NodeId, Peer, Peers},
+    backbone::{Health, shown::Line},
+    model::peers::{Account, Hearing, Incarnation, Link, NodeId, Peer, Peers, short},
     wire::peer::Speaker,
 };
 
@@ -19,27 +21,34 @@ use crate::{
 #[derive(Debug)]
 pub struct Nodes {
     me: NodeId,
+    /// This node's machine and port.
+    name: Box<str>,
     incarnation: AtomicU64,
     /// Whether this node does not even hear itself.
     deaf: AtomicBool,
     peers: Mutex<Peers>,
 }
 
-impl Default for Nodes {
-    fn default() -> Self {
+impl Nodes {
+    /// This node alone, under a name for people.
+    pub fn new(name: &str) -> Self {
         Self {
             me: NodeId(Uuid::new_v4()),
+            name: short(name),
             incarnation: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
             peers: Mutex::default(),
         }
     }
-}
 
-impl Nodes {
     /// This node.
     pub fn me(&self) -> NodeId {
         self.me
+    }
+
+    /// This node's name for people.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// This node's incarnation now.
@@ -91,5 +100,38 @@ impl Nodes {
     pub(super) fn peers(&self) -> MutexGuard<'_, Peers> {
         // Whole between any two statements of its methods that could panic.
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What this node says of itself.
+pub fn account(context: &NodeContext) -> Account {
+    let readiness = Readiness::now(context);
+    let Line { kind, server, made } = context.backbone.line();
+    let (state, why) = health(context.backbone.health());
+    Account {
+        name: context.nodes.name.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        since: context.since(),
+        status: readiness.word().into(),
+        reason: readiness.reason().map(short),
+        link: Link {
+            kind: kind.into(),
+            state: state.into(),
+            reason: why.as_deref().map(short),
+            server: server.as_deref().map(short),
+            connects: made,
+        },
+        connections: context.connections.taken(),
+        rooms: context.metrics.rooms.get().unsigned_abs(),
+        hears: context.nodes.peers().count() as u64,
+    }
+}
+
+/// The word for how a log serves, and what is wrong.
+pub fn health(health: Health) -> (&'static str, Option<String>) {
+    match health {
+        Health::Serving => ("serving", None),
+        Health::Degraded(why) => ("degraded", Some(why)),
+        Health::Down(why) => ("down", Some(why)),
     }
 }

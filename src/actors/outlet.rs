@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
 
 use self::core::Core;
 pub use self::core::{TooMany, random_unit, retry_after};
@@ -25,6 +25,7 @@ use super::{
     gate::Awaited,
     messages::{CarriedOut, Emptied, Enter, Entered, Gone, Join, MemberKey, Orders, RoomDied},
     room::Room,
+    survey::Look,
 };
 use crate::{
     model::{TenantId, resume::Since},
@@ -207,6 +208,14 @@ impl Handler<Emptied> for Outlet {
             registry::remove(&self.shared.tenant, self.shared.id);
             ctx.stop();
         }
+    }
+}
+
+impl Handler<Look> for Outlet {
+    type Result = MessageResult<Look>;
+
+    fn handle(&mut self, look: Look, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.shared.core.borrow().look(look))
     }
 }
 

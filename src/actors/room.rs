@@ -19,6 +19,7 @@ mod queued;
 mod ring;
 mod signals;
 mod spending;
+mod standing;
 mod together;
 pub mod waiting;
 
@@ -59,6 +60,7 @@ use crate::{
         record::About,
         roster::{Farewell, Roster},
         tally::Tally,
+        trail::Trail,
     },
     wire::{
         Batch,
@@ -98,6 +100,7 @@ pub struct Room {
     /// Records up to here may be gone from the log.
     trimmed_to: Position,
     ring: Ring,
+    trail: Trail,
     history: History,
     lookups: Lookups,
     appends: Appends,
@@ -133,6 +136,7 @@ impl Room {
             tenant_use: context.tenants.of(&tenant, context.uptime()),
             me: None,
             ring: Ring::new(context.config.rooms.ring_bytes),
+            trail: Trail::default(),
             history: History::default(),
             lookups: Lookups::default(),
             appends: Appends::new(context.config.log.queue_appends),
@@ -191,6 +195,7 @@ impl Room {
             self.head = batch.last();
             let batch = Arc::new(batch);
             self.ring.push(batch.clone());
+            self.trail.note(self.head, batch.metas().len(), self.context.uptime());
             self.ports.post_all(|_| Order::Deliver(batch.clone()));
             self.readers.show(self.epoch, self.head);
         }

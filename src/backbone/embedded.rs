@@ -16,16 +16,15 @@ mod reads;
 mod retention;
 mod rooms;
 mod rows;
+mod shown;
+mod stats;
 mod store;
 mod versions;
 
 use std::{
     fmt,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -39,16 +38,17 @@ use self::{
     live::Live,
     queue::{Done, Queue, Task, Trim},
     readers::Readers,
-    rows::Tail,
+    stats::Counters,
     store::{DirLock, Store},
 };
 use super::{
     Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage, Extent,
-    Feed, Figure, FigureValue, Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
+    Feed, Figure, Health, Hub, Page, ReadBudget, Reply, Signals, Stored,
 };
 use crate::model::{Cursor, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp};
 
 pub use rows::RECORD_OVERHEAD;
+pub use stats::EmbeddedStats;
 pub use store::{OpenError, is_in_use};
 
 /// Settings of an embedded log; all are the caller's.
@@ -71,61 +71,6 @@ pub struct EmbeddedConfig {
     pub queue_appends: usize,
     /// Bytes that a feed holds before it lags.
     pub feed_bytes: usize,
-}
-
-/// Figures since the log was opened, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct EmbeddedStats {
-    /// Flushed commits.
-    pub commits: u64,
-    /// Records made.
-    pub records: u64,
-    /// Appends that were repeats.
-    pub duplicates: u64,
-    /// Time spent writing and flushing commits, seconds.
-    pub flush_seconds: f64,
-    /// Time of the last flush, seconds.
-    pub last_flush_seconds: f64,
-    /// Records in the last flushed commit.
-    pub last_records: u64,
-    /// The last position given out.
-    pub end: Position,
-    /// Bodies and overhead of the records held: what `retention_bytes` bounds.
-    pub held_bytes: u64,
-    /// Size of the store's files, bytes; the newest journal counts with its whole reserved 64 MiB.
-    pub disk_bytes: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    commits: AtomicU64,
-    records: AtomicU64,
-    duplicates: AtomicU64,
-    flush_nanos: AtomicU64,
-    last_flush_nanos: AtomicU64,
-    last_records: AtomicU64,
-    end: AtomicU64,
-    held_bytes: AtomicU64,
-}
-
-impl Counters {
-    fn count(&self, records: u64, duplicates: usize, flush: Option<Duration>, tail: Tail) {
-        self.duplicates.fetch_add(duplicates.try_into().unwrap_or(u64::MAX), Relaxed);
-        if let Some(flush) = flush {
-            let nanos = u64::try_from(flush.as_nanos()).unwrap_or(u64::MAX);
-            self.commits.fetch_add(1, Relaxed);
-            self.records.fetch_add(records, Relaxed);
-            self.flush_nanos.fetch_add(nanos, Relaxed);
-            self.last_flush_nanos.store(nanos, Relaxed);
-            self.last_records.store(records, Relaxed);
-        }
-        self.trimmed(tail);
-    }
-
-    fn trimmed(&self, tail: Tail) {
-        self.end.store(tail.end, Relaxed);
-        self.held_bytes.store(tail.bytes, Relaxed);
-    }
 }
 
 /// What the log's threads and its callers share.
@@ -226,20 +171,8 @@ impl EmbeddedLog {
 
     /// The figures now. Cheap, but asks the file system for the journal's size.
     pub fn stats(&self) -> EmbeddedStats {
-        let counters = &self.shared.counters;
-        let seconds = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Relaxed)).as_secs_f64();
         let disk_bytes = self.shared.store().as_ref().and_then(|store| store.db.disk_space().ok());
-        EmbeddedStats {
-            commits: counters.commits.load(Relaxed),
-            records: counters.records.load(Relaxed),
-            duplicates: counters.duplicates.load(Relaxed),
-            flush_seconds: seconds(&counters.flush_nanos),
-            last_flush_seconds: seconds(&counters.last_flush_nanos),
-            last_records: counters.last_records.load(Relaxed),
-            end: Position(counters.end.load(Relaxed)),
-            held_bytes: counters.held_bytes.load(Relaxed),
-            disk_bytes: disk_bytes.unwrap_or_default(),
-        }
+        self.shared.counters.stats(disk_bytes.unwrap_or_default())
     }
 
     fn ask(&self, task: impl FnOnce(Done) -> Task) -> BoxFuture<'static, Result<(), BackboneError>> {
@@ -274,15 +207,7 @@ impl Backbone for EmbeddedLog {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let stats = self.stats();
-        let counter = |name, help, value| Figure { name, help, value: FigureValue::Counter(value) };
-        let gauge = |name, help, value| Figure { name, help, value: FigureValue::Gauge(value) };
-        vec![
-            counter("log_commits", "Flushed commits", stats.commits as f64),
-            counter("log_flush_seconds", "Time spent writing and flushing commits", stats.flush_seconds),
-            gauge("log_held_bytes", "Bodies and overhead of the records held", stats.held_bytes as f64),
-            gauge("log_disk_bytes", "Size of the store's files", stats.disk_bytes as f64),
-        ]
+        self.stats().figures()
     }
 
     fn known_end(&self, _: &TenantId) -> Position {

@@ -20,6 +20,7 @@ mod settings;
 mod setup;
 mod shard;
 mod shared;
+mod shown;
 mod tail;
 mod together;
 

@@ -50,7 +50,7 @@ impl JournalFigures {
 
 impl Collector for JournalFigures {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let Figures { entries, bytes, oldest, drained, dead, refused } = self.0.figures();
+        let Figures { entries, bytes, oldest, drained, dead, refused, .. } = self.0.figures();
         let oldest = oldest.map_or(0.0, |oldest| {
             let age = jiff::Timestamp::now().as_millisecond() - oldest.0;
             age.max(0) as f64 / 1000.0

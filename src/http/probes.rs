@@ -16,7 +16,7 @@ use prometheus_client::{
 use serde_json::json;
 
 use super::server::Shared;
-use crate::{backbone::Health, journal::Standing};
+use crate::actors::readiness::Readiness;
 
 /// What the process costs, read when asked.
 #[derive(Debug, Default)]
@@ -60,60 +60,18 @@ pub(super) async fn health() -> HttpResponse {
 
 /// `GET /readyz`
 pub(super) async fn readiness(shared: Data<Shared>) -> HttpResponse {
-    let context = &shared.context;
-    let readiness = if context.is_draining() {
-        Readiness::Draining
-    } else if context.authority.asks() && !context.authority.registry().is_ready() {
-        Readiness::Starting("API keys and revocations have not been read yet".into())
-    } else {
-        Readiness::of(context.backbone.health(), context.journal.as_ref().map(|journal| journal.standing()))
+    respond(Readiness::now(&shared.context))
+}
+
+fn respond(readiness: Readiness) -> HttpResponse {
+    let mut response = match readiness {
+        Readiness::Ready | Readiness::Degraded(_) => HttpResponse::Ok(),
+        Readiness::Starting(_) | Readiness::Draining | Readiness::JournalFull(_) => HttpResponse::ServiceUnavailable(),
     };
-    readiness.respond()
-}
-
-/// Whether the node should get traffic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Readiness {
-    Ready,
-    /// It serves, with something missing.
-    Degraded(String),
-    /// The log was not reached yet.
-    Starting(String),
-    Draining,
-    /// The log is out of reach and nothing more can be kept.
-    JournalFull(String),
-}
-
-impl Readiness {
-    /// By the log and the journal, if there is one.
-    fn of(health: Health, standing: Option<Standing>) -> Self {
-        match (health, standing) {
-            (Health::Down(why) | Health::Degraded(why), Some(Standing::Full)) => Self::JournalFull(why),
-            (Health::Down(why), _) => Self::Starting(why),
-            (Health::Degraded(why), _) => Self::Degraded(why),
-            (Health::Serving, None | Some(Standing::Empty)) => Self::Ready,
-            (Health::Serving, Some(Standing::Holding(1))) => Self::Degraded("1 publish waits in the journal".into()),
-            (Health::Serving, Some(Standing::Holding(entries))) => {
-                Self::Degraded(format!("{entries} publishes wait in the journal"))
-            }
-            (Health::Serving, Some(Standing::Full)) => {
-                Self::Degraded("the journal is full and is being drained".into())
-            }
-        }
-    }
-
-    fn respond(self) -> HttpResponse {
-        let (mut response, status, reason) = match self {
-            Self::Ready => (HttpResponse::Ok(), "ready", None),
-            Self::Degraded(why) => (HttpResponse::Ok(), "degraded", Some(why)),
-            Self::Starting(why) => (HttpResponse::ServiceUnavailable(), "starting", Some(why)),
-            Self::Draining => (HttpResponse::ServiceUnavailable(), "draining", None),
-            Self::JournalFull(why) => (HttpResponse::ServiceUnavailable(), "journal_full", Some(why)),
-        };
-        match reason {
-            Some(reason) => response.json(json!({"status": status, "reason": reason})),
-            None => response.json(json!({"status": status})),
-        }
+    let status = readiness.word();
+    match readiness.reason() {
+        Some(reason) => response.json(json!({"status": status, "reason": reason})),
+        None => response.json(json!({"status": status})),
     }
 }
 
@@ -130,35 +88,18 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
 mod tests {
     use super::*;
 
-    fn asked(health: Health, standing: Option<Standing>) -> (u16, Readiness) {
-        let readiness = Readiness::of(health, standing);
-        (readiness.clone().respond().status().as_u16(), readiness)
-    }
-
     #[test]
-    fn a_node_whose_log_is_away_gets_traffic_as_long_as_its_journal_has_room() {
-        let away = || Health::Degraded("the log is away".into());
-        for standing in [Standing::Empty, Standing::Holding(7)] {
-            assert_eq!(asked(away(), Some(standing)), (200, Readiness::Degraded("the log is away".into())));
+    fn who_starts_goes_away_or_keeps_nothing_more_gets_no_traffic() {
+        let why = || "why".to_owned();
+        let statuses = [
+            (Readiness::Ready, 200),
+            (Readiness::Degraded(why()), 200),
+            (Readiness::Starting(why()), 503),
+            (Readiness::Draining, 503),
+            (Readiness::JournalFull(why()), 503),
+        ];
+        for (readiness, status) in statuses {
+            assert_eq!(respond(readiness.clone()).status().as_u16(), status, "{readiness:?}");
         }
-        assert_eq!(asked(away(), Some(Standing::Full)), (503, Readiness::JournalFull("the log is away".into())));
-    }
-
-    #[test]
-    fn a_node_that_drains_its_journal_serves_and_says_so() {
-        assert_eq!(asked(Health::Serving, Some(Standing::Holding(1))).0, 200);
-        assert_eq!(asked(Health::Serving, Some(Standing::Full)).0, 200);
-        assert_ne!(asked(Health::Serving, Some(Standing::Holding(2))).1, Readiness::Ready);
-        for standing in [None, Some(Standing::Empty)] {
-            assert_eq!(asked(Health::Serving, standing), (200, Readiness::Ready));
-        }
-    }
-
-    #[test]
-    fn a_log_that_was_never_reached_is_a_node_that_starts() {
-        let never = || Health::Down("not reached yet".into());
-        assert_eq!(asked(never(), Some(Standing::Holding(3))), (503, Readiness::Starting("not reached yet".into())));
-        assert_eq!(asked(never(), None).0, 503);
-        assert_eq!(Readiness::Draining.respond().status().as_u16(), 503);
     }
 }

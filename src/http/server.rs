@@ -28,7 +28,7 @@ use super::{
     socket::{Socket, set_options},
     status,
     strangers::Strangers,
-    stream, tenants,
+    stream, survey, tenants,
     tls::Certificate,
     upgrade, versions, web_pages,
 };
@@ -53,6 +53,8 @@ pub struct Shared {
     pub process: ProcessFigures,
     /// Tenants that come as files.
     pub imports: imports::Imports,
+    /// Questions about what goes on.
+    pub surveys: survey::Surveys,
 }
 
 /// Binds the configured address.
@@ -198,6 +200,11 @@ fn app(
                 .route(web::get().to(tenants::limits))
                 .route(web::put().to(tenants::set_limits)),
         )
+        .service(resource("/v1/admin/nodes", "GET").route(web::get().to(survey::nodes)))
+        .service(resource("/v1/admin/rooms", "GET").route(web::get().to(survey::rooms)))
+        .service(resource("/v1/admin/sessions", "GET").route(web::get().to(survey::sessions)))
+        .service(resource("/v1/admin/journal", "GET").route(web::get().to(survey::journal)))
+        .service(resource("/v1/admin/shards", "GET").route(web::get().to(survey::shards)))
         .service(resource("/ws", "GET").route(web::get().to(upgrade_required)))
         .service(resource("/ws/sync", "GET").route(web::get().to(upgrade_required)))
         .default_service(web::to(not_found))

@@ -16,7 +16,8 @@ use std::{
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Drained, Figures, Standing,
+    Drained, Standing,
+    accounts::Refusals,
     entry::Entry,
     forget::Gone,
     index::{End, Index, Place, Repeat},
@@ -70,9 +71,9 @@ pub struct Desk {
     work: Notify,
     hurry: Notify,
     emptied: Notify,
-    drained: AtomicU64,
+    pub(super) drained: AtomicU64,
     pub(super) dead: AtomicU64,
-    refused: AtomicU64,
+    pub(super) refused: Refusals,
     /// What of erased tenants went nowhere.
     pub(super) gone: Gone,
     /// The size of the last append that found no room, 0 once one did.
@@ -114,7 +115,7 @@ impl Desk {
             emptied: Notify::new(),
             drained: AtomicU64::new(0),
             dead: AtomicU64::new(dead),
-            refused: AtomicU64::new(0),
+            refused: Refusals::default(),
             gone: Gone::default(),
             no_room_for: AtomicU64::new(0),
             store_refused: Mutex::new(None),
@@ -195,7 +196,7 @@ impl Desk {
             return;
         };
         drop(state);
-        self.refuse(reply, refusal, otherwise);
+        self.refuse(&tenant, reply, refusal, otherwise);
     }
 
     fn entry_of(&self, append: Append) -> Entry {
@@ -217,8 +218,8 @@ impl Desk {
         }
     }
 
-    fn refuse(&self, reply: Reply, refusal: AppendError, otherwise: Otherwise) {
-        self.refused.fetch_add(1, Relaxed);
+    fn refuse(&self, tenant: &TenantId, reply: Reply, refusal: AppendError, otherwise: Otherwise) {
+        self.refused.count(tenant);
         reply.send(Err(match (refusal, otherwise) {
             (refusal, otherwise @ Otherwise::SayUnknown(_)) => otherwise.error(refusal.to_string()),
             (refusal, Otherwise::SayFull) => refusal,
@@ -254,7 +255,7 @@ impl Desk {
                     state.index.refused(&tenant, size);
                     self.note_waiting(&state);
                     drop(state);
-                    self.refuse(reply, self.refusal(answer), otherwise);
+                    self.refuse(&tenant, reply, self.refusal(answer), otherwise);
                 }
             }
         }
@@ -322,19 +323,6 @@ impl Desk {
         match state.index.waiting() {
             0 => Standing::Empty,
             entries => Standing::Holding(entries),
-        }
-    }
-
-    /// See [`super::Journal::figures`].
-    pub fn figures(&self) -> Figures {
-        let state = self.state();
-        Figures {
-            entries: state.index.waiting(),
-            bytes: state.index.bytes(),
-            oldest: state.index.oldest(),
-            drained: self.drained.load(Relaxed),
-            dead: self.dead.load(Relaxed),
-            refused: self.refused.load(Relaxed),
         }
     }
 

@@ -4,7 +4,10 @@
 //! them) and invariant **budget** (what is admitted never sums to more than the journal may hold). Must not
 //! know: the store, the log, clocks.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::Bound,
+};
 
 use crate::{
     backbone::{AppendError, Appended},
@@ -57,13 +60,27 @@ struct Room {
     queue: VecDeque<Place>,
     /// Entries on their way to the store.
     writing: usize,
+    /// What all these cost the budget.
+    bytes: u64,
     phase: Phase,
+}
+
+/// What waits of a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Entries, those on their way to the store too.
+    pub entries: usize,
+    /// What they cost the budget.
+    pub bytes: u64,
+    /// When the oldest came, of those that the store has.
+    pub oldest: Option<Timestamp>,
 }
 
 /// The whole.
 #[derive(Debug)]
 pub struct Index {
-    rooms: HashMap<TenantId, Room>,
+    /// By name, so that some of many can be listed.
+    rooms: BTreeMap<TenantId, Room>,
     ready: VecDeque<TenantId>,
     /// Ended, and perhaps still in the store.
     done: HashMap<Position, (End, u64)>,
@@ -78,7 +95,7 @@ impl Index {
     /// Empty, for so many bytes at most.
     pub fn new(max_bytes: u64) -> Self {
         Self {
-            rooms: HashMap::new(),
+            rooms: BTreeMap::new(),
             ready: VecDeque::new(),
             done: HashMap::new(),
             removable: Vec::new(),
@@ -98,6 +115,11 @@ impl Index {
         self.bytes
     }
 
+    /// What it may hold.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// Whether so many bytes more would be admitted.
     pub fn has_room(&self, size: u64) -> bool {
         self.bytes.saturating_add(size) <= self.max_bytes
@@ -106,6 +128,18 @@ impl Index {
     /// When the oldest entry came.
     pub fn oldest(&self) -> Option<Timestamp> {
         self.rooms.values().filter_map(|room| room.queue.front()).map(|place| place.queued_at).min()
+    }
+
+    /// What waits of a room.
+    pub fn waits(&self, tenant: &TenantId) -> Waits {
+        self.rooms.get(tenant).map(Room::waits).unwrap_or_default()
+    }
+
+    /// The same of those behind a tenant by name, at most so many.
+    pub fn list(&self, after: Option<&TenantId>, most: usize) -> Vec<(TenantId, Waits)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rooms = self.rooms.range::<TenantId, _>((from, Bound::Unbounded)).take(most);
+        rooms.map(|(tenant, room)| (tenant.clone(), room.waits())).collect()
     }
 
     /// Whether a publish of this room has to go behind others here.
@@ -152,7 +186,9 @@ impl Index {
         }
         self.bytes += size;
         self.waiting += 1;
-        self.room(tenant).writing += 1;
+        let room = self.room(tenant);
+        room.writing += 1;
+        room.bytes += size;
         Ok(())
     }
 
@@ -160,6 +196,7 @@ impl Index {
     pub fn recovered(&mut self, tenant: &TenantId, place: Place) {
         self.bytes += place.size;
         self.waiting += 1;
+        self.room(tenant).bytes += place.size;
         self.enqueue(tenant, place);
     }
 
@@ -178,7 +215,9 @@ impl Index {
     pub fn refused(&mut self, tenant: &TenantId, size: u64) {
         self.bytes -= size;
         self.waiting -= 1;
-        self.room(tenant).writing -= 1;
+        let room = self.room(tenant);
+        room.writing -= 1;
+        room.bytes -= size;
         self.forget_if_empty(tenant);
     }
 
@@ -216,6 +255,7 @@ impl Index {
             && let Some(place) = room.queue.remove(at)
         {
             self.waiting -= 1;
+            room.bytes -= place.size;
             self.done.insert(position, (end, place.size));
             self.removable.push(position);
         }
@@ -292,6 +332,11 @@ impl Index {
 }
 
 impl Room {
+    fn waits(&self) -> Waits {
+        let oldest = self.queue.front().map(|place| place.queued_at);
+        Waits { entries: self.queue.len() + self.writing, bytes: self.bytes, oldest }
+    }
+
     fn find(&self, position: Position) -> Result<usize, usize> {
         self.queue.binary_search_by_key(&position, |place| place.position)
     }

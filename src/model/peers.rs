@@ -3,13 +3,18 @@
 //! Owns: the times behind "a node that dies is declared gone within 15 s", and the rule that whoever cannot hear declares
 //! nobody gone.
 
+mod account;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    sync::Arc,
     time::Duration,
 };
 
 use uuid::Uuid;
+
+pub use account::{Account, Link, short};
 
 /// Between two heartbeats of a node.
 pub const BEAT: Duration = Duration::from_secs(3);
@@ -40,12 +45,14 @@ impl fmt::Display for NodeId {
 pub struct Incarnation(pub u64);
 
 /// What is known of another node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its incarnation.
     pub incarnation: Incarnation,
     /// When it was heard last, on the caller's clock.
     pub heard: Duration,
+    /// What it said of itself last; `None`: it is of a version that does not tell.
+    pub account: Option<Arc<Account>>,
     introduced: bool,
 }
 
@@ -89,7 +96,7 @@ impl Peers {
         if self.known.len() >= MOST_NODES || self.departed.contains(&node) {
             return Hearing::Ignore;
         }
-        self.known.insert(node, Peer { incarnation, heard: now, introduced: false });
+        self.known.insert(node, Peer { incarnation, heard: now, account: None, introduced: false });
         Hearing::Listen
     }
 
@@ -97,6 +104,13 @@ impl Peers {
     pub fn introduce(&mut self, node: NodeId) -> Introduction {
         let before = self.known.get_mut(&node).map(|peer| std::mem::replace(&mut peer.introduced, true));
         if before == Some(false) { Introduction::New } else { Introduction::Known }
+    }
+
+    /// Notes what a known node says of itself.
+    pub fn tell(&mut self, node: NodeId, account: Account) {
+        if let Some(peer) = self.known.get_mut(&node).filter(|_| account.is_short()) {
+            peer.account = Some(Arc::new(account));
+        }
     }
 
     /// This node could not hear until now: everyone's silence is counted from here.
@@ -130,6 +144,11 @@ impl Peers {
         now.saturating_sub(self.excused_until) >= SILENCE
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
     /// Whether there is any.
     pub fn any(&self) -> bool {
         !self.known.is_empty()
@@ -137,7 +156,7 @@ impl Peers {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, Peer)> {
-        self.known.iter().map(|(node, peer)| (*node, *peer))
+        self.known.iter().map(|(node, peer)| (*node, peer.clone()))
     }
 }
 

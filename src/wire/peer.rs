@@ -9,6 +9,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use self::signals::{Told, signals};
@@ -17,7 +18,7 @@ use crate::model::{
     EntityKey, IdError, Timestamp,
     chaos::Affinity,
     neighbours::{News, Part, Said},
-    peers::{Incarnation, NodeId},
+    peers::{Account, Incarnation, NodeId},
     roster::{Attendance, Claim, Generation, Presence, Reason},
     unreadable::unreadable,
 };
@@ -112,6 +113,15 @@ struct Content<'a> {
     standing: bool,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     entities: Vec<(Text<'a>, Text<'a>)>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    account: Option<&'a Account>,
+}
+
+/// A heartbeat, as far as it is not in its head. Read by itself: it counts whatever a later version says of itself.
+#[derive(Deserialize)]
+struct Pulse<'a> {
+    #[serde(borrow)]
+    account: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -160,14 +170,14 @@ fn write(speaker: Speaker, kind: &str, content: Content<'_>) -> Bytes {
     serde_json::to_vec(&Message { head, content }).unwrap_or_default().into()
 }
 
-/// Writes what is for all nodes.
-pub fn beat(speaker: Speaker, beat: Beat) -> Bytes {
+/// Writes what is for all nodes, and what the speaker says of itself.
+pub fn beat(speaker: Speaker, beat: Beat, account: Option<&Account>) -> Bytes {
     let kind = match beat {
         Beat::Hello => "hello",
         Beat::Alive => "alive",
         Beat::Farewell => "farewell",
     };
-    write(speaker, kind, Content::default())
+    write(speaker, kind, Content { account, ..Content::default() })
 }
 
 /// Writes what is for the nodes that have a room.
@@ -247,12 +257,13 @@ fn head(body: &[u8]) -> Result<Option<(Speaker, Cow<'_, str>)>, PeerError> {
     Ok((v == VERSION).then_some((speaker, kind)))
 }
 
-/// Reads what was said to all nodes; `None` if it is of another version or an unknown kind.
+/// Reads what was said to all nodes, with what the speaker says of itself; `None` if it is of another version or an unknown
+/// kind.
 ///
 /// # Errors
 ///
 /// It is no message of a node.
-pub fn read_beat(body: &[u8]) -> Result<Option<(Speaker, Beat)>, PeerError> {
+pub fn read_beat(body: &[u8]) -> Result<Option<(Speaker, Beat, Option<Account>)>, PeerError> {
     let Some((speaker, kind)) = head(body)? else { return Ok(None) };
     let beat = match &*kind {
         "hello" => Beat::Hello,
@@ -260,7 +271,9 @@ pub fn read_beat(body: &[u8]) -> Result<Option<(Speaker, Beat)>, PeerError> {
         "farewell" => Beat::Farewell,
         _ => return Ok(None),
     };
-    Ok(Some((speaker, beat)))
+    let Pulse { account } = serde_json::from_slice(body)?;
+    let account = account.and_then(|account| serde_json::from_str(account.get()).ok());
+    Ok(Some((speaker, beat, account)))
 }
 
 /// Reads what was said to the nodes that have a room; `None` if `me` said it, or if it is of another version or an

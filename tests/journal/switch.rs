@@ -17,6 +17,7 @@ use continuum::{
         Answer, Append, AppendError, Appended, Backbone, BackboneError, Channel, CursorUpdate, EntityMark, EntityPage,
         Erased, Erasing, Extent, Feed, Figure, Health, Outcome, Page, ReadBudget, Reply, SharedBackbone, Signals,
         Stored, Subject,
+        shown::{Line, ShardShown, Shown, Tail},
     },
     model::{
         Cursor, DedupeId, EntityKey, Epoch, InstanceId, Position, TenantId, Timestamp,
@@ -190,6 +191,20 @@ impl Erasing for Switch {
 
     fn scrub(&self) -> BoxFuture<'static, Result<(), BackboneError>> {
         self.ask(self.log.scrub())
+    }
+}
+
+impl Shown for Switch {
+    fn line(&self) -> Line {
+        self.log.line()
+    }
+
+    fn tails(&self) -> Vec<Tail> {
+        self.log.tails()
+    }
+
+    fn shards(&self) -> BoxFuture<'static, Vec<ShardShown>> {
+        self.log.shards()
     }
 }
 

@@ -1,6 +1,6 @@
 //! docs/protocol.md held to its word: every example runs, every code is listed.
 
-mod openapi;
+pub mod openapi;
 mod over_http;
 mod parts;
 mod typed;

@@ -18,6 +18,7 @@ mod erasure;
 mod export;
 mod flush;
 mod forged;
+mod going_on;
 mod gonzai;
 mod grants;
 mod handshake;

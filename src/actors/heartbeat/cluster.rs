@@ -7,9 +7,9 @@ use futures_util::stream;
 
 use super::HeartbeatSupervisor;
 use crate::{
-    actors::messages::ClusterChanged,
+    actors::{messages::ClusterChanged, nodes},
     backbone::{Channel, SignalItem},
-    model::peers::{BEAT, DEAF_AFTER, Hearing, Introduction},
+    model::peers::{Account, BEAT, DEAF_AFTER, Hearing, Introduction},
     wire::peer::{self, Beat, Speaker},
 };
 
@@ -54,7 +54,8 @@ impl HeartbeatSupervisor {
 
     fn beat(&mut self, beat: Beat) {
         self.line.beaten = Some(self.context.uptime());
-        self.context.backbone.signal(&Channel::Nodes, peer::beat(self.context.nodes.speaker(), beat));
+        let account = nodes::account(&self.context);
+        self.context.backbone.signal(&Channel::Nodes, peer::beat(self.context.nodes.speaker(), beat, Some(&account)));
     }
 
     /// This node was away: nobody was silent, and it is another incarnation.
@@ -90,7 +91,7 @@ impl HeartbeatSupervisor {
         now.saturating_sub(self.line.heard_myself) >= DEAF_AFTER
     }
 
-    fn hear(&mut self, from: Speaker, beat: Beat) {
+    fn hear(&mut self, from: Speaker, beat: Beat, account: Option<Account>) {
         let (context, now) = (self.context.clone(), self.context.uptime());
         let nodes = &context.nodes;
         if from.node == nodes.me() {
@@ -106,6 +107,9 @@ impl HeartbeatSupervisor {
         }
         if nodes.hear(from, now) == Hearing::Ignore {
             return;
+        }
+        if let Some(account) = account {
+            nodes.peers().tell(from.node, account);
         }
         if nodes.peers().introduce(from.node) == Introduction::New {
             tracing::info!(node = %from.node, "a node appeared");
@@ -131,7 +135,7 @@ impl StreamHandler<SignalItem> for HeartbeatSupervisor {
     fn handle(&mut self, item: SignalItem, _: &mut Self::Context) {
         match item {
             SignalItem::Signal(body) => match peer::read_beat(&body) {
-                Ok(Some((from, beat))) => self.hear(from, beat),
+                Ok(Some((from, beat, account))) => self.hear(from, beat, account),
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "a signal to all nodes was ignored"),
             },

@@ -3,6 +3,7 @@
 mod following;
 mod hearing;
 mod leaving;
+mod standing;
 
 pub use self::leaving::{random_unit, retry_after};
 

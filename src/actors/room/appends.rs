@@ -79,6 +79,10 @@ impl Appends {
         self.pending.is_empty()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Notes an append and gives the mark for its answer; gives the publisher back when too many are under way.
     fn start(&mut self, publisher: Publisher, now: Duration) -> Result<Reply, Publisher> {
         if self.pending.len() >= self.to.max_capacity() {

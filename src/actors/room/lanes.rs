@@ -120,6 +120,11 @@ impl Lanes {
         self.busy.is_empty()
     }
 
+    /// Entities for which something is under way.
+    pub(super) fn count(&self) -> usize {
+        self.busy.len()
+    }
+
     /// Whether something is under way for an entity.
     pub(super) fn is_busy(&self, key: &EntityKey) -> bool {
         self.busy.get(key).is_some_and(|busy| busy.lane.is_busy())

@@ -141,6 +141,7 @@ impl Room {
         let Beginning { feed, head, trimmed_to, tally, signals, heard } = beginning;
         (self.epoch, self.head, self.trimmed_to, self.tally) = (feed.epoch, head, trimmed_to, tally);
         self.ring.restart(head);
+        self.trail.restart(head, self.context.uptime());
         self.readers.show(self.epoch, head);
         tracing::info!(tenant = %self.tenant, epoch = %self.epoch, %head, "room opened");
         self.follow(feed, ctx);

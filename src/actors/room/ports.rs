@@ -74,6 +74,11 @@ impl Ports {
         }
     }
 
+    /// All outlets.
+    pub(super) fn outlets(&self) -> impl Iterator<Item = &Addr<Outlet>> {
+        self.ports.values().map(|port| &port.addr)
+    }
+
     /// Who a member is.
     pub(super) fn instance_of(&self, key: MemberKey) -> Option<&InstanceId> {
         self.ports.get(&key.outlet)?.members.get(&key)

@@ -80,7 +80,7 @@ impl Default for Readers {
 }
 
 impl Readers {
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.standing.receiver_count()
     }
 

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::model::{EventType, InstanceId};
+use crate::model::{EventType, InstanceId, peers::Link};
 
 const NODE: NodeId = NodeId(Uuid::from_u128(7));
 const ME: NodeId = NodeId(Uuid::from_u128(8));
@@ -38,8 +38,29 @@ fn everything_that_is_said_is_read_back_as_it_was_written() {
         assert!(read_word(&body, NODE).is_ok_and(|own| own.is_none()), "one's own words are not news");
     }
     for kind in [Beat::Hello, Beat::Alive, Beat::Farewell] {
-        assert_eq!(read_beat(&beat(SPEAKER, kind)).ok().flatten(), Some((SPEAKER, kind)));
+        assert_eq!(read_beat(&beat(SPEAKER, kind, None)).ok().flatten(), Some((SPEAKER, kind, None)));
     }
+}
+
+#[test]
+fn a_heartbeat_carries_what_a_node_says_of_itself_and_counts_without_it() {
+    let link =
+        Link { kind: "nats".into(), state: "serving".into(), reason: None, server: Some("n1".into()), connects: 2 };
+    let account = Account {
+        name: "a:1".into(),
+        version: "1".into(),
+        since: Timestamp(5),
+        status: "degraded".into(),
+        reason: Some("\"why\"".into()),
+        link,
+        connections: 3,
+        rooms: 1,
+        hears: 2,
+    };
+    let body = beat(SPEAKER, Beat::Alive, Some(&account));
+    assert_eq!(read_beat(&body).ok().flatten(), Some((SPEAKER, Beat::Alive, Some(account))));
+    let later = format!(r#"{{"v":1,"node":"{}","inc":7,"kind":"alive","account":{{"name":7}}}}"#, NODE.0);
+    assert!(matches!(read_beat(later.as_bytes()), Ok(Some((_, Beat::Alive, None)))));
 }
 
 #[test]
