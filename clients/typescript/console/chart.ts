@@ -117,7 +117,7 @@ export class Chart {
     say(this.#top, format(top));
     const [first, last] = [this.#points[0], this.#points.at(-1)];
     say(this.#from, first === undefined || last === undefined ? "" : `${span((last.at - first.at) / 1000)} ago`);
-    this.#from.style.left = `${(this.#x(this.#points.length - 1) / WIDTH) * 100}%`;
+    this.#from.style.left = `min(${(this.#x(this.#points.length - 1) / WIDTH) * 100}%, 100% - 6rem)`;
     const height = (value: number) => HEIGHT - (value / top) * (HEIGHT - TOP);
     lines.forEach((_, line) => {
       let path = "";

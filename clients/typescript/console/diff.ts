@@ -45,18 +45,31 @@ export function escaped(name: string): string {
   return name.replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-/** Two texts as what they begin with, what differs, and what they end with, in whole characters. */
+/** Two texts as what they begin with, what differs, and what they end with, in whole words. */
 export function split(before: string, after: string): { head: string; gone: string; came: string; tail: string } {
   const [a, b] = [[...before], [...after]];
   const shorter = Math.min(a.length, b.length);
   let head = 0;
   while (head < shorter && a[head] === b[head]) head += 1;
+  const isEnd = (at: number) => at === 0 || isBlank(a[at - 1]) || (isEdge(a[at]) && isEdge(b[at]));
+  while (!isEnd(head)) head -= 1;
   let tail = 0;
-  while (tail < shorter - head && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail += 1;
+  while (tail < shorter - head && a.at(-1 - tail) === b.at(-1 - tail)) tail += 1;
+  const isStart = () => tail === 0 || isBlank(a.at(-tail)) || (isEdge(a.at(-1 - tail)) && isEdge(b.at(-1 - tail)));
+  while (!isStart()) tail -= 1;
   return {
     head: a.slice(0, head).join(""),
     gone: a.slice(head, a.length - tail).join(""),
     came: b.slice(head, b.length - tail).join(""),
     tail: a.slice(a.length - tail).join(""),
   };
+}
+
+function isBlank(character: string | undefined): boolean {
+  return character !== undefined && /\s/.test(character);
+}
+
+/** Whether a word ends here. */
+function isEdge(character: string | undefined): boolean {
+  return character === undefined || isBlank(character);
 }

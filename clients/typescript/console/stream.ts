@@ -60,7 +60,10 @@ export class StreamView {
       this.#show();
     };
     named<HTMLButtonElement>(this.root, "stop").onclick = () => this.stop();
-    named<HTMLFormElement>(this.root, "filters").onreset = () => queueMicrotask(() => this.#show());
+    named<HTMLFormElement>(this.root, "filters").onreset = () => {
+      // The fields are emptied behind this event.
+      setTimeout(() => this.#show());
+    };
     named<HTMLFormElement>(this.root, "filters").onsubmit = (event) => event.preventDefault();
     void this.#before();
   }

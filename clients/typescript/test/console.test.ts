@@ -70,7 +70,11 @@ test("differences name what was added, removed and changed, and are bounded", ()
   );
   const many = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`f${n}`, n]));
   assert.equal(differences({}, many).length, MOST);
-  assert.deepEqual(split("a🙂c", "a🙃c"), { head: "a", gone: "🙂", came: "🙃", tail: "c" });
+  assert.deepEqual(split("one 🙂 two", "one 🙃 two"), { head: "one ", gone: "🙂", came: "🙃", tail: " two" });
+  assert.deepEqual(split("bread", "brown bread"), { head: "", gone: "", came: "brown ", tail: "bread" });
+  assert.deepEqual(split("milk", "milk and bread"), { head: "milk", gone: "", came: " and bread", tail: "" });
+  assert.deepEqual(split("n1-a", "n1-b"), { head: "", gone: "n1-a", came: "n1-b", tail: "" });
+});
   assert.deepEqual(split("aa", "aaa"), { head: "aa", gone: "", came: "a", tail: "" });
 });
 

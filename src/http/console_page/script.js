@@ -4705,14 +4705,24 @@ function split(before, after) {
   const shorter = Math.min(a.length, b.length);
   let head = 0;
   while (head < shorter && a[head] === b[head]) head += 1;
+  const isEnd = (at) => at === 0 || isBlank(a[at - 1]) || isEdge(a[at]) && isEdge(b[at]);
+  while (!isEnd(head)) head -= 1;
   let tail = 0;
-  while (tail < shorter - head && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail += 1;
+  while (tail < shorter - head && a.at(-1 - tail) === b.at(-1 - tail)) tail += 1;
+  const isStart = () => tail === 0 || isBlank(a.at(-tail)) || isEdge(a.at(-1 - tail)) && isEdge(b.at(-1 - tail));
+  while (!isStart()) tail -= 1;
   return {
     head: a.slice(0, head).join(""),
     gone: a.slice(head, a.length - tail).join(""),
     came: b.slice(head, b.length - tail).join(""),
     tail: a.slice(a.length - tail).join("")
   };
+}
+function isBlank(character) {
+  return character !== void 0 && /\s/.test(character);
+}
+function isEdge(character) {
+  return character === void 0 || isBlank(character);
 }
 
 // console/format.ts
@@ -5471,7 +5481,7 @@ var Chart = class {
     say(this.#top, format(top));
     const [first, last] = [this.#points[0], this.#points.at(-1)];
     say(this.#from, first === void 0 || last === void 0 ? "" : `${span((last.at - first.at) / 1e3)} ago`);
-    this.#from.style.left = `${this.#x(this.#points.length - 1) / WIDTH * 100}%`;
+    this.#from.style.left = `min(${this.#x(this.#points.length - 1) / WIDTH * 100}%, 100% - 6rem)`;
     const height = (value2) => HEIGHT - value2 / top * (HEIGHT - TOP);
     lines2.forEach((_, line2) => {
       let path = "";
@@ -5619,10 +5629,10 @@ function noticeOf(message, key) {
   }
   const said = field(data, "suggestion");
   const [from, to] = [text(said, "from") ?? text(said, "source"), text(said, "to") ?? text(said, "target")];
-  const isEdge = from !== void 0 && to !== void 0;
-  const words2 = text(said, "text") ?? text(said, "title") ?? (isEdge ? `Join ${from} and ${to}?` : "A suggestion.");
+  const isEdge2 = from !== void 0 && to !== void 0;
+  const words2 = text(said, "text") ?? text(said, "title") ?? (isEdge2 ? `Join ${from} and ${to}?` : "A suggestion.");
   const by = text(message, "user_id") ?? text(message, "instance_id") ?? "somebody";
-  const proposal = isEdge ? { key, from, to } : void 0;
+  const proposal = isEdge2 ? { key, from, to } : void 0;
   return { key, at, words: `${by}: ${words2}`, why, proposal, node: from };
 }
 var Gonzai = class {
@@ -6975,7 +6985,9 @@ var StreamView = class {
       this.#show();
     };
     named(this.root, "stop").onclick = () => this.stop();
-    named(this.root, "filters").onreset = () => queueMicrotask(() => this.#show());
+    named(this.root, "filters").onreset = () => {
+      setTimeout(() => this.#show());
+    };
     named(this.root, "filters").onsubmit = (event) => event.preventDefault();
     void this.#before();
   }
