@@ -75,8 +75,6 @@ test("differences name what was added, removed and changed, and are bounded", ()
   assert.deepEqual(split("milk", "milk and bread"), { head: "milk", gone: "", came: " and bread", tail: "" });
   assert.deepEqual(split("n1-a", "n1-b"), { head: "", gone: "n1-a", came: "n1-b", tail: "" });
 });
-  assert.deepEqual(split("aa", "aaa"), { head: "aa", gone: "", came: "a", tail: "" });
-});
 
 test("rates and quantiles are of what came between two readings, and the window is bounded", () => {
   const readings = new Readings();

@@ -108,13 +108,13 @@ for (const browser of browsers) {
       .update({ title: "soy milk", amount: 4 }, { strategy: "manual", baseVersion: version });
     assert.equal((await late.settled).status, "pending");
     await goTo(tab, "conflicts");
-    await reads(tab, ".conflict [data-side=current]", "oat milk");
-    await reads(tab, ".conflict [data-side=proposed]", "soy milk");
+    await reads(tab, "article.conflict [data-side=current]", "oat milk");
+    await reads(tab, "article.conflict [data-side=proposed]", "soy milk");
     assert.ok(await tab.run("return document.querySelector('[data-part=settle]').disabled"));
-    await tab.click(".conflict tr:nth-child(1) [data-side=proposed] input");
-    await tab.click(".conflict tr:nth-child(2) [data-side=current] input");
+    await tab.click("article.conflict tr:nth-child(1) [data-side=proposed] input");
+    await tab.click("article.conflict tr:nth-child(2) [data-side=current] input");
     await tab.click("[data-part=settle]");
-    await tab.until("return document.querySelectorAll('.conflict').length === 0");
+    await tab.until("return document.querySelectorAll('article.conflict').length === 0");
     await reads(tab, "#notices", "Settled: task t1");
     const settled = await fetch(`${two.http}/v1/tenants/${room}/entities/task/t1`);
     const standing = (await settled.json()) as { data: object; conflicts: unknown[] };
