@@ -228,7 +228,8 @@ async fn the_pages_are_for_everybody_and_may_do_no_more_than_they_have_to() {
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
 
         let text = page.text();
-        let files: Vec<_> = text.split(&format!("=\"{path}/")).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let files: Vec<_> =
+            text.split(&format!("=\"{path}/")).skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(files.contains(&"script.js") && files.contains(&"style.css"), "{files:?}");
         for name in files {
             let file = node.get(&format!("/{path}/{name}")).await;

@@ -42,8 +42,7 @@ export class Chart {
   readonly #values: HTMLElement[];
   readonly #cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, x1: -9, x2: -9 });
   readonly #top = element("span", { className: "top" });
-  readonly #when = element("span", { className: "when" }, "now");
-  readonly #from = element("span", { className: "from" });
+  readonly #when = element("span", { className: "when" });
   readonly #picture: SVGSVGElement;
   /** Which point is read, counted from the newest; `undefined`: the newest, as it comes. */
   #read: number | undefined;
@@ -66,7 +65,7 @@ export class Chart {
       if (value) legend.append(element("div", { className: `c${colour}` }, element("dt", {}, name), value));
     });
     const head = element("header", {}, element("h3", {}, options.title), this.#when);
-    const frame = element("div", { className: "frame" }, this.#top, this.#from);
+    const frame = element("div", { className: "frame" }, this.#top);
     frame.append(this.#picture);
     this.root = element("section", { className: "card chart" }, head, frame, legend);
     this.#listen();
@@ -115,9 +114,6 @@ export class Chart {
     const peak = Math.max(least, ...this.#points.flatMap(({ values }) => values.map((value) => value ?? 0)));
     const top = this.#options.scale === "two" ? 2 ** Math.ceil(Math.log2(peak)) : rounded(peak);
     say(this.#top, format(top));
-    const [first, last] = [this.#points[0], this.#points.at(-1)];
-    say(this.#from, first === undefined || last === undefined ? "" : `${span((last.at - first.at) / 1000)} ago`);
-    this.#from.style.left = `min(${(this.#x(this.#points.length - 1) / WIDTH) * 100}%, 100% - 6rem)`;
     const height = (value: number) => HEIGHT - (value / top) * (HEIGHT - TOP);
     lines.forEach((_, line) => {
       let path = "";
@@ -144,7 +140,9 @@ export class Chart {
     const point = this.#points.at(-1 - (this.#read ?? 0));
     const x = this.#read === undefined ? -9 : this.#x(this.#read);
     mark(this.#cursor, { x1: x, x2: x });
-    say(this.#when, this.#read === undefined || point === undefined ? "now" : clock(point.at).slice(0, 8));
+    const [first, last] = [this.#points[0], this.#points.at(-1)];
+    const all = first === undefined || last === undefined ? "" : `the last ${span((last.at - first.at) / 1000)}`;
+    say(this.#when, this.#read === undefined || point === undefined ? all : clock(point.at).slice(0, 8));
     const words = lines.map(({ name }, line) => {
       const value = format(point?.values[line]);
       const shown = this.#values[line];

@@ -96,9 +96,18 @@ export function lightOfLink({ state }: LogLink): Light {
   return state === "serving" ? "green" : state === "degraded" ? "yellow" : "red";
 }
 
+/** Longest name of a server that is shown; one that nobody named has a long name of random letters. */
+const LONGEST = 24;
+
+/** What is at the log's end of a link. */
+export function serverOf({ kind, server }: LogLink): string {
+  if (kind === "embedded") return "log on this disk";
+  if (server === undefined) return "no server";
+  return server.length > LONGEST ? `${server.slice(0, 8)}…` : server;
+}
+
 /** What a node is linked to, in words. */
 export function linkInWords(link: LogLink | undefined): string {
   if (link === undefined) return "–";
-  const where = link.kind === "embedded" ? "embedded log" : (link.server ?? "no server");
-  return [where, link.state, link.reason].filter(Boolean).join(" · ");
+  return [serverOf(link), link.state, link.reason].filter(Boolean).join(" · ");
 }

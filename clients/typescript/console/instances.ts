@@ -170,7 +170,8 @@ export class InstancesPanel {
     this.#rows.show(all, ({ instance }) => instance);
     named(this.root, "table").hidden = all.length === 0;
     named(this.root, "empty").hidden = all.length > 0;
-    say(named(this.root, "count"), total === 0 ? "" : `${count(total)} connected, this console included`);
+    const more = total - 1 > members.length ? ` · ${count(members.length)} of them are listed` : "";
+    say(named(this.root, "count"), total === 0 ? "" : `${count(total)} connected, this console included${more}`);
   }
 
   #row(instance: string): HTMLTableRowElement {
@@ -185,7 +186,11 @@ export class InstancesPanel {
     const shown = light?.querySelector<HTMLElement>(".lamp");
     if (shown) relight(shown, ...lightOfInstance(seen, now));
     const stuck = seen.session && seen.session.stuckMs > 0 ? `, stuck for ${span(seen.session.stuckMs / 1000)}` : "";
-    if (waits) say(waits, seen.session === undefined ? "–" : `${bytes(seen.session.outbox)}${stuck}`);
+    if (waits)
+      say(
+        waits,
+        seen.session === undefined || seen.leftAt !== undefined ? "–" : `${bytes(seen.session.outbox)}${stuck}`,
+      );
     if (heard) say(heard, seen.heardAt === undefined ? "–" : `${span((now - seen.heardAt) / 1000)} ago`);
     if (since) say(since, seen.connectedAt === undefined ? "–" : clock(seen.connectedAt).slice(0, 8));
     if (more) say(more, [seen.user, seen.capabilities.join(", "), seen.doing].filter(Boolean).join(" · "));

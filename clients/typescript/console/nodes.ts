@@ -1,7 +1,7 @@
 /** The panel of the nodes: a list, and a picture of how they are linked. Owns: how it is drawn, and which changes are news. */
 
 import { inWords, Poll } from "./ask.js";
-import { type LogLink, lightOfLink, lightOfNode, linkInWords, type NodeSeen, nodesOf } from "./cluster.js";
+import { type LogLink, lightOfLink, lightOfNode, linkInWords, type NodeSeen, nodesOf, serverOf } from "./cluster.js";
 import { copy, element, labelled, mark, named, Rows, say, svg } from "./dom.js";
 import { count, span } from "./format.js";
 import { lamp, relight } from "./lights.js";
@@ -103,7 +103,7 @@ export class NodesPanel {
     const now = Date.now();
     const x = (at: number, of: number) => (WIDTH * (at + 0.5)) / of;
     const servers = new Map<string, LogLink>();
-    for (const { link, isGone } of nodes) if (link && !isGone) servers.set(nameOf(link), link);
+    for (const { link, isGone } of nodes) if (link && !isGone) servers.set(serverOf(link), link);
     const names = [...servers.keys()].slice(0, DRAWN);
     const [lines, boxes]: [SVGElement[], SVGElement[]] = [[], []];
     nodes.forEach((node, at) => {
@@ -120,7 +120,7 @@ export class NodesPanel {
           }),
         );
       }
-      const to = node.link && !node.isGone ? names.indexOf(nameOf(node.link)) : -1;
+      const to = node.link && !node.isGone ? names.indexOf(serverOf(node.link)) : -1;
       if (node.link && to >= 0) {
         const end = x(to, names.length);
         lines.push(svg("line", { class: `link ${lightOfLink(node.link)}`, x1: here, y1: TOP, x2: end, y2: BOTTOM }));
@@ -142,12 +142,8 @@ export class NodesPanel {
   }
 }
 
-function nameOf({ kind, server }: LogLink): string {
-  return kind === "embedded" ? "log on this disk" : (server ?? "no server");
-}
-
 function box(kind: string, x: number, y: number, width: number, name: string, words: string): SVGGElement {
-  const most = Math.max(4, Math.floor(width / 7.2));
+  const most = Math.max(4, Math.floor(width / 8));
   const cut = (text: string) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   return svg(
     "g",

@@ -25,15 +25,17 @@ export interface Shown {
   readonly raw: Content;
 }
 
+/** Several views ask the same of each record. */
+const known = new WeakMap<EventRecord, Told>();
+
 /** What a record says of an entity. */
 export function told(record: EventRecord): Told {
-  return tell(read(record.raw));
-}
-
-/** `type/id`, if it is about an entity. */
-export function entityOf(record: EventRecord): string | undefined {
-  const about = told(record);
-  return about.kind === "event" ? undefined : about.key;
+  let about = known.get(record);
+  if (about === undefined) {
+    about = tell(read(record.raw));
+    known.set(record, about);
+  }
+  return about;
 }
 
 export function ofRecord(record: EventRecord): Shown {

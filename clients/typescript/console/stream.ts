@@ -29,8 +29,8 @@ export class StreamView {
   readonly #roving: Roving;
   /** The newest first. */
   #kept: Shown[] = [];
-  /** What came while the list stood still. */
-  #held: Shown[] = [];
+  /** What came since the last look, and while the list stood still: made ready when it is shown. */
+  #came: (() => Shown)[] = [];
   #isStopped = false;
   #isDue = false;
   /** The place of what came last: signals, which have none in the log, stand between the records. */
@@ -47,11 +47,12 @@ export class StreamView {
     this.#stops = [
       client.on("record", (record) => {
         this.#last = record.seq;
-        this.#take(ofRecord(record));
+        this.#take(() => ofRecord(record));
       }),
       client.on("signal", (signal) => {
         this.#last += SIGNAL_STEP;
-        if (this.#box("signals").checked) this.#take(ofSignal(signal, this.#last));
+        const order = this.#last;
+        if (this.#box("signals").checked) this.#take(() => ofSignal(signal, order));
       }),
     ];
     for (const name of ["types", "from", "text"]) this.#box(name).oninput = () => this.#show();
@@ -74,7 +75,6 @@ export class StreamView {
     const button = named<HTMLButtonElement>(this.root, "stop");
     button.setAttribute("aria-pressed", String(this.#isStopped));
     say(button, this.#isStopped ? "Go on" : "Stop");
-    if (!this.#isStopped) this.#keep(this.#held.splice(0));
     this.#show();
   }
 
@@ -102,7 +102,7 @@ export class StreamView {
       let after: string | undefined = `${epoch}.${Math.max(0, Number(position) - BACK)}`;
       for (let pages = 0; pages < 4 && after !== undefined; pages += 1) {
         const page = await client.historyPage({ after, pageSize: BACK, signal });
-        this.#take(...page.records.map(ofRecord));
+        for (const record of page.records) this.#take(() => ofRecord(record));
         after = page.more ? page.cursor : undefined;
       }
     } catch (error) {
@@ -118,13 +118,9 @@ export class StreamView {
     say(note, words);
   }
 
-  #take(...came: Shown[]): void {
-    if (this.#isStopped) {
-      this.#held.push(...came);
-      if (this.#held.length > KEPT) this.#held.splice(0, this.#held.length - KEPT);
-    } else {
-      this.#keep(came);
-    }
+  #take(came: () => Shown): void {
+    this.#came.push(came);
+    if (this.#came.length > 2 * KEPT) this.#came.splice(0, KEPT);
     if (this.#isDue) return;
     this.#isDue = true;
     // All that comes within a frame is shown at once.
@@ -134,7 +130,10 @@ export class StreamView {
     });
   }
 
-  #keep(came: Shown[]): void {
+  /** Takes in what came. */
+  #keep(): void {
+    if (this.#came.length === 0) return;
+    const came = this.#came.splice(0).map((make) => make());
     const known = new Set(this.#kept.map(({ key }) => key));
     const all = [...came.filter(({ key }) => !known.has(key)), ...this.#kept];
     all.sort((a, b) => b.order - a.order);
@@ -142,6 +141,7 @@ export class StreamView {
   }
 
   #show(): void {
+    if (!this.#isStopped) this.#keep();
     const types = this.#box("types")
       .value.split(/[\s,]+/)
       .filter((type) => type !== "");
@@ -162,7 +162,7 @@ export class StreamView {
       this.#kept.length === 0 ? "Nothing was said in this room yet." : "No record passes these filters.",
     );
     const parts = [`${count(Math.min(found.length, ROWS))} of ${count(this.#kept.length)} shown`];
-    if (this.#isStopped) parts.push(`stopped, ${count(this.#held.length)} more came`);
+    if (this.#isStopped) parts.push(`stopped, ${count(this.#came.length)} more came`);
     say(named(this.root, "count"), parts.join(" · "));
   }
 

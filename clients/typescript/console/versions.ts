@@ -21,6 +21,8 @@ const PAGE = 20;
 const MOST = 200;
 /** Contents of versions that are kept; they never change. */
 const CONTENTS = 50;
+/** What changes within this time is asked for at once. */
+const SHORTLY_MS = 500;
 
 interface Version {
   readonly version: number;
@@ -43,6 +45,7 @@ export class EntityPane {
   #before: number | undefined;
   #chosen: number | undefined;
   #turn = 0;
+  #asksLater: ReturnType<typeof setTimeout> | undefined;
 
   constructor(room: Room, key: string) {
     this.#room = room;
@@ -58,15 +61,20 @@ export class EntityPane {
   }
 
   end(): void {
+    clearTimeout(this.#asksLater);
     this.#ended.abort();
   }
 
-  /** There is another version. */
+  /** There is another version. The history of a busy entity is asked for now and then, not for each of its versions. */
   changed(): void {
-    // Who looks at an older version goes on looking at it.
-    const isAtHead = this.#chosen === undefined || this.#chosen === this.#versions[0]?.version;
-    if (isAtHead) this.#chosen = undefined;
-    void this.#begin();
+    if (this.#asksLater !== undefined) return;
+    this.#asksLater = setTimeout(() => {
+      this.#asksLater = undefined;
+      // Who looks at an older version goes on looking at it.
+      const isAtHead = this.#chosen === undefined || this.#chosen === this.#versions[0]?.version;
+      if (isAtHead) this.#chosen = undefined;
+      void this.#begin();
+    }, SHORTLY_MS);
   }
 
   async #begin(): Promise<void> {

@@ -611,7 +611,7 @@ var VIEWS = ["overview", "stream", "entities", "conflicts", "graph", "journal", 
 function parsePlace(hash) {
   const parts = hash.replace(/^#\/?/, "").split("/").map(decoded);
   const [tenant, name, type, id] = parts;
-  const view = VIEWS.find((known) => known === name) ?? "overview";
+  const view = VIEWS.find((known2) => known2 === name) ?? "overview";
   const entity = view === "entities" && type && id ? `${type}/${id}` : void 0;
   return { tenant: tenant || "default", view, entity };
 }
@@ -4300,8 +4300,8 @@ var ContinuumClient = class {
       http: this.#http,
       clock: this.#clock,
       write: (entity, version, body) => {
-        const known = this.#entities.find(keyOf(entity.type, entity.id))?.version;
-        return this.#writes.write(entity, known ?? version, body);
+        const known2 = this.#entities.find(keyOf(entity.type, entity.id))?.version;
+        return this.#writes.write(entity, known2 ?? version, body);
       },
       found: (conflict) => this.#events.emit("conflict", conflict),
       changed: () => this.#freshness.look()
@@ -5004,8 +5004,14 @@ function put2(patch, path, found) {
 }
 
 // console/records.ts
+var known = /* @__PURE__ */ new WeakMap();
 function told2(record) {
-  return tell(read(record.raw));
+  let about = known.get(record);
+  if (about === void 0) {
+    about = tell(read(record.raw));
+    known.set(record, about);
+  }
+  return about;
 }
 function ofRecord(record) {
   const about = told2(record);
@@ -5084,6 +5090,7 @@ var Roving = class {
 var PAGE3 = 20;
 var MOST3 = 200;
 var CONTENTS = 50;
+var SHORTLY_MS2 = 500;
 var EntityPane = class {
   root = copy("entity");
   key;
@@ -5098,6 +5105,7 @@ var EntityPane = class {
   #before;
   #chosen;
   #turn = 0;
+  #asksLater;
   constructor(room, key) {
     this.#room = room;
     this.key = key;
@@ -5111,13 +5119,18 @@ var EntityPane = class {
     void this.#begin();
   }
   end() {
+    clearTimeout(this.#asksLater);
     this.#ended.abort();
   }
-  /** There is another version. */
+  /** There is another version. The history of a busy entity is asked for now and then, not for each of its versions. */
   changed() {
-    const isAtHead = this.#chosen === void 0 || this.#chosen === this.#versions[0]?.version;
-    if (isAtHead) this.#chosen = void 0;
-    void this.#begin();
+    if (this.#asksLater !== void 0) return;
+    this.#asksLater = setTimeout(() => {
+      this.#asksLater = void 0;
+      const isAtHead = this.#chosen === void 0 || this.#chosen === this.#versions[0]?.version;
+      if (isAtHead) this.#chosen = void 0;
+      void this.#begin();
+    }, SHORTLY_MS2);
   }
   async #begin() {
     await this.#page(void 0);
@@ -5183,8 +5196,8 @@ var EntityPane = class {
   }
   /** A version's content: `null` if it was deleted then, `undefined` if the log does not hold it any more. */
   async #content(version) {
-    const known = this.#contents.get(version);
-    if (known !== void 0) return known;
+    const known2 = this.#contents.get(version);
+    if (known2 !== void 0) return known2;
     const query = new URLSearchParams({ version: String(version), instance_id: this.#room.client.instance });
     let content;
     try {
@@ -5413,8 +5426,7 @@ var Chart = class {
   #values;
   #cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, x1: -9, x2: -9 });
   #top = element("span", { className: "top" });
-  #when = element("span", { className: "when" }, "now");
-  #from = element("span", { className: "from" });
+  #when = element("span", { className: "when" });
   #picture;
   /** Which point is read, counted from the newest; `undefined`: the newest, as it comes. */
   #read;
@@ -5436,7 +5448,7 @@ var Chart = class {
       if (value2) legend.append(element("div", { className: `c${colour}` }, element("dt", {}, name), value2));
     });
     const head = element("header", {}, element("h3", {}, options.title), this.#when);
-    const frame = element("div", { className: "frame" }, this.#top, this.#from);
+    const frame = element("div", { className: "frame" }, this.#top);
     frame.append(this.#picture);
     this.root = element("section", { className: "card chart" }, head, frame, legend);
     this.#listen();
@@ -5479,9 +5491,6 @@ var Chart = class {
     const peak = Math.max(least, ...this.#points.flatMap(({ values }) => values.map((value2) => value2 ?? 0)));
     const top = this.#options.scale === "two" ? 2 ** Math.ceil(Math.log2(peak)) : rounded(peak);
     say(this.#top, format(top));
-    const [first, last] = [this.#points[0], this.#points.at(-1)];
-    say(this.#from, first === void 0 || last === void 0 ? "" : `${span((last.at - first.at) / 1e3)} ago`);
-    this.#from.style.left = `min(${this.#x(this.#points.length - 1) / WIDTH * 100}%, 100% - 6rem)`;
     const height = (value2) => HEIGHT - value2 / top * (HEIGHT - TOP);
     lines2.forEach((_, line2) => {
       let path = "";
@@ -5506,7 +5515,9 @@ var Chart = class {
     const point = this.#points.at(-1 - (this.#read ?? 0));
     const x = this.#read === void 0 ? -9 : this.#x(this.#read);
     mark(this.#cursor, { x1: x, x2: x });
-    say(this.#when, this.#read === void 0 || point === void 0 ? "now" : clock(point.at).slice(0, 8));
+    const [first, last] = [this.#points[0], this.#points.at(-1)];
+    const all = first === void 0 || last === void 0 ? "" : `the last ${span((last.at - first.at) / 1e3)}`;
+    say(this.#when, this.#read === void 0 || point === void 0 ? all : clock(point.at).slice(0, 8));
     const words2 = lines2.map(({ name }, line2) => {
       const value2 = format(point?.values[line2]);
       const shown4 = this.#values[line2];
@@ -5809,16 +5820,16 @@ var People = class {
     if (type !== "cursor.move" && type !== "selection.change") return false;
     const before = this.#all.get(instance);
     const fresh = { instance, name: user ?? instance, colour: colourOf(instance), movedAt: now };
-    const known = before ?? { ...fresh, cursor: void 0, selected: [] };
+    const known2 = before ?? { ...fresh, cursor: void 0, selected: [] };
     if (type === "cursor.move") {
       const [x, y] = [field(data, "x"), field(data, "y")];
       const isPlace = Number.isFinite(x) && Number.isFinite(y);
       const cursor = isPlace ? { x, y } : void 0;
-      this.#put({ ...known, cursor, movedAt: now });
+      this.#put({ ...known2, cursor, movedAt: now });
     } else {
       const nodes = field(data, "nodes");
       const selected = Array.isArray(nodes) ? nodes.filter((id) => typeof id === "string").slice(0, 64) : [];
-      this.#put({ ...known, selected });
+      this.#put({ ...known2, selected });
     }
     return true;
   }
@@ -5967,11 +5978,8 @@ var Picture = class {
   }
   #dress(group, node) {
     const isSelected = node.id === this.#scene.selected;
-    mark(group, {
-      class: isSelected ? "n selected" : "n",
-      "aria-pressed": String(isSelected),
-      "aria-label": `node ${labelOf(node)}`
-    });
+    group.classList.toggle("selected", isSelected);
+    mark(group, { "aria-pressed": String(isSelected), "aria-label": `node ${labelOf(node)}` });
     const label = group.querySelector("text");
     if (label) say(label, labelOf(node));
     if (group.dataset.version !== void 0 && group.dataset.version !== String(node.version)) {
@@ -6271,7 +6279,7 @@ var GraphView = class {
     const notice = this.#gonzai.take(message);
     if (notice === void 0) return;
     named(this.root, "silent").hidden = true;
-    this.#room.notices.tell(`Gonzai: ${notice.words}`, "gonzai");
+    if (!this.#isShown) this.#room.notices.tell(`Gonzai: ${notice.words}`, "gonzai");
     this.#later();
   }
   /** What we are busy with is how Gonzai's notices are asked for. */
@@ -6581,7 +6589,8 @@ var InstancesPanel = class {
     this.#rows.show(all, ({ instance }) => instance);
     named(this.root, "table").hidden = all.length === 0;
     named(this.root, "empty").hidden = all.length > 0;
-    say(named(this.root, "count"), total === 0 ? "" : `${count2(total)} connected, this console included`);
+    const more = total - 1 > members2.length ? ` · ${count2(members2.length)} of them are listed` : "";
+    say(named(this.root, "count"), total === 0 ? "" : `${count2(total)} connected, this console included${more}`);
   }
   #row(instance) {
     const cells = ["number", "number", "number", "more"].map((className) => element("td", { className }));
@@ -6594,7 +6603,11 @@ var InstancesPanel = class {
     const shown4 = light?.querySelector(".lamp");
     if (shown4) relight(shown4, ...lightOfInstance(seen, now));
     const stuck = seen.session && seen.session.stuckMs > 0 ? `, stuck for ${span(seen.session.stuckMs / 1e3)}` : "";
-    if (waits) say(waits, seen.session === void 0 ? "–" : `${bytes(seen.session.outbox)}${stuck}`);
+    if (waits)
+      say(
+        waits,
+        seen.session === void 0 || seen.leftAt !== void 0 ? "–" : `${bytes(seen.session.outbox)}${stuck}`
+      );
     if (heard) say(heard, seen.heardAt === void 0 ? "–" : `${span((now - seen.heardAt) / 1e3)} ago`);
     if (since) say(since, seen.connectedAt === void 0 ? "–" : clock(seen.connectedAt).slice(0, 8));
     if (more) say(more, [seen.user, seen.capabilities.join(", "), seen.doing].filter(Boolean).join(" · "));
@@ -6673,10 +6686,15 @@ function lightOfNode(node, now) {
 function lightOfLink({ state }) {
   return state === "serving" ? "green" : state === "degraded" ? "yellow" : "red";
 }
+var LONGEST2 = 24;
+function serverOf({ kind, server }) {
+  if (kind === "embedded") return "log on this disk";
+  if (server === void 0) return "no server";
+  return server.length > LONGEST2 ? `${server.slice(0, 8)}…` : server;
+}
 function linkInWords(link) {
   if (link === void 0) return "–";
-  const where = link.kind === "embedded" ? "embedded log" : link.server ?? "no server";
-  return [where, link.state, link.reason].filter(Boolean).join(" · ");
+  return [serverOf(link), link.state, link.reason].filter(Boolean).join(" · ");
 }
 
 // console/nodes.ts
@@ -6725,10 +6743,10 @@ var NodesPanel = class {
     const before = new Map(this.#nodes.map((node) => [node.id, node]));
     const { notices: notices2 } = this.#room;
     for (const node of this.#nodes.length === 0 ? [] : nodes) {
-      const known = before.get(node.id);
-      if (known === void 0) notices2.tell(`Node ${node.name} joined.`, "good");
-      else if (node.isGone && !known.isGone) notices2.tell(`Node ${node.name} fell silent and is gone.`, "bad");
-      else if (known.isGone && !node.isGone) notices2.tell(`Node ${node.name} is back.`, "good");
+      const known2 = before.get(node.id);
+      if (known2 === void 0) notices2.tell(`Node ${node.name} joined.`, "good");
+      else if (node.isGone && !known2.isGone) notices2.tell(`Node ${node.name} fell silent and is gone.`, "bad");
+      else if (known2.isGone && !node.isGone) notices2.tell(`Node ${node.name} is back.`, "good");
     }
     this.#nodes = nodes;
     this.#note("");
@@ -6766,7 +6784,7 @@ var NodesPanel = class {
     const now = Date.now();
     const x = (at, of) => WIDTH2 * (at + 0.5) / of;
     const servers = /* @__PURE__ */ new Map();
-    for (const { link, isGone } of nodes) if (link && !isGone) servers.set(nameOf(link), link);
+    for (const { link, isGone } of nodes) if (link && !isGone) servers.set(serverOf(link), link);
     const names = [...servers.keys()].slice(0, DRAWN2);
     const [lines2, boxes] = [[], []];
     nodes.forEach((node, at) => {
@@ -6783,7 +6801,7 @@ var NodesPanel = class {
           })
         );
       }
-      const to = node.link && !node.isGone ? names.indexOf(nameOf(node.link)) : -1;
+      const to = node.link && !node.isGone ? names.indexOf(serverOf(node.link)) : -1;
       if (node.link && to >= 0) {
         const end = x(to, names.length);
         lines2.push(svg("line", { class: `link ${lightOfLink(node.link)}`, x1: here, y1: TOP2, x2: end, y2: BOTTOM }));
@@ -6802,11 +6820,8 @@ var NodesPanel = class {
     mark(picture, { "aria-label": `How the nodes are linked. ${words2}` });
   }
 };
-function nameOf({ kind, server }) {
-  return kind === "embedded" ? "log on this disk" : server ?? "no server";
-}
 function box(kind, x, y, width, name, words2) {
-  const most = Math.max(4, Math.floor(width / 7.2));
+  const most = Math.max(4, Math.floor(width / 8));
   const cut = (text2) => text2.length > most ? `${text2.slice(0, most - 1)}…` : text2;
   return svg(
     "g",
@@ -6955,8 +6970,8 @@ var StreamView = class {
   #roving;
   /** The newest first. */
   #kept = [];
-  /** What came while the list stood still. */
-  #held = [];
+  /** What came since the last look, and while the list stood still: made ready when it is shown. */
+  #came = [];
   #isStopped = false;
   #isDue = false;
   /** The place of what came last: signals, which have none in the log, stand between the records. */
@@ -6972,11 +6987,12 @@ var StreamView = class {
     this.#stops = [
       client.on("record", (record) => {
         this.#last = record.seq;
-        this.#take(ofRecord(record));
+        this.#take(() => ofRecord(record));
       }),
       client.on("signal", (signal) => {
         this.#last += SIGNAL_STEP;
-        if (this.#box("signals").checked) this.#take(ofSignal(signal, this.#last));
+        const order = this.#last;
+        if (this.#box("signals").checked) this.#take(() => ofSignal(signal, order));
       })
     ];
     for (const name of ["types", "from", "text"]) this.#box(name).oninput = () => this.#show();
@@ -6997,7 +7013,6 @@ var StreamView = class {
     const button2 = named(this.root, "stop");
     button2.setAttribute("aria-pressed", String(this.#isStopped));
     say(button2, this.#isStopped ? "Go on" : "Stop");
-    if (!this.#isStopped) this.#keep(this.#held.splice(0));
     this.#show();
   }
   /** To the filters. */
@@ -7021,7 +7036,7 @@ var StreamView = class {
       let after = `${epoch}.${Math.max(0, Number(position) - BACK)}`;
       for (let pages = 0; pages < 4 && after !== void 0; pages += 1) {
         const page2 = await client.historyPage({ after, pageSize: BACK, signal });
-        this.#take(...page2.records.map(ofRecord));
+        for (const record of page2.records) this.#take(() => ofRecord(record));
         after = page2.more ? page2.cursor : void 0;
       }
     } catch (error) {
@@ -7035,13 +7050,9 @@ var StreamView = class {
     note.hidden = words2 === "";
     say(note, words2);
   }
-  #take(...came) {
-    if (this.#isStopped) {
-      this.#held.push(...came);
-      if (this.#held.length > KEPT3) this.#held.splice(0, this.#held.length - KEPT3);
-    } else {
-      this.#keep(came);
-    }
+  #take(came) {
+    this.#came.push(came);
+    if (this.#came.length > 2 * KEPT3) this.#came.splice(0, KEPT3);
     if (this.#isDue) return;
     this.#isDue = true;
     requestAnimationFrame(() => {
@@ -7049,13 +7060,17 @@ var StreamView = class {
       if (!this.#ended.signal.aborted) this.#show();
     });
   }
-  #keep(came) {
-    const known = new Set(this.#kept.map(({ key }) => key));
-    const all = [...came.filter(({ key }) => !known.has(key)), ...this.#kept];
+  /** Takes in what came. */
+  #keep() {
+    if (this.#came.length === 0) return;
+    const came = this.#came.splice(0).map((make) => make());
+    const known2 = new Set(this.#kept.map(({ key }) => key));
+    const all = [...came.filter(({ key }) => !known2.has(key)), ...this.#kept];
     all.sort((a, b) => b.order - a.order);
     this.#kept = all.slice(0, KEPT3);
   }
   #show() {
+    if (!this.#isStopped) this.#keep();
     const types = this.#box("types").value.split(/[\s,]+/).filter((type) => type !== "");
     const isWanted = matcher(types.length === 0 ? void 0 : types);
     const from = this.#box("from").value.trim().toLowerCase();
@@ -7071,7 +7086,7 @@ var StreamView = class {
       this.#kept.length === 0 ? "Nothing was said in this room yet." : "No record passes these filters."
     );
     const parts = [`${count2(Math.min(found.length, ROWS2))} of ${count2(this.#kept.length)} shown`];
-    if (this.#isStopped) parts.push(`stopped, ${count2(this.#held.length)} more came`);
+    if (this.#isStopped) parts.push(`stopped, ${count2(this.#came.length)} more came`);
     say(named(this.root, "count"), parts.join(" · "));
   }
   #row(shown4) {
@@ -7158,7 +7173,7 @@ var Views = class {
     }
     if (entity !== void 0) this.#entities.choose(entity);
     for (const link of document.querySelectorAll("nav a[data-view]")) {
-      const name = VIEWS.find((known) => known === link.dataset.view) ?? "overview";
+      const name = VIEWS.find((known2) => known2 === link.dataset.view) ?? "overview";
       link.href = hashOf({ tenant: this.#tenant, view: name, entity: void 0 });
       if (name === view) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");

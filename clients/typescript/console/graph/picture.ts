@@ -175,11 +175,8 @@ export class Picture {
 
   #dress(group: SVGGElement, node: GraphNode): void {
     const isSelected = node.id === this.#scene.selected;
-    mark(group, {
-      class: isSelected ? "n selected" : "n",
-      "aria-pressed": String(isSelected),
-      "aria-label": `node ${labelOf(node)}`,
-    });
+    group.classList.toggle("selected", isSelected);
+    mark(group, { "aria-pressed": String(isSelected), "aria-label": `node ${labelOf(node)}` });
     const label = group.querySelector("text");
     if (label) say(label, labelOf(node));
     // What was just changed is lit for a moment.

@@ -202,7 +202,8 @@ export class GraphView {
     const notice = this.#gonzai.take(message);
     if (notice === undefined) return;
     named(this.root, "silent").hidden = true;
-    this.#room.notices.tell(`Gonzai: ${notice.words}`, "gonzai");
+    // In this view the list itself is read out.
+    if (!this.#isShown) this.#room.notices.tell(`Gonzai: ${notice.words}`, "gonzai");
     this.#later();
   }
 

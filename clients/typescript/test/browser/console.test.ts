@@ -317,3 +317,38 @@ test("a node that is killed turns red, and so is told", async (t) => {
   await reads(tab, "#notices", "fell silent");
   await tab.close();
 });
+
+test("however much is said, what is shown stays bounded", async () => {
+  const [browser] = browsers;
+  assert.ok(browser);
+  const room = "flood";
+  const tab = await enter(browser, room, "stream");
+  const post = async (path: string, of: (n: number) => object) => {
+    const body = JSON.stringify(Array.from({ length: 1_000 }, (_, n) => of(n)));
+    const headers = { "content-type": "application/json" };
+    const answer = await fetch(`${two.http}/v1/tenants/${room}/${path}`, { method: "POST", headers, body });
+    assert.ok(answer.ok, String(answer.status));
+  };
+  const said = (round: number) => (n: number) => ({ event_type: "note.said", instance_id: "many", data: { round, n } });
+  await post("events", said(1));
+  await post("events", said(2));
+  await reads(tab, ".records .words", "round: 2 · n: 999");
+  await reads(tab, "[data-part=count]", "300 of 1,000 shown");
+  assert.equal(await tab.run("return document.querySelectorAll('.records li').length"), 300);
+  await post("operations", (n) => ({
+    instance_id: "many",
+    op_id: `op-${n}`,
+    entity_type: "node",
+    entity_id: `n${n}`,
+    action: "create",
+    data: { label: `thought ${n}` },
+  }));
+  await goTo(tab, "graph");
+  await reads(tab, "[data-part=count]", "400 nodes");
+  await reads(tab, "[data-part=count]", "more than can be drawn");
+  assert.equal(await tab.run("return document.querySelectorAll('.canvas .n').length"), 400);
+  await goTo(tab, "entities");
+  await reads(tab, "[data-part=count]", "200 of 1,000");
+  assert.deepEqual(tab.said, []);
+  await tab.close();
+});
