@@ -14,7 +14,7 @@ use actix_web_actors::ws::WebsocketContext;
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use continuum::{
-    actors::{context::NodeContext, driver::Driver, link::Link, metrics::Metrics, transport::Transport},
+    actors::{context::NodeContext, driver::Driver, link::Link, metrics::Metrics, nodes::Nodes, transport::Transport},
     auth::Authority,
     backbone::embedded::{EmbeddedConfig, EmbeddedLog},
     config::{Config, Sources},
@@ -101,7 +101,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind((config.server.host.as_str(), config.server.port)).await?;
     let authority = Authority::open(&config.auth).map_err(anyhow::Error::msg)?;
     let metrics = Metrics::new(&mut Registry::default());
-    let context = NodeContext::new(config, authority, Arc::new(log), None, metrics);
+    let context = NodeContext::new(config, authority, Arc::new(log), None, metrics, Nodes::new("echo"), None);
     println!("{}", listener.local_addr()?);
     loop {
         let (socket, _) = listener.accept().await?;

@@ -6,7 +6,6 @@
 mod admin;
 mod asker;
 mod browsers;
-mod client_page;
 mod conflicts;
 mod door;
 mod entities;
@@ -37,6 +36,7 @@ mod tenants;
 mod tls;
 mod upgrade;
 mod versions;
+mod web_pages;
 
 pub use figures::{JournalFigures, LogFigures, NodeFigures};
 pub use imports::Imports;

@@ -30,6 +30,7 @@ pub(super) async fn index() -> HttpResponse {
         "links": {
             "description": "/openapi.json",
             "page": "/client",
+            "console": "/console",
             "rooms": "/ws/sync?tenant_id={tenant}&instance_id={instance}",
             "events": "/v1/tenants/{tenant}/events",
             "stream": "/v1/tenants/{tenant}/stream",

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Type};
 
 use super::{
-    admin, browsers, client_page, conflicts, entities, erasures, events, exports, history, imports, operations, probes,
+    admin, browsers, conflicts, entities, erasures, events, exports, history, imports, operations, probes,
     probes::ProcessFigures,
     problem, reports, snapshot,
     socket::{Socket, set_options},
@@ -30,7 +30,7 @@ use super::{
     strangers::Strangers,
     stream, survey, tenants,
     tls::Certificate,
-    upgrade, versions,
+    upgrade, versions, web_pages,
 };
 use crate::{
     actors::{context::NodeContext, session::Addresses, transport::Transport},
@@ -153,8 +153,10 @@ fn app(
         .wrap(from_fn(browsers::watch))
         .service(resource("/", "GET").route(web::get().to(reports::index)))
         .service(resource("/openapi.json", "GET").route(web::get().to(reports::description)))
-        .service(resource("/client", "GET").route(web::get().to(client_page::page)))
-        .service(resource("/client/{file}", "GET").route(web::get().to(client_page::file)))
+        .service(resource("/client", "GET").route(web::get().to(web_pages::client)))
+        .service(resource("/client/{file}", "GET").route(web::get().to(web_pages::client_file)))
+        .service(resource("/console", "GET").route(web::get().to(web_pages::console)))
+        .service(resource("/console/{file}", "GET").route(web::get().to(web_pages::console_file)))
         .service(resource("/healthz", "GET").route(web::get().to(probes::health)))
         .service(resource("/readyz", "GET").route(web::get().to(probes::readiness)))
         .service(resource("/metrics", "GET").route(web::get().to(probes::metrics)))

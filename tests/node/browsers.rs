@@ -216,11 +216,11 @@ async fn every_answer_tells_a_browser_to_guess_run_frame_and_keep_nothing() {
 }
 
 #[tokio::test]
-async fn the_page_is_for_everybody_and_may_do_no_more_than_it_has_to() {
+async fn the_pages_are_for_everybody_and_may_do_no_more_than_they_have_to() {
     let issuer = Issuer::new();
-    let open = Node::start(&[]).await;
-    for node in [&open, &issuer.node(&[]).await] {
-        let page = node.get("/client").await;
+    let (open, shut) = (Node::start(&[]).await, issuer.node(&[]).await);
+    for (node, path) in [(&open, "client"), (&open, "console"), (&shut, "client"), (&shut, "console")] {
+        let page = node.get(&format!("/{path}")).await;
         assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
         let may = page.header("content-security-policy").expect("a policy");
         assert!(may.starts_with("default-src 'none';") && may.ends_with("frame-ancestors 'none'"), "{may}");
@@ -228,16 +228,18 @@ async fn the_page_is_for_everybody_and_may_do_no_more_than_it_has_to() {
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
 
         let text = page.text();
-        let files: Vec<_> = text.split("=\"client/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let files: Vec<_> =
+            text.split(&format!("=\"{path}/")).skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(files.contains(&"script.js") && files.contains(&"style.css"), "{files:?}");
         for name in files {
-            let file = node.get(&format!("/client/{name}")).await;
+            let file = node.get(&format!("/{path}/{name}")).await;
             assert_eq!(file.status, 200, "{name}");
             let policy = file.header("content-security-policy");
             assert_eq!(policy, Some("default-src 'none'; frame-ancestors 'none'"), "{name} is no page");
         }
         assert!(!text.contains("style=") && !text.contains("onclick=") && !text.contains("<script>"), "nothing inline");
-        node.get("/client/page.html").await.problem(404, "not_found");
-        node.get("/client/..%2Fpage.html").await.problem(404, "not_found");
+        for name in ["page.html", "index.html", "..%2Fpage.html", "..%2Findex.html"] {
+            node.get(&format!("/{path}/{name}")).await.problem(404, "not_found");
+        }
     }
 }

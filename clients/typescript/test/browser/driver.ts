@@ -347,6 +347,7 @@ export const KEYS = {
   escape: "\uE00C",
   space: " ",
   left: "\uE012",
+  down: "\uE015",
   right: "\uE014",
   delete: "\uE017",
   end: "\uE010",

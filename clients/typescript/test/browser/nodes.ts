@@ -18,17 +18,20 @@ export const ROOT = resolve(import.meta.dirname, "../../../../..");
 /** How long a process may take to start: the machine may be busy with a build. */
 const PATIENCE_MS = 60_000;
 
-/** A node that asks for tokens, and what makes keys for it. */
+/** A node that asks for tokens, what makes keys for it, and the key that may administer everything. */
 export async function nodeWithTokens(
   test: Ending,
-): Promise<{ node: TestNode; key: (user: string) => Promise<string> }> {
+): Promise<{ node: TestNode; key: (user: string, grant?: object) => Promise<string>; admin: string }> {
   const directory = await mkdtemp(join(tmpdir(), "continuum-keys-"));
   test.after(() => rm(directory, { recursive: true, force: true }));
   const admin = join(directory, "admin.key");
-  await writeFile(admin, await run(["key", "new"]));
+  const secret = await run(["key", "new"]);
+  await writeFile(admin, secret);
   const node = await TestNode.start(test, { settings: { "auth.mode": "token", "auth.admin_key": admin } });
   const made = ["key", "create", "--url", node.http, "--token-file", admin, "--tenant", "default", "--user"];
-  return { node, key: async (user) => (await run([...made, user])).trim() };
+  const key = async (user: string, grant?: object) =>
+    (await run([...made, user, ...(grant === undefined ? [] : ["--grant", JSON.stringify(grant)])])).trim();
+  return { node, key, admin: secret.trim() };
 }
 
 /** A nats-server with storage; the settings of nodes that form one system over it. */
