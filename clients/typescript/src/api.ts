@@ -208,7 +208,7 @@ export interface RefusedWrite {
 export interface Outbox extends Observable<{ readonly pending: number; readonly refused: readonly RefusedWrite[] }> {
   /** Sends a refused write again, as a new one: on the version that it was made on, unless it was refused for that. */
   retry(id: string): Op | undefined;
-  /** Forgets a refused write. */
+  /** Forgets a refused write, or one that waits: that may have reached the node already. */
   drop(id: string): Promise<void>;
   /** When nothing waits any more. */
   flushed(options?: Waiting): Promise<void>;

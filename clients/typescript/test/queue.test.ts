@@ -213,8 +213,29 @@ test("what is gone from the store without a word is not called confirmed", async
   const op = outbox.event(1);
   await op.stored;
   await store.settle(op.id);
-  await outbox.queue.reconcile();
-  assert.equal(await now(op.settled), "unknown gone");
+  await outbox.lead();
+  assert.equal(await now(op.settled), "open");
+  await outbox.clock.pass(1_000);
+  assert.deepEqual([await now(op.settled), outbox.words], ["unknown gone", []]);
+});
+
+test("a person can take away what waits, and what was refused; a store that was read before brings neither back", async () => {
+  const store = new Disk();
+  const outbox = await new PlayedOutbox(store).lead();
+  const [waits, refused] = [outbox.change("a", 1), outbox.change("b", 1)];
+  await quiet();
+  outbox.queue.failed(refused.id, "rule_refused", "no", undefined);
+  outbox.queue.lost();
+  const open = store.shut();
+  const reading = outbox.queue.reconcile();
+  await quiet();
+  const dropped = Promise.all([outbox.queue.drop(waits.id), outbox.queue.drop(refused.id)]);
+  open();
+  await Promise.all([reading, dropped]);
+  assert.equal(await now(waits.settled), "refused dropped");
+  assert.deepEqual([outbox.queue.size, outbox.queue.refusals.list.snapshot()], [0, []]);
+  const held = await store.open();
+  assert.deepEqual([held.entries, held.refusals], [[], []]);
 });
 
 test("a client that is closed says so to who waits, and where what waits is", async () => {

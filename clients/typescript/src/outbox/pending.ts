@@ -2,6 +2,7 @@
 
 import type { Op, Settled, Waiting } from "../api.js";
 import type { Clock } from "../clock.js";
+import { LOCAL_CODES } from "../errors.js";
 import type { Json } from "../json.js";
 import { abortable, deferred } from "../waiting.js";
 import type { Message } from "../wire/message.js";
@@ -125,8 +126,9 @@ export function nextOf(all: readonly Pending[], window: number, isLive: boolean)
   return next;
 }
 
-/** What is kept of a write that did not come about; `undefined`: it did, or may. */
+/** What is kept of a write that did not come about; `undefined`: it did, or may, or nobody wants it any more. */
 export function refusalOf(entry: Entry, settled: Settled, at: number): Refusal | undefined {
   const { status, code = "unknown", message = "", current } = settled;
+  if (code === LOCAL_CODES.dropped) return undefined;
   return status === "refused" || status === "rolled_back" ? { entry, code, message, current, at } : undefined;
 }

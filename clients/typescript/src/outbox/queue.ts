@@ -27,6 +27,8 @@ import type { Draft, Entry, Held, Store } from "./store.js";
 
 /** Of how many writes that are done it is known here that they are. */
 const MOST_DONE = 10_000;
+/** Longest time that a word between tabs takes. */
+const WORD_MS = 1_000;
 
 /** A write as its author makes it. */
 export type Made = Omit<Draft, "id" | "replica" | "opNumber" | "writtenAt"> & { id?: string | undefined };
@@ -156,9 +158,10 @@ export class Queue {
     this.#settle(id, settled, "elsewhere");
   }
 
-  /** Another tab took a refused write away. */
+  /** A person took a write away, here or in another tab. */
   forget(id: string): void {
     if (this.refusals.drop(id)) this.#events.changed();
+    this.#settle(id, refused(LOCAL_CODES.dropped, "a person took it out of the outbox"), "elsewhere");
   }
 
   /** This one sends from now on: once it knows what was sent by who did so before. */
@@ -183,9 +186,10 @@ export class Queue {
       for (const pending of mine) {
         const { id, replica } = pending.entry;
         const [entry, refusal] = [there.get(id), refusals.get(id)];
-        if (entry === undefined) {
-          const gone = unknown(LOCAL_CODES.gone, "it is in the store no more, and nobody said what became of it");
-          this.#settle(id, refusal === undefined ? gone : refused(refusal.code, refusal.message), "elsewhere");
+        if (refusal !== undefined) {
+          this.#settle(id, refused(refusal.code, refusal.message), "elsewhere");
+        } else if (entry === undefined) {
+          if (pending.stage !== "flying") this.#miss(pending);
         } else if (!pending.entry.sent && (entry.sent || replica !== this.#options.replica)) {
           this.#change(pending, entry);
         }
@@ -233,10 +237,10 @@ export class Queue {
   }
 
   async drop(id: string): Promise<void> {
-    if (!this.refusals.drop(id)) return;
-    this.#events.changed();
-    await this.#later(() => this.#store.forget(id));
+    this.forget(id);
     this.#events.dropped(id);
+    await this.#later(() => this.#store.settle(id));
+    await this.#later(() => this.#store.forget(id));
   }
 
   /** When a write is kept as well as a store of this kind keeps one. */
@@ -287,6 +291,14 @@ export class Queue {
     this.#events.changed();
   }
 
+  /** It is in the store no more. Whoever took it out says why, and that word may still be on its way. */
+  #miss(pending: Pending): void {
+    const { id } = pending.entry;
+    pending.stage = "storing";
+    const gone = unknown(LOCAL_CODES.gone, "it is in the store no more, and nobody said what became of it");
+    this.#options.clock.after(WORD_MS, () => this.#settle(id, gone, "elsewhere"));
+  }
+
   #note(id: string): void {
     this.#done.add(id);
     const [oldest] = this.#done;
@@ -318,7 +330,7 @@ export class Queue {
     const all = [...this.#pending.values()].sort(inOrder);
     this.#pending.clear();
     for (const pending of all) this.#pending.set(pending.entry.id, pending);
-    this.refusals.keep(held.refusals);
+    this.refusals.found(held.refusals);
     this.#events.changed();
   }
 

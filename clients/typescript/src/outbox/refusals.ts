@@ -11,6 +11,8 @@ const MOST = 1_000;
 export class Refusals {
   readonly list = new Cell<readonly RefusedWrite[]>([]);
   readonly #all = new Map<string, Refusal>();
+  /** What was taken away, the latest: a store that was read before still shows it. */
+  readonly #dropped = new Set<string>();
 
   get(id: string): Refusal | undefined {
     return this.#all.get(id);
@@ -25,8 +27,15 @@ export class Refusals {
     return oldest;
   }
 
+  /** What a store holds. */
+  found(refusals: readonly Refusal[]): void {
+    this.keep(refusals.filter(({ entry }) => !this.#dropped.has(entry.id)));
+  }
+
   /** `false`: there is none. */
   drop(id: string): boolean {
+    if (this.#dropped.size >= MOST) this.#dropped.clear();
+    this.#dropped.add(id);
     const isThere = this.#all.delete(id);
     if (isThere) this.#tell();
     return isThere;
