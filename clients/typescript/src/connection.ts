@@ -70,7 +70,6 @@ export class Connection {
   #keepaliveMs: number | undefined;
   /** What the node says before it closes. */
   #announced: { retryAfterMs?: number | undefined; error?: ContinuumError } = {};
-  /** A token that was asked for anew was refused too. */
   #isTokenTried = false;
   #asking: AbortController | undefined;
   /** The node said for how long to stay away; and that this was overstepped already. */
@@ -157,6 +156,7 @@ export class Connection {
       token = await this.#options.tokens.ask(asking.signal);
     } catch (error) {
       if (asking.signal.aborted) return;
+      this.#timers.stop("join");
       const isFinal =
         error instanceof ContinuumError && !isPassing(error.code, error.retryAfterMs) && error.status !== undefined;
       if (isFinal) this.#block(error.code, error.message);

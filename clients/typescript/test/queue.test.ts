@@ -59,7 +59,7 @@ test("an event goes out behind the changes that were made before it, and changes
   assert.deepEqual(outbox.words, ["a 1", "b 1", "c 1", "a 2", "n 7", "n 8"]);
 });
 
-test("no event goes out before all that was missed is here, and one that is among that is settled by it", async () => {
+test("nothing goes out before all that was missed is here, and one that is among that is settled by it", async () => {
   const outbox = await new PlayedOutbox(new Disk()).lead();
   const [first, second] = [outbox.event(1), outbox.event(2)];
   await quiet();

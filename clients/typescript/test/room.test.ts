@@ -127,7 +127,8 @@ test("what waits when the client is closed, or is asked of it later, ends with t
   for (const end of await ended) assert.equal(end.status === "rejected" && end.reason.code, "client_closed");
   assert.throws(() => client.send("n", 1), { code: "client_closed" });
   assert.throws(() => client.entity("task", "t1").create({}), { code: "client_closed" });
-  for (const late of [client.publish("n", 1), client.entity("task", "t1").load(), client.outbox.flushed()])
+  const result = client.follow({ query: { entity_type: "task" } }).live();
+  for (const late of [client.publish("n", 1), client.entity("task", "t1").load(), client.outbox.flushed(), result])
     await assert.rejects(late, { code: "client_closed" });
 });
 

@@ -176,15 +176,17 @@ test("a following tab is back as soon as its leader is, and what the leader alon
   await leader.online();
   const follower = connect(t, { url: node.url, instance: "browser", ...slow });
   await follower.online();
-  const clock = Date.now();
+  let behind = 0;
   for (let round = 0; round < 5; round += 1) {
     await node.kill();
     await until(follower.connection, (status) => status.state === "waiting");
     await node.start();
     await leader.online();
+    const since = Date.now();
     await follower.online();
+    behind += Date.now() - since;
   }
-  assert.ok(Date.now() - clock < 15_000, `${Date.now() - clock} ms`);
+  assert.ok(behind < 10_000, `${behind} ms`);
   const errors: string[] = [];
   follower.on("error", ({ code }) => errors.push(code));
   const refused = await leader.publish("no good type", 1).catch(({ code }) => code);

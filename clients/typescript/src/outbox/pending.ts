@@ -102,13 +102,12 @@ export function inOrder(a: { readonly entry: Entry }, b: { readonly entry: Entry
 }
 
 /** The next ones to send, in their order: as many as the window has room for, and of each entity one. */
-export function nextOf(all: readonly Pending[], window: number, isLive: boolean): Pending[] {
+export function nextOf(all: readonly Pending[], window: number): Pending[] {
   const busy = new Set<string>();
   const next: Pending[] = [];
   const room = window - all.filter((pending) => pending.stage === "flying").length;
-  // An event may speak of the changes before it. And until all that was missed is here it may be among that: its answer was
-  // lost, and the log knows repeats by their id for minutes only.
-  let mayTell = isLive;
+  // An event may speak of the changes before it.
+  let mayTell = true;
   for (const pending of all) {
     if (next.length >= room) break;
     const { kind, type, entity } = pending.entry;

@@ -111,7 +111,9 @@ export class Sender {
   /** Sends what may be sent. */
   pump(): void {
     if (!this.#leads || this.#isClaiming || this.#resume !== undefined || this.#window === 0) return;
-    const next = nextOf(this.#waiting.all(), this.#window, this.#options.isLive());
+    // What was missed may hold what would be sent: its answer was lost, and the log knows repeats by their id for minutes only.
+    if (!this.#options.isLive()) return;
+    const next = nextOf(this.#waiting.all(), this.#window);
     if (next.length === 0) return;
     const fresh = next.filter((pending) => !pending.entry.sent);
     for (const pending of next) {
