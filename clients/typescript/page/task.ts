@@ -10,32 +10,35 @@ export class TaskHalf {
   readonly entity: Entity;
   #card: HTMLElement;
   #stop: () => void;
-  /** Whether somebody is writing into the title: it is not taken from under their hands then. */
-  #isTyping = false;
+  /** The version that the title was of when somebody began to write into it: it is not taken from under their hands then. */
+  #typedOn: number | undefined;
 
   constructor(client: Client, side: "a" | "b", name: string) {
     this.#card = half("task", "task", side, name);
     this.entity = client.entity("task", "shared");
     this.#stop = this.entity.subscribe(() => this.#show());
     this.#title.oninput = () => {
-      this.#isTyping = true;
+      this.#typedOn ??= this.entity.snapshot().version;
     };
     part<HTMLFormElement>(this.#card, "form").onsubmit = (event) => {
       event.preventDefault();
-      this.write({ title: this.#title.value });
+      this.write({ title: this.#title.value }, undefined, this.#typedOn);
     };
     this.#done.onchange = () => this.write({ done: this.#done.checked });
     this.#show();
   }
 
-  /** Changes the task, or makes it where there is none. */
+  /** Changes the task, or makes it where there is none; on the version that was seen, where that is not the one that is shown. */
   write(
     patch: Content,
     strategy = part<HTMLSelectElement>(this.#card, '[data-part="strategy"]').value as Strategy,
+    baseVersion?: number,
   ): Op {
-    this.#isTyping = false;
+    if ("title" in patch) this.#typedOn = undefined;
     const isThere = this.entity.snapshot().status === "present";
-    const op = isThere ? this.entity.update(patch, { strategy }) : this.entity.create({ notes: "", ...patch });
+    const op = isThere
+      ? this.entity.update(patch, { strategy, baseVersion })
+      : this.entity.create({ notes: "", ...patch });
     this.#tell(patch, op.settled);
     return op;
   }
@@ -56,7 +59,7 @@ export class TaskHalf {
   #show(): void {
     const { status, data, confirmed, version, pending, error } = this.entity.snapshot();
     const title = String(data?.title ?? "");
-    if (!this.#isTyping && this.#title.value !== title) this.#title.value = title;
+    if (this.#typedOn === undefined && this.#title.value !== title) this.#title.value = title;
     this.#done.checked = data?.done === true;
     const state = part(this.#card, '[data-part="state"]');
     if (error) badge(state, "bad", error.code);

@@ -10,9 +10,10 @@ export interface Settled {
   /**
    * `confirmed`: as it was sent. `resolved`: done, and others had written too: see `resolution` and `overwritten`.
    * `pending`: it waits for somebody's choice, under `conflictId`. `rolled_back`: it was tried and nothing was done, see `code`.
-   * `refused`: it was not even tried.
+   * `refused`: it was not even tried. `unknown`: nobody here will learn it: the client was closed before (`code` is
+   * `client_closed`, and `message` says whether it waits on disk), or it is gone from the browser's storage (`gone`).
    */
-  readonly status: "confirmed" | "resolved" | "pending" | "rolled_back" | "refused";
+  readonly status: "confirmed" | "resolved" | "pending" | "rolled_back" | "refused" | "unknown";
   /** The entity's version, or an event's position; 0: not known. */
   readonly version: number;
   readonly duplicate: boolean;
@@ -42,7 +43,7 @@ export interface Op<T = Content | null> {
   readonly optimistic: T;
   /** Where it waits, once it does. A write that is to survive the end of this program is awaited so far. */
   readonly stored: Promise<"disk" | "memory">;
-  /** What became of it; never rejects, and is open for as long as nobody knows. */
+  /** What became of it; never rejects, and is open until that is known or the client is closed. */
   readonly settled: Promise<Settled>;
   /** The same, and the waiting can be ended. */
   wait(options?: Waiting): Promise<Settled>;

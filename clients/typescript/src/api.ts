@@ -26,7 +26,7 @@ export interface ClientOptions {
   url: string;
   /** The room. Default: `default`. */
   tenant?: string | undefined;
-  /** Who you are in it: one name for one person's browser or one process. Default: a new name each time. */
+  /** Who you are in it: one name for one person's browser (another person's is another) or one process. Default: a new name each time. */
   instance?: string | undefined;
   /** For whom you act. */
   user?: string | undefined;
@@ -177,14 +177,19 @@ export interface Conflict {
   /** What stands, where the node showed it. */
   readonly current: Json | undefined;
   readonly paths: readonly string[];
+  /** The entity's version that it is shown with: a choice is made on it, so that what others write meanwhile is not written over. */
+  readonly shownVersion: number;
   readonly by: Readonly<Record<string, Json>> | undefined;
 }
+
+/** A conflict as it was shown, or what names it; without `shownVersion` it is the one that lies open now. */
+export type NamedConflict = Pick<Conflict, "type" | "id" | "conflictId"> & Partial<Pick<Conflict, "shownVersion">>;
 
 export interface Conflicts extends Observable<readonly Conflict[]> {
   /** What lies open, asked anew. */
   list(options?: Waiting): Promise<readonly Conflict[]>;
-  resolve(conflict: Pick<Conflict, "type" | "id" | "conflictId">, choice: "current" | "proposed"): Op;
-  resolve(conflict: Pick<Conflict, "type" | "id" | "conflictId">, choice: "merged", data: Content): Op;
+  resolve(conflict: NamedConflict, choice: "current" | "proposed"): Op;
+  resolve(conflict: NamedConflict, choice: "merged", data: Content): Op;
   onConflict(listener: (conflict: Conflict) => void): Unsubscribe;
 }
 
@@ -201,9 +206,9 @@ export interface RefusedWrite {
 
 /** What waits and what was refused. */
 export interface Outbox extends Observable<{ readonly pending: number; readonly refused: readonly RefusedWrite[] }> {
-  /** Sends a refused write again, as a new one. */
+  /** Sends a refused write again, as a new one: on the version that it was made on, unless it was refused for that. */
   retry(id: string): Op | undefined;
-  /** Forgets a refused write. */
+  /** Forgets a refused write, or one that waits: that may have reached the node already. */
   drop(id: string): Promise<void>;
   /** When nothing waits any more. */
   flushed(options?: Waiting): Promise<void>;
@@ -263,7 +268,7 @@ export interface Client {
   connect(): void;
   /** When the room was joined. Rejects when that is `blocked` or the client is closed. */
   online(options?: Waiting): Promise<void>;
-  /** Leaves cleanly. What waits stays in the outbox. */
+  /** Leaves cleanly. What waits stays in the outbox; who waits for it hears that the client is closed. */
   close(): Promise<void>;
   /** Another token, or the same source asked again: also what ends `blocked`. */
   renew(token?: TokenSource): void;

@@ -32,29 +32,31 @@ import { type Clock, systemClock } from "./clock.js";
 import { isOnline } from "./closing.js";
 import { Connection } from "./connection.js";
 import { ContinuumError, LOCAL_CODES } from "./errors.js";
-import { type Content, isContent, type Json } from "./json.js";
+import { type Content, copied, type Json } from "./json.js";
 import { Emitter } from "./observe.js";
 import { chooseStore } from "./outbox/choose.js";
 import { OutboxHandle } from "./outbox/handle.js";
+import { reservedText } from "./outbox/message.js";
 import { Queue } from "./outbox/queue.js";
+import { shown } from "./outbox/refusals.js";
 import type { Entry } from "./outbox/store.js";
 import { OpenConflicts } from "./room/conflicts.js";
 import { Freshness } from "./room/freshness.js";
 import { history, historyPage, recordOf, records } from "./room/history.js";
-import { only } from "./room/patterns.js";
+import { matcher, only } from "./room/patterns.js";
 import { membersOf, Roster } from "./room/presence.js";
 import { Results } from "./room/results.js";
-import { isSignal, queryOf, wireOf } from "./room/words.js";
+import { isReserved, isSignal, queryOf } from "./room/words.js";
+import { Sharing } from "./sharing.js";
 import { Entities } from "./state/entities.js";
 import { EntityHandle } from "./state/handle.js";
 import { keyOf } from "./state/told.js";
 import { Writes } from "./state/writes.js";
-import { type Standing, Tabs, type TabsEvents } from "./tabs.js";
 import { Tokens } from "./token.js";
 import { parseCursor, Tracker } from "./tracker.js";
 import { Http } from "./transport/http.js";
 import { ladderOf } from "./transport/ladder.js";
-import { type OpenLink, parseBase } from "./transport/link.js";
+import { parseBase } from "./transport/link.js";
 import { uuid } from "./uuid.js";
 import { when } from "./waiting.js";
 import { onWaking } from "./waking.js";
@@ -85,11 +87,9 @@ export class ContinuumClient implements Client {
   readonly #roster: Roster;
   readonly #open: OpenConflicts;
   readonly #freshness: Freshness;
-  /** Takes part among the tabs, and sends: not before it is asked to connect, for a client may be made and thrown away. */
-  #begin: (() => void) | undefined;
-  #tabs: Tabs | undefined;
-  /** `session_ready` as it came. */
-  #rawReady: Content | undefined;
+  readonly #sharing: Sharing;
+  readonly #isWanted: (type: string) => boolean;
+  #hasBegun = false;
   #epoch = "";
 
   constructor(options: ClientOptions) {
@@ -105,13 +105,20 @@ export class ContinuumClient implements Client {
     if (options.userName !== undefined) who.user_name = options.userName;
     this.#http = new Http(base.http, this.tenant, who, this.#tokens, options.fetch ?? fetch);
     const ladder = ladderOf(options, base, this.#http, who);
+    const name = ["continuum", base.http, this.tenant, this.instance, ...(options.user ? [options.user] : [])].join(
+      " ",
+    );
+    const { store, reason, isShared } = chooseStore(options, this.tenant, name);
+    // What one tab does not want another may: then each takes its own out of all.
+    const types = isShared ? undefined : options.types;
+    this.#isWanted = matcher(options.types);
     this.#connection = new Connection(
       {
         clock: this.#clock,
         random: options.random ?? Math.random,
         tokens: this.#tokens,
         tracker: this.#tracker,
-        query: { tenant_id: this.tenant, ...who, ...queryOf(options) },
+        query: { tenant_id: this.tenant, ...who, ...queryOf({ ...options, types }) },
         since,
         ladder,
       },
@@ -125,64 +132,64 @@ export class ContinuumClient implements Client {
     const send = this.#connection.send.bind(this.#connection);
     this.#roster = new Roster(this.instance, send);
     const replica = uuid();
-    const name = `continuum ${base.http} ${this.tenant} ${this.instance}`;
-    const { store, reason, isShared } = chooseStore(options, this.tenant, name);
     const most = options.outboxBytes ?? OUTBOX_BYTES;
     this.#queue = new Queue(
       store,
-      { clock: this.#clock, most, replica, send, uuid, reason },
+      { clock: this.#clock, most, replica, send, isLive: () => this.#tracker.isLive, uuid, reason },
       {
         added: ({ entry }) => {
           this.#entities.added(entry);
           this.#results.changed(keyOf(entry.type, entry.entity ?? ""));
         },
         settled: ({ entry }, settled) => this.#settled(entry, settled),
-        stored: (entry) => this.#tabs?.stored(entry),
-        refused: (write) => this.#events.emit("refused", write),
+        stored: (entry) => this.#sharing.stored(entry),
+        refused: (refusal) => this.#events.emit("refused", shown(refusal)),
+        dropped: (id) => this.#sharing.dropped(id),
         changed: () => this.#freshness.look(),
       },
     );
     this.#writes = new Writes(this.#queue, (type, id) => this.#entities.get(type, id));
     this.#entities = new Entities({
       http: this.#http,
+      closed: this.#closed.signal,
       clock: this.#clock,
       replica,
       instance: this.instance,
       rewrite: (id, version, body) => this.#queue.carry(id, version, body),
       flying: (key) => this.#queue.flying(key),
     });
-    this.#results = new Results({
-      clock: this.#clock,
-      uuid,
-      send,
-      over: (key, data) => this.#entities.over(key, data),
-    });
+    const over = (key: string, data: Content) => this.#entities.over(key, data);
+    this.#results = new Results({ clock: this.#clock, uuid, send, over });
     this.#open = new OpenConflicts({
       http: this.#http,
       clock: this.#clock,
-      write: (entity, version, body) => {
-        const known = this.#entities.find(keyOf(entity.type, entity.id))?.version;
-        return this.#writes.write(entity, known ?? version, body);
-      },
+      shown: (type, id) => this.#entities.find(keyOf(type, id))?.version,
+      write: (entity, version, body) => this.#writes.write(entity, version, body),
       found: (conflict) => this.#events.emit("conflict", conflict),
       changed: () => this.#freshness.look(),
     });
     this.#freshness = new Freshness(this.#clock, () => {
       const { where, reason } = this.#queue.storage;
-      const [conflicted, refused] = [this.#open.snapshot().length, this.#queue.refusals.snapshot().length];
+      const [conflicted, refused] = [this.#open.snapshot().length, this.#queue.refusals.list.snapshot().length];
       return { pending: this.#queue.size, conflicted, refused, storage: where, storageReason: reason };
     });
     this.connection = this.#connection.status;
     this.sync = this.#freshness.status;
     this.presence = this.#roster;
     this.conflicts = this.#open;
-    this.outbox = new OutboxHandle(this.#queue, this.sync, this.#writes);
+    this.outbox = new OutboxHandle(this.#queue, this.sync, this.#writes, this.#closed.signal);
     this.connection.subscribe(() => this.#events.emit("status", this.connection.snapshot()));
     this.sync.subscribe(() => this.#events.emit("sync", this.sync.snapshot()));
-    this.#begin = () => {
-      if (isShared) this.#share(name, replica, ladder);
-      else void this.#queue.lead();
-    };
+    this.#sharing = new Sharing({
+      name: isShared ? name : undefined,
+      replica,
+      queue: this.#queue,
+      connection: this.#connection,
+      tracker: this.#tracker,
+      roster: this.#roster,
+      http: this.#http,
+      ladder,
+    });
     onWaking(() => this.#connection.hurry(), this.#closed.signal);
     if (options.autoConnect !== false) this.connect();
   }
@@ -200,8 +207,10 @@ export class ContinuumClient implements Client {
   }
 
   connect(): void {
-    this.#begin?.();
-    this.#begin = undefined;
+    if (this.#closed.signal.aborted) return;
+    // Not before it is asked to connect: a client may be made and thrown away.
+    if (!this.#hasBegun) this.#sharing.begin();
+    this.#hasBegun = true;
     this.#connection.connect();
   }
 
@@ -215,8 +224,9 @@ export class ContinuumClient implements Client {
     this.#connection.close();
     this.#closed.abort(new ContinuumError(LOCAL_CODES.closed, "the client is closed"));
     this.#freshness.close();
-    this.#tabs?.close();
+    // What is still put into the store is told to the others.
     await this.#queue.close();
+    this.#sharing.close();
   }
 
   renew(token?: TokenSource): void {
@@ -225,7 +235,9 @@ export class ContinuumClient implements Client {
   }
 
   send(type: string, data: Json = {}, { id }: { id?: string } = {}): Op<Json> {
-    return this.#queue.add({ id, kind: "event", type, entity: undefined, base: undefined, body: data }, data);
+    if (isReserved(type)) throw new ContinuumError("reserved_type", reservedText(type));
+    const body = copied(data);
+    return this.#queue.add({ id, kind: "event", type, entity: undefined, base: undefined, body }, body);
   }
 
   async publish(type: string, data: Json = {}, { id, signal }: Waiting & { id?: string } = {}): Promise<Published> {
@@ -243,8 +255,9 @@ export class ContinuumClient implements Client {
 
   records(types?: string | readonly string[], options: Waiting = {}): AsyncIterableIterator<EventRecord> {
     const listen = (listener: (record: EventRecord) => void) => this.on("record", listener);
-    const source = { http: this.#http, cursor: () => this.cursor, listen, closed: this.#closed.signal };
-    return records(source, types, options);
+    const missed = (reason: string) => this.#resumed(false, reason, undefined);
+    const source = { http: this.#http, clock: this.#clock, cursor: () => this.cursor, listen, missed };
+    return records({ ...source, closed: this.#closed.signal }, types, options);
   }
 
   history(options: HistoryOptions = {}): AsyncIterableIterator<EventRecord> {
@@ -275,43 +288,6 @@ export class ContinuumClient implements Client {
     return membersOf(this.#http, signal);
   }
 
-  /** Shares the outbox and the connection with the other tabs of this browser. */
-  #share(name: string, replica: string, ladder: readonly OpenLink[]): void {
-    const lead = () => {
-      void this.#queue.lead();
-      this.#connection.change(ladder);
-    };
-    const alone = () => {
-      this.#tabs = undefined;
-      lead();
-    };
-    const events: TabsEvents = {
-      lead,
-      alone,
-      send: (message) => this.#connection.send(message),
-      stored: (entry) => this.#queue.adopt(entry),
-      settled: (id, settled) => this.#queue.learn(id, settled),
-      led: () => void this.#queue.reconcile(),
-      standing: () => this.#standing(),
-    };
-    try {
-      const tabs = new Tabs(name, replica, navigator.locks, events);
-      this.#tabs = tabs;
-      this.#connection.change([tabs.link(this.#http)]);
-    } catch {
-      alone();
-    }
-  }
-
-  /** How this tab stands, for the others. */
-  #standing(): Standing | undefined {
-    const [raw, cursor] = [this.#rawReady, this.cursor];
-    if (this.#connection.ready === undefined || raw === undefined || cursor === undefined) return undefined;
-    const { members, total } = this.#roster.snapshot();
-    const instances = members.map(wireOf);
-    return { ready: { ...raw, instances, instances_total: total }, cursor, isLive: this.#tracker.isLive };
-  }
-
   #joined(ready: Ready, wasSeen: boolean): void {
     const isOtherLog = wasSeen && this.#epoch !== "" && this.#epoch !== ready.epoch;
     const isReset = ready.resume.outcome !== "honoured";
@@ -336,25 +312,24 @@ export class ContinuumClient implements Client {
     this.#open.offline();
     this.#roster.lost();
     this.#freshness.look();
-    this.#tabs?.lost("the leading tab lost its connection");
+    this.#sharing.lost();
   }
 
   #settled(entry: Entry, settled: Settled): void {
     const isDone = settled.status === "confirmed" || settled.status === "resolved";
     if (entry.kind === "operation") this.#entities.settled(entry, settled.version, isDone);
     this.#results.changed(keyOf(entry.type, entry.entity ?? ""));
-    this.#tabs?.settled(entry.id, settled);
+    this.#sharing.settled(entry.id, settled);
     if (settled.status === "pending" || settled.variantId !== undefined) this.#open.ask();
   }
 
   /** What a message leads to. */
   #take(frame: Frame): void {
     const { meaning } = frame;
-    if (meaning.kind !== "ready") this.#tabs?.relay(frame.raw);
+    this.#sharing.take(frame);
     switch (meaning.kind) {
-      case "ready":
-        this.#rawReady = isContent(frame.data) ? frame.data : undefined;
-        this.#tabs?.joined();
+      case "caught_up":
+        this.#queue.pump();
         break;
       case "record":
         this.#record(frame);
@@ -401,7 +376,9 @@ export class ContinuumClient implements Client {
       else this.#open.changed(told.key, seq);
     }
     const record = recordOf(frame, this.#epoch);
-    if (record !== undefined) this.#events.emit("record", record);
+    if (record === undefined) return;
+    if (told.kind === "event" && record.instance === this.instance) this.#queue.recorded(record.id, record.seq);
+    if (this.#isWanted(record.type)) this.#events.emit("record", record);
   }
 
   #refused({ about, code, text, retryAfterMs }: Extract<Meaning, { kind: "error" }>): void {

@@ -11,6 +11,7 @@ import type { Clock } from "./clock.js";
 import { FINAL, hint, OF_TOKENS } from "./closing.js";
 import { ContinuumError, isPassing } from "./errors.js";
 import { Cell } from "./observe.js";
+import { Renewal } from "./renewal.js";
 import { Timers } from "./timers.js";
 import type { Tokens } from "./token.js";
 import type { Tracker } from "./tracker.js";
@@ -24,8 +25,6 @@ const PATIENCE = 3;
 /** How long to stay on another way before the first one is tried again; twice as long each time that it fails. */
 const UPGRADE_MS = 15_000;
 const LONGEST_UPGRADE_MS = 900_000;
-/** A token is renewed so long before it ends, or at the last tenth of a short one. */
-const RENEW_MS = 60_000;
 /** The shortest pause between signs of life of ours. */
 const SHORTEST_KEEPALIVE_MS = 1_000;
 
@@ -71,17 +70,20 @@ export class Connection {
   #keepaliveMs: number | undefined;
   /** What the node says before it closes. */
   #announced: { retryAfterMs?: number | undefined; error?: ContinuumError } = {};
-  /** A token that was asked for anew was refused too. */
   #isTokenTried = false;
   #asking: AbortController | undefined;
+  /** The node said for how long to stay away; and that this was overstepped already. */
+  #isHinted = false;
+  #hasHurried = false;
   readonly #timers: Timers;
-
+  readonly #renewal: Renewal;
   constructor(options: ConnectionOptions, events: ConnectionEvents) {
     this.#options = options;
     this.#events = events;
     this.#ladder = options.ladder;
     this.#timers = new Timers(options.clock);
     this.#backoff = new Backoff(options.random);
+    this.#renewal = new Renewal(options.clock, options.tokens, this.#timers, () => this.#renew());
   }
 
   /** What the node said when the room was joined; `undefined` while there is no connection. */
@@ -100,8 +102,12 @@ export class Connection {
 
   /** Tries at once what would be tried later: the machine woke up, or the network is back. */
   hurry(): void {
-    if (this.status.snapshot().state === "waiting") void this.#open();
-    else if (this.#ready !== undefined) this.#listen();
+    if (this.status.snapshot().state === "waiting") {
+      // What the node said is overstepped once, not each time that somebody looks at the page.
+      if (this.#isHinted && this.#hasHurried) return;
+      this.#hasHurried = this.#isHinted;
+      void this.#open();
+    } else if (this.#ready !== undefined) this.#listen();
   }
 
   /** Goes other ways from now on. */
@@ -119,7 +125,7 @@ export class Connection {
   renew(): void {
     this.#isTokenTried = false;
     if (this.status.snapshot().state === "blocked") void this.#open();
-    else void this.#renew();
+    else this.#renew();
   }
 
   close(): void {
@@ -141,11 +147,16 @@ export class Connection {
     this.#asking = asking;
     this.#attempt += 1;
     this.status.set({ state: "connecting", attempt: this.#attempt });
+    this.#timers.set("join", JOIN_MS, () => {
+      asking.abort();
+      this.#wait("no token could be had in time");
+    });
     let token: string | undefined;
     try {
       token = await this.#options.tokens.ask(asking.signal);
     } catch (error) {
       if (asking.signal.aborted) return;
+      this.#timers.stop("join");
       const isFinal =
         error instanceof ContinuumError && !isPassing(error.code, error.retryAfterMs) && error.status !== undefined;
       if (isFinal) this.#block(error.code, error.message);
@@ -223,7 +234,7 @@ export class Connection {
         this.#announced.retryAfterMs = meaning.retryAfterMs;
         break;
       case "authenticated":
-        this.#expect(meaning.expiresAt);
+        this.#renewal.expect(meaning.expiresAt === undefined ? undefined : Date.parse(meaning.expiresAt));
         break;
       case "error":
         if (meaning.about === undefined) {
@@ -245,6 +256,7 @@ export class Connection {
     this.#failures = 0;
     this.#attempt = 0;
     this.#isTokenTried = false;
+    this.#hasHurried = false;
     if (this.#rung === 0) {
       this.#hasWorked = true;
       this.#upgradeMs = UPGRADE_MS;
@@ -253,7 +265,7 @@ export class Connection {
     }
     this.status.set({ state: "online", transport: link.name });
     this.#events.ready(ready, wasSeen);
-    this.#expect(this.#options.tokens.expiresAt);
+    this.#renewal.expect(this.#options.tokens.endsAt);
     this.#listen();
     this.#keepAlive();
   }
@@ -289,28 +301,16 @@ export class Connection {
     });
   }
 
-  /** Renews a token before it ends. */
-  #expect(expiresAt: string | undefined): void {
-    const ends = expiresAt === undefined ? Number.NaN : Date.parse(expiresAt);
-    if (Number.isNaN(ends) || !this.#options.tokens.isRenewable) return;
-    const left = ends - this.#options.clock.wall();
-    this.#timers.set("renew", Math.max(left - RENEW_MS, left / 10), () => void this.#renew());
-  }
-
-  async #renew(): Promise<void> {
+  /** There may be a better token than the present one. */
+  #renew(): void {
     const link = this.#link;
     if (link === undefined || this.#ready === undefined) return;
     const asking = new AbortController();
     this.#asking = asking;
-    try {
-      const token = await this.#options.tokens.ask(asking.signal);
-      if (token !== undefined && this.#link === link && link.isSocket)
-        link.send({ event_type: "auth", data: { token } });
-    } catch (error) {
-      if (asking.signal.aborted) return;
-      // The present one still holds; at its end the node closes, and it is asked for again.
-      this.#events.error(new ContinuumError("unauthenticated", `no new token could be had: ${String(error)}`));
-    }
+    const tell = (token: string) => {
+      if (link.isSocket) link.send({ event_type: "auth", data: { token } });
+    };
+    void this.#renewal.renew({ signal: asking.signal, tell, failed: (error) => this.#events.error(error) });
   }
 
   /** Gives a link up. */
@@ -392,6 +392,7 @@ export class Connection {
 
   #wait(reason: string, hintMs?: number): void {
     const { clock } = this.#options;
+    this.#isHinted = hintMs !== undefined;
     const retryInMs = this.#backoff.failed(hintMs === undefined ? undefined : followed(hintMs));
     this.status.set({ state: "waiting", since: this.#lostAt ?? clock.wall(), retryInMs, reason });
     this.#timers.set("retry", retryInMs, () => void this.#open());

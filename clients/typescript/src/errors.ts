@@ -43,6 +43,10 @@ export const LOCAL_CODES = {
   unreachable: "unreachable",
   /** A person took the write out of the outbox. */
   dropped: "dropped",
+  /** Another write with this id waits. */
+  duplicate: "duplicate_id",
+  /** The write is in the browser's storage no more, and nobody said what became of it. */
+  gone: "gone",
 } as const;
 
 /** Refusals that speak of the node and not of what was sent: the same may go through later. */

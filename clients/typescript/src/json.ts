@@ -14,6 +14,11 @@ export function field(value: unknown, name: string): unknown {
   return isContent(value) && Object.hasOwn(value, name) ? value[name] : undefined;
 }
 
+/** A value as it is written down: what changes it later does not change the write. */
+export function copied<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value)) as T;
+}
+
 export function isEqual(a: Json | undefined, b: Json | undefined): boolean {
   if (a === b) return true;
   if (Array.isArray(a) || Array.isArray(b)) {

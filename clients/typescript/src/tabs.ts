@@ -18,19 +18,23 @@ import type { Message } from "./wire/message.js";
 /** What a tab says to the others. */
 type Word =
   | { kind: "hello"; from: string }
-  /** The leader is in the room, and stands there. */
-  | { kind: "welcome"; to: string | undefined; ready: Content; cursor: string; isLive: boolean }
+  /** The leader joined the room. */
+  | { kind: "joined" }
+  /** It stands there. */
+  | ({ kind: "welcome"; to: string } & Standing)
   | { kind: "message"; message: Message }
   | { kind: "lost"; reason: string }
   | { kind: "send"; from: string; message: Message }
   | { kind: "stored"; entry: Entry }
-  | { kind: "settled"; id: string; settled: Settled };
+  | { kind: "settled"; id: string; settled: Settled }
+  | { kind: "dropped"; id: string };
 
 /** How the leader stands, for who joins it. */
 export interface Standing {
   readonly ready: Content;
   readonly cursor: string;
   readonly isLive: boolean;
+  readonly isSocket: boolean;
 }
 
 export interface TabsEvents {
@@ -42,8 +46,14 @@ export interface TabsEvents {
   send(message: Message): void;
   stored(entry: Entry): void;
   settled(id: string, settled: Settled): void;
+  /** A refused write was taken away. */
+  dropped(id: string): void;
   /** There is a leader, who knows what became of what is in the store. */
   led(): void;
+  /** It joined the room: what would be tried later is tried at once. */
+  joined(): void;
+  /** A follower came or went, and may have written what its word of did not reach us. */
+  look(): void;
   standing(): Standing | undefined;
 }
 
@@ -56,7 +66,7 @@ export class Tabs {
   readonly #locks: LockManager;
   readonly #ended = new AbortController();
   #isLeader = false;
-  #link: { hear: (word: Word) => void } | undefined;
+  #link: FollowerLink | undefined;
   /** What each follower follows, so that it ends with it. */
   readonly #followed = new Map<string, Set<string>>();
 
@@ -83,12 +93,15 @@ export class Tabs {
   /** A way to the node that leads over the tab that leads. */
   link(http: Http): OpenLink {
     return (target, events) => {
-      const link = new FollowerLink(http, target.since, events);
+      const hello = () => this.#say({ kind: "hello", from: this.#id });
+      const link = new FollowerLink(http, target.since, events, hello);
       this.#link = link;
-      this.#say({ kind: "hello", from: this.#id });
+      hello();
       return {
         name: "tab",
-        isSocket: true,
+        get isSocket() {
+          return link.isSocket;
+        },
         send: (message) => this.#say({ kind: "send", from: this.#id, message }),
         close: () => {
           link.close();
@@ -100,7 +113,7 @@ export class Tabs {
 
   /** The leader joined the room. */
   joined(): void {
-    if (this.#isLeader) this.#welcome(undefined);
+    if (this.#isLeader) this.#say({ kind: "joined" });
   }
 
   /** The leader got a message. */
@@ -118,6 +131,10 @@ export class Tabs {
 
   settled(id: string, settled: Settled): void {
     if (this.#isLeader) this.#say({ kind: "settled", id, settled });
+  }
+
+  dropped(id: string): void {
+    this.#say({ kind: "dropped", id });
   }
 
   close(): void {
@@ -147,6 +164,7 @@ export class Tabs {
       case "hello":
         if (!this.#isLeader) return;
         this.#mourn(word.from);
+        this.#events.look();
         this.#welcome(word.from);
         break;
       case "send":
@@ -160,8 +178,15 @@ export class Tabs {
       case "settled":
         this.#events.settled(word.id, word.settled);
         break;
+      case "dropped":
+        this.#events.dropped(word.id);
+        break;
+      case "joined":
+        this.#link?.hear(word);
+        this.#events.joined();
+        break;
       case "welcome":
-        if (word.to !== undefined && word.to !== this.#id) return;
+        if (word.to !== this.#id) return;
         this.#link?.hear(word);
         this.#events.led();
         break;
@@ -170,14 +195,17 @@ export class Tabs {
     }
   }
 
-  #welcome(to: string | undefined): void {
+  #welcome(to: string): void {
     const standing = this.#events.standing();
     if (standing !== undefined) this.#say({ kind: "welcome", to, ...standing });
   }
 
   /** Remembers what a follower follows. */
   #note(from: string, message: Message): void {
-    const subscription = field(message.data, "subscription");
+    const [subscription, ended] = [field(message.data, "subscription"), field(message.data, "subscriptions")];
+    if (message.event_type === "unsubscribe" && Array.isArray(ended)) {
+      for (const name of ended) this.#followed.get(from)?.delete(name);
+    }
     if (message.event_type !== "subscribe" || typeof subscription !== "string") return;
     const names = this.#followed.get(from) ?? new Set();
     this.#followed.set(from, names.add(subscription));
@@ -191,6 +219,7 @@ export class Tabs {
     const bury = () => {
       const names = [...(this.#followed.get(from) ?? [])];
       this.#followed.delete(from);
+      this.#events.look();
       if (names.length > 0) this.#events.send({ event_type: "unsubscribe", data: { subscriptions: names } });
     };
     this.#locks.request(`${this.#name}:${from}`, { signal }, bury).catch(() => {
@@ -204,15 +233,18 @@ class FollowerLink {
   readonly #http: Http;
   readonly #since: string | undefined;
   readonly #events: LinkEvents;
+  readonly #hello: () => void;
   readonly #ended = new AbortController();
+  isSocket = true;
   /** What came while what was missed is read. */
   #waiting: Message[] | undefined = [];
   #isWelcome = false;
 
-  constructor(http: Http, since: string | undefined, events: LinkEvents) {
+  constructor(http: Http, since: string | undefined, events: LinkEvents, hello: () => void) {
     this.#http = http;
     this.#since = since;
     this.#events = events;
+    this.#hello = hello;
   }
 
   close(): void {
@@ -223,8 +255,12 @@ class FollowerLink {
     if (this.#ended.signal.aborted) return;
     if (word.kind === "welcome" && !this.#isWelcome) {
       this.#isWelcome = true;
+      this.isSocket = word.isSocket;
       void this.#begin(word);
-    } else if (word.kind === "welcome" || word.kind === "lost") {
+    } else if (word.kind === "joined" && !this.#isWelcome) {
+      // There was nobody yet to hear it.
+      this.#hello();
+    } else if (word.kind === "joined" || word.kind === "lost") {
       // The leader's connection is another one than it was: begun anew, nothing is missed.
       if (this.#isWelcome) this.#end(word.kind === "lost" ? word.reason : "the leading tab joined the room again");
     } else if (word.kind === "message" && this.#isWelcome) {

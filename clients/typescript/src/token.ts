@@ -21,16 +21,15 @@ export class Tokens {
   }
 
   /** When the present token ends, as it says itself: a node tells it of a renewed one only. */
-  get expiresAt(): string | undefined {
-    const claims = this.#current?.split(".")[1];
-    if (claims === undefined) return undefined;
-    try {
-      const ends = field(JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))), "exp");
-      return typeof ends === "number" ? new Date(ends * 1_000).toISOString() : undefined;
-    } catch {
-      // An API key, or a token of another form.
-      return undefined;
-    }
+  get endsAt(): number | undefined {
+    const ends = this.#claim("exp");
+    return ends === undefined ? undefined : ends * 1_000;
+  }
+
+  /** How long the present token lasts from its making to its end, whatever our clock says. */
+  get lifeMs(): number | undefined {
+    const [made, ends] = [this.#claim("iat"), this.#claim("exp")];
+    return made === undefined || ends === undefined ? undefined : (ends - made) * 1_000;
   }
 
   replace(source: TokenSource): void {
@@ -41,5 +40,17 @@ export class Tokens {
   async ask(signal: AbortSignal): Promise<string | undefined> {
     this.#current = typeof this.#source === "function" ? await this.#source({ signal }) : this.#source;
     return this.#current;
+  }
+
+  #claim(name: string): number | undefined {
+    const claims = this.#current?.split(".")[1];
+    if (claims === undefined) return undefined;
+    try {
+      const said = field(JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))), name);
+      return typeof said === "number" ? said : undefined;
+    } catch {
+      // An API key, or a token of another form.
+      return undefined;
+    }
   }
 }

@@ -13,6 +13,11 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   });
 }
 
+/** Aborts when one of them does. */
+export function either(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
+  return signal === undefined ? other : AbortSignal.any([signal, other]);
+}
+
 /** Waits until something that is watched is so. What `until` throws ends the waiting. */
 export function when<T>(watched: Observable<T>, until: (value: T) => boolean, signal?: AbortSignal): Promise<T> {
   return abortable(

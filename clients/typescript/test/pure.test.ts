@@ -18,6 +18,9 @@ test("places are code points on the wire and UTF-16 units here, and no pair is e
     { at: 4, deleted: 0, inserted: "!" },
     { at: 1, deleted: 2, inserted: "é" },
   ]);
+  // What is typed for one half of a pair: the other half is the letter's that stands there.
+  assert.equal(apply(opsOf({ at: 1, deleted: 1, inserted: "\ude01" }, "😀"), "😀"), "😁");
+  assert.equal(apply(opsOf({ at: 1, deleted: 1, inserted: "\ud83d" }, "a\ud83c\ude01b"), "a\ud83c\ude01b"), "a😁b");
   // The two share their first half.
   assert.deepEqual(opsBetween("🌍", "🌎"), ["🌎", -1]);
   assert.equal(wellFormed("a\ud83cb\udf0d"), "a\ufffdb\ufffd");

@@ -116,3 +116,79 @@ test("waiting can be ended, and what was sent goes on", async (t) => {
   for await (const record of a.history()) seen.push(record.data);
   assert.deepEqual(seen, [1]);
 });
+
+test("what waits when the client is closed, or is asked of it later, ends with that", async (t) => {
+  const node = await TestNode.start(t);
+  await node.kill();
+  const client = connect(t, { url: node.url, instance: "a" });
+  const waiting = [client.publish("n", 1), client.entity("task", "t1").load(), client.outbox.flushed()];
+  const ended = Promise.allSettled(waiting);
+  await client.close();
+  for (const end of await ended) assert.equal(end.status === "rejected" && end.reason.code, "client_closed");
+  assert.throws(() => client.send("n", 1), { code: "client_closed" });
+  assert.throws(() => client.entity("task", "t1").create({}), { code: "client_closed" });
+  const result = client.follow({ query: { entity_type: "task" } }).live();
+  for (const late of [client.publish("n", 1), client.entity("task", "t1").load(), client.outbox.flushed(), result])
+    await assert.rejects(late, { code: "client_closed" });
+});
+
+test("what a node takes for something else than an event is refused at once", async (t) => {
+  const node = await TestNode.start(t);
+  const client = connect(t, { url: node.url, instance: "a" });
+  const types = [
+    "typing",
+    "user.presence",
+    "signal.x",
+    "cursor.move",
+    "ping",
+    "heartbeat",
+    "node.update",
+    "sync_event",
+  ];
+  for (const type of types) assert.throws(() => client.send(type), { code: "reserved_type" });
+  await assert.rejects(client.publish("subscribe"), { code: "reserved_type" });
+  assert.equal(client.sync.snapshot().pending, 0);
+});
+
+test("an event is written down as it is at the call", async (t) => {
+  const node = await TestNode.start(t);
+  const client = connect(t, { url: node.url, instance: "a" });
+  const data = { v: 1 };
+  const op = client.send("n", data);
+  data.v = 2;
+  await op.settled;
+  const { records } = await client.historyPage();
+  assert.deepEqual([op.optimistic, records[0]?.data], [{ v: 1 }, { v: 1 }]);
+});
+
+test("an iterator has what comes from the call on, and goes on behind a network that was away", async (t) => {
+  const node = await TestNode.start(t);
+  let isAway = false;
+  const flaky: typeof fetch = (input, init) => (isAway ? Promise.reject(new TypeError("a blip")) : fetch(input, init));
+  const [a, b] = [
+    connect(t, { url: node.url, instance: "a" }),
+    connect(t, { url: node.url, instance: "b", fetch: flaky }),
+  ];
+  await Promise.all([a.online(), b.online()]);
+  const seen: unknown[] = [];
+  const all = b.records("n");
+  await a.publish("n", 0);
+  await eventually(() => Number(b.cursor?.split(".")[1]) >= 1);
+  const ops = Array.from({ length: 1_200 }, (_, n) => a.send("n", n + 1).settled);
+  await Promise.all(ops);
+  await eventually(() => Number(b.cursor?.split(".")[1]) >= 1_201);
+  isAway = true;
+  const reading = (async () => {
+    for await (const { data } of all) {
+      seen.push(data);
+      if (seen.length === 1_201) return;
+    }
+  })();
+  await eventually(() => seen.length === 1_000);
+  isAway = false;
+  await reading;
+  assert.deepEqual(
+    seen,
+    Array.from({ length: 1_201 }, (_, n) => n),
+  );
+});

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { appendFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { type TestContext, test } from "node:test";
+import { Worker } from "node:worker_threads";
 import type { Draft, Store } from "../src/index.js";
 import { FileStore } from "../src/outbox/file.js";
 import { MemoryStore } from "../src/outbox/memory.js";
@@ -77,7 +78,7 @@ test("one process has a directory, a process that died does not, and another roo
   await first.open();
   await assert.rejects(new FileStore(path, "t", "i").open(), /in use/);
   await first.close();
-  await writeFile(join(path, "lock"), "999999999");
+  await writeFile(join(path, "lock"), JSON.stringify({ pid: 999_999_999, host: hostname(), at: 0, word: "w" }));
   const second = new FileStore(path, "t", "i");
   await second.open();
   await second.close();
@@ -150,4 +151,69 @@ test("where storage is forbidden it is said, and writes go on in memory", async 
   const client = connect(t, { url: node.url, instance: "a", store });
   assert.equal((await client.publish("n", 1)).durability, "stored");
   assert.match(client.sync.snapshot().storageReason ?? "", /private mode/);
+});
+
+test("a directory is one under all its names, and for each thread and copy of this module", async (t) => {
+  const path = await directory(t);
+  const first = new FileStore(path, "t", "i");
+  await first.open();
+  await symlink(path, `${path}-link`);
+  t.after(() => rm(`${path}-link`));
+  for (const name of [`${path}/`, `${path}-link`, relative(process.cwd(), path)])
+    await assert.rejects(new FileStore(name, "t", "i").open(), /in use/, name);
+  const copy = new URL("../src/outbox/file.js?copy", import.meta.url).href;
+  const { FileStore: Copied } = (await import(copy)) as { FileStore: typeof FileStore };
+  await assert.rejects(new Copied(path, "t", "i").open(), /in use/);
+  const thread = new Worker(
+    `const { parentPort, workerData } = require("node:worker_threads");
+     import(workerData.copy).then(({ FileStore }) => new FileStore(workerData.path, "t", "i").open())
+       .then(() => parentPort.postMessage("open"), (error) => parentPort.postMessage(String(error)));`,
+    { eval: true, workerData: { copy, path } },
+  );
+  t.after(() => thread.terminate());
+  assert.match(await new Promise((hear) => thread.once("message", hear)), /in use/);
+  await first.close();
+  const second = new Copied(path, "t", "i");
+  await second.open();
+  await second.close();
+});
+
+test("of several that find a dead program's lock, one has the directory", async (t) => {
+  const path = await directory(t);
+  const file = new URL("../src/outbox/file.js", import.meta.url).href;
+  for (let round = 0; round < 5; round += 1) {
+    await writeFile(join(path, "lock"), JSON.stringify({ pid: 999_999_999, host: hostname(), at: 0, word: "w" }));
+    const threads = Array.from(
+      { length: 4 },
+      () =>
+        new Worker(
+          `const { parentPort, workerData } = require("node:worker_threads");
+           import(workerData.file).then(({ FileStore }) => {
+             const store = new FileStore(workerData.path, "t", "i");
+             parentPort.once("message", () => store.open()
+               .then(() => parentPort.postMessage("open"), (error) => parentPort.postMessage(String(error))));
+             parentPort.postMessage("ready");
+           });`,
+          { eval: true, workerData: { file, path } },
+        ),
+    );
+    const said = () =>
+      Promise.all(threads.map((thread) => new Promise<string>((hear) => thread.once("message", hear))));
+    await said();
+    const answers = said();
+    for (const thread of threads) thread.postMessage("go");
+    assert.equal((await answers).filter((answer) => answer === "open").length, 1);
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+});
+
+test("a call that was done is not refused because there is no room to write the file anew", async (t) => {
+  const path = await directory(t);
+  const store = new FileStore(path, "t", "i");
+  await store.open();
+  await mkdir(join(path, "outbox.next"));
+  const long = { ...draft("a"), body: "x".repeat(9 * 2 ** 20) };
+  assert.equal((await store.append(long)).number, 1);
+  assert.equal((await store.append(draft("b"))).number, 2);
+  await store.close();
 });

@@ -1,6 +1,8 @@
 import "./support/browser.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { ContinuumClient } from "../src/index.js";
+import { IndexedDbStore } from "../src/outbox/indexeddb.js";
 import { connect, eventually, until } from "./support/clients.js";
 import { TestNode } from "./support/node.js";
 import { BadProxy } from "./support/proxy.js";
@@ -86,4 +88,122 @@ test("a tab that opens later shows what others wrote while there was no node, an
   assert.equal(task.snapshot().pending, 1);
   await node.start();
   await until(task, (state) => state.pending === 0 && state.version > 0);
+});
+
+test("what a following tab writes and is closed at once is sent by the tab that leads", async (t) => {
+  const node = await TestNode.start(t);
+  const open = () => connect(t, { url: node.url, instance: "browser" });
+  const leader = open();
+  await leader.online();
+  const follower = open();
+  await follower.online();
+  const op = follower.send("n", 1);
+  await follower.close();
+  assert.equal(await op.stored, "disk");
+  assert.deepEqual([(await op.settled).status, (await op.settled).code], ["unknown", "client_closed"]);
+  await eventually(async () => (await written(leader)).length === 1);
+});
+
+test("what a tab put into the store and died before it said so is sent by the tab that leads", async (t) => {
+  const node = await TestNode.start(t);
+  const leader = connect(t, { url: node.url, instance: "browser" });
+  await leader.online();
+  const follower = connect(t, { url: node.url, instance: "browser" });
+  await follower.online();
+  const name = `continuum ${node.http} default browser`;
+  const store = new IndexedDbStore(indexedDB, name);
+  await store.open();
+  const place = { replica: "dead", opNumber: 1, entity: undefined, base: undefined, writtenAt: 0 };
+  await store.append({ id: crypto.randomUUID(), kind: "event", type: "n", body: 1, ...place });
+  await follower.close();
+  await eventually(async () => (await written(leader)).length === 1);
+  await store.close();
+});
+
+test("where the browser keeps nothing, what a following tab writes is sent all the same", async (t) => {
+  const node = await TestNode.start(t);
+  const { open: really } = indexedDB;
+  t.after(() => {
+    indexedDB.open = really;
+  });
+  indexedDB.open = () => {
+    throw new DOMException("private mode", "SecurityError");
+  };
+  const open = () => connect(t, { url: node.url, instance: "browser" });
+  const [leader, follower] = [open(), open()];
+  await Promise.all([leader.online(), follower.online()]);
+  const [mine, theirs] = [follower.send("n", 1), leader.send("n", 2)];
+  assert.equal(await mine.stored, "memory");
+  assert.deepEqual([(await mine.settled).status, (await theirs.settled).status], ["confirmed", "confirmed"]);
+  // A tab that leads later is told again what waits.
+  await node.kill();
+  await until(follower.connection, (status) => status.state !== "online");
+  const later = follower.send("n", 3);
+  const third = open();
+  await later.stored;
+  await leader.close();
+  await node.start();
+  assert.equal((await later.settled).status, "confirmed");
+  assert.deepEqual((await written(third)).sort(), [1, 2, 3]);
+});
+
+async function written(client: ContinuumClient): Promise<unknown[]> {
+  const all = [];
+  for await (const record of client.history({ types: ["n"] })) all.push(record.data);
+  return all;
+}
+
+test("each tab has the types that it asked for, whichever leads", async (t) => {
+  const node = await TestNode.start(t);
+  const leader = connect(t, { url: node.url, instance: "browser", types: ["memory_added"] });
+  await leader.online();
+  const follower = connect(t, { url: node.url, instance: "browser" });
+  await follower.online();
+  const seen: string[] = [];
+  leader.on("record", ({ type }) => seen.push(`leader ${type}`));
+  follower.on("record", ({ type }) => seen.push(`follower ${type}`));
+  await follower.publish("decision_made", 1);
+  await follower.publish("memory_added", 2);
+  await eventually(() => seen.includes("follower memory_added") && seen.includes("leader memory_added"));
+  assert.deepEqual(seen.sort(), ["follower decision_made", "follower memory_added", "leader memory_added"]);
+});
+
+test("a following tab is back as soon as its leader is, and what the leader alone hears is no error of its own", async (t) => {
+  const node = await TestNode.start(t);
+  // Left to itself, it would come back in a minute.
+  const slow = { random: () => 0.999 };
+  const leader = connect(t, { url: node.url, instance: "browser" });
+  await leader.online();
+  const follower = connect(t, { url: node.url, instance: "browser", ...slow });
+  await follower.online();
+  let behind = 0;
+  for (let round = 0; round < 5; round += 1) {
+    await node.kill();
+    await until(follower.connection, (status) => status.state === "waiting");
+    await node.start();
+    await leader.online();
+    const since = Date.now();
+    await follower.online();
+    behind += Date.now() - since;
+  }
+  assert.ok(behind < 10_000, `${behind} ms`);
+  const errors: string[] = [];
+  follower.on("error", ({ code }) => errors.push(code));
+  const refused = await leader.publish("no good type", 1).catch(({ code }) => code);
+  assert.equal(refused, "invalid_type");
+  await leader.publish("n", 1);
+  await eventually(async () => (await written(follower)).length === 1);
+  assert.deepEqual(errors, []);
+});
+
+test("a refused write that one tab takes away is gone in the others", async (t) => {
+  const node = await TestNode.start(t);
+  const open = () => connect(t, { url: node.url, instance: "browser" });
+  const [leader, follower] = [open(), open()];
+  await Promise.all([leader.online(), follower.online()]);
+  const op = follower.entity("task", "gone").update({ a: 1 });
+  assert.equal((await op.settled).status, "rolled_back");
+  await until(leader.outbox, ({ refused }) => refused.length === 1);
+  await leader.outbox.drop(op.id);
+  await until(follower.outbox, ({ refused }) => refused.length === 0);
 });

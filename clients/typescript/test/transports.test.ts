@@ -64,3 +64,20 @@ test("nothing is missed and nothing comes twice when a socket becomes a stream",
     Array.from({ length: 31 }, (_, n) => n),
   );
 });
+
+test("over HTTP, what stands behind a request that failed waits with it", async (t) => {
+  const node = await TestNode.start(t);
+  let requests = 0;
+  const failing: typeof fetch = (input, init) => {
+    requests += Number(init?.method === "POST");
+    if (init?.method === "POST" && requests === 2) return Promise.reject(new TypeError("a blip"));
+    return fetch(input, init);
+  };
+  const client = connect(t, { url: node.url, instance: "far", transport: "polling", fetch: failing });
+  await client.online();
+  const ops = [1, 2, 3, 4].map((n) => client.send("n", n));
+  await Promise.all(ops.map((op) => op.settled));
+  const seen = [];
+  for await (const record of client.history()) seen.push(record.data);
+  assert.deepEqual(seen, [1, 2, 3, 4]);
+});

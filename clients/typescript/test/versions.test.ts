@@ -135,4 +135,8 @@ test("when the network is back, or the page is looked at again, it is tried at o
   target.dispatchEvent(new Event("online"));
   assert.equal(client.status.state, "connecting");
   await eventually(() => ScriptedSocket.last !== socket);
+  // What the node says is not overstepped each time that somebody looks.
+  (ScriptedSocket.last as unknown as ScriptedSocket).end(1012, "restart; retry in 3600000 ms");
+  target.dispatchEvent(new Event("focus"));
+  assert.deepEqual({ ...client.connection.snapshot() }.state, "waiting");
 });

@@ -1,28 +1,19 @@
 /**
- * Writes in a file under Node: a journal that is only appended to, flushed before a call resolves, and locked for one process.
+ * Writes in a file under Node: a journal that is only appended to, flushed before a call resolves, and one program has it (`lock.ts`).
  *
- * Owns: the file's form, that what a crash cut off is left out and hides nothing before it, and that one process has it.
+ * Owns: the file's form, that what a crash cut off is left out and hides nothing before it.
  * Lines are `{"add": entry}`, `{"rewrite": {…}}`, `{"claim": [ids]}`, `{"settle": id, "refusal": …}` and `{"forget": id}`.
  */
 
 import type { FileHandle } from "node:fs/promises";
 import { field, isContent } from "../json.js";
-import type { Draft, Entry, Held, Refusal, Store } from "./store.js";
+import { builtin } from "./builtin.js";
+import { lock, type Unlock } from "./lock.js";
+import type { Draft, Entry, Held, Refusal, Rewritten, Store } from "./store.js";
 
 const FORM = "continuum-outbox";
 /** Written anew when so many bytes were appended. */
 const MOST_APPENDED = 8 * 2 ** 20;
-
-/** Directories that this process has. */
-const open = new Set<string>();
-
-// Bundlers for browsers must not meet an import of Node's own modules.
-function builtin<T>(name: string): T {
-  const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
-  const found = process?.getBuiltinModule?.(name);
-  if (found === undefined) throw new Error("a directory can be used under Node 20.16 or later only");
-  return found as T;
-}
 
 type Fs = typeof import("node:fs/promises");
 
@@ -32,6 +23,7 @@ export class FileStore implements Store {
   readonly #tenant: string;
   readonly #instance: string;
   #file: FileHandle | undefined;
+  #unlock: Unlock | undefined;
   /** Bytes that are whole lines. */
   #size = 0;
   #appended = 0;
@@ -56,17 +48,19 @@ export class FileStore implements Store {
 
   append(draft: Draft): Promise<Entry> {
     return this.#later(async () => {
+      const there = this.#entries.get(draft.id);
+      if (there !== undefined) return there;
       const entry: Entry = { ...draft, number: this.#last + 1, sent: false };
       await this.#write({ add: entry });
       return entry;
     });
   }
 
-  rewrite({ id, base, body }: Pick<Entry, "id" | "base" | "body">): Promise<boolean> {
+  rewrite({ id, base, log, body }: Rewritten): Promise<boolean> {
     return this.#later(async () => {
       const entry = this.#entries.get(id);
       if (entry === undefined || entry.sent) return false;
-      await this.#write({ rewrite: { id, base, body } });
+      await this.#write({ rewrite: { id, base, log, body } });
       return true;
     });
   }
@@ -95,8 +89,7 @@ export class FileStore implements Store {
       if (file === undefined) return;
       this.#file = undefined;
       await file.close();
-      await this.#fs.rm(this.#path("lock"), { force: true });
-      open.delete(this.#directory);
+      await this.#unlock?.();
     });
   }
 
@@ -110,7 +103,7 @@ export class FileStore implements Store {
 
   async #start(): Promise<void> {
     await this.#fs.mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    await this.#lock();
+    this.#unlock = await lock(this.#directory);
     try {
       const text = await this.#fs.readFile(this.#path("outbox.jsonl"), "utf8").catch((error) => {
         if (field(error, "code") === "ENOENT" || error.code === "ENOENT") return "";
@@ -119,28 +112,8 @@ export class FileStore implements Store {
       this.#read(text);
       await this.#compact();
     } catch (error) {
-      await this.#fs.rm(this.#path("lock"), { force: true });
-      open.delete(this.#directory);
+      await this.#unlock();
       throw error;
-    }
-  }
-
-  async #lock(): Promise<void> {
-    const path = this.#path("lock");
-    if (open.has(this.#directory)) throw new Error(`${this.#directory} is in use by this process already`);
-    for (let tries = 0; ; tries += 1) {
-      try {
-        await this.#fs.writeFile(path, String(process.pid), { flag: "wx" });
-        open.add(this.#directory);
-        return;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      }
-      const owner = Number(await this.#fs.readFile(path, "utf8").catch(() => ""));
-      // Our own number, and we do not have it: that process is gone, and its number is ours now.
-      if (tries > 3 || (owner !== process.pid && isAlive(owner)))
-        throw new Error(`${this.#directory} is in use by process ${owner}`);
-      await this.#fs.rm(path, { force: true });
     }
   }
 
@@ -179,7 +152,12 @@ export class FileStore implements Store {
     if (said.rewrite !== undefined) {
       const entry = this.#entries.get(said.rewrite.id);
       if (entry !== undefined)
-        this.#entries.set(entry.id, { ...entry, base: said.rewrite.base, body: said.rewrite.body });
+        this.#entries.set(entry.id, {
+          ...entry,
+          base: said.rewrite.base,
+          log: said.rewrite.log,
+          body: said.rewrite.body,
+        });
     }
     for (const id of said.claim ?? []) {
       const entry = this.#entries.get(id);
@@ -205,7 +183,10 @@ export class FileStore implements Store {
     this.#size += bytes.length;
     this.#appended += bytes.length;
     this.#do(step);
-    if (this.#appended > MOST_APPENDED) await this.#compact();
+    // What was written is written, whether there is room to write it anew or not.
+    if (this.#appended <= MOST_APPENDED) return;
+    this.#appended = 0;
+    await this.#compact().catch(() => {});
   }
 
   /** Writes the file anew with what it holds. */
@@ -220,7 +201,6 @@ export class FileStore implements Store {
       await file.writeFile(text);
       await file.sync();
       await this.#fs.rename(next, path);
-      await this.#syncDirectory();
     } catch (error) {
       await file.close();
       throw error;
@@ -229,6 +209,7 @@ export class FileStore implements Store {
     this.#file = file;
     this.#size = Buffer.byteLength(text);
     this.#appended = 0;
+    await this.#syncDirectory();
   }
 
   async #syncDirectory(): Promise<void> {
@@ -240,15 +221,5 @@ export class FileStore implements Store {
     const done = this.#turn.then(task);
     this.#turn = done.catch(() => {});
     return done;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

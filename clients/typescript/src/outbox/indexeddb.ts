@@ -3,7 +3,7 @@
  * Owns: the database's form, and that each call is one transaction, flushed where the browser lets us ask for that.
  */
 
-import type { Draft, Entry, Held, Refusal, Store } from "./store.js";
+import type { Draft, Entry, Held, Refusal, Rewritten, Store } from "./store.js";
 
 const VERSION = 1;
 type Row = Omit<Entry, "number"> & { number?: number };
@@ -29,17 +29,19 @@ export class IndexedDbStore implements Store {
 
   append(draft: Draft): Promise<Entry> {
     return this.#run("readwrite", async ({ entries }) => {
+      const there = await asked<Entry | undefined>(entries.index("id").get(draft.id));
+      if (there !== undefined) return there;
       const row: Row = { ...draft, sent: false };
       const number = Number(await asked(entries.add(row)));
       return { ...draft, number, sent: false };
     });
   }
 
-  rewrite({ id, base, body }: Pick<Entry, "id" | "base" | "body">): Promise<boolean> {
+  rewrite({ id, base, log, body }: Rewritten): Promise<boolean> {
     return this.#run("readwrite", async ({ entries }) => {
       const entry = await asked<Entry | undefined>(entries.index("id").get(id));
       if (entry === undefined || entry.sent) return false;
-      await asked(entries.put({ ...entry, base, body }));
+      await asked(entries.put({ ...entry, base, log, body }));
       return true;
     });
   }

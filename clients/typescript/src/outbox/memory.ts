@@ -1,6 +1,6 @@
 /** A store that ends with the program: for tests, for who wants no other, and where no other can be had. */
 
-import type { Draft, Entry, Held, Refusal, Store } from "./store.js";
+import type { Draft, Entry, Held, Refusal, Rewritten, Store } from "./store.js";
 
 export class MemoryStore implements Store {
   readonly durability = "memory";
@@ -20,16 +20,18 @@ export class MemoryStore implements Store {
   }
 
   async append(draft: Draft): Promise<Entry> {
+    const there = this.#entries.get(draft.id);
+    if (there !== undefined) return there;
     this.#last += 1;
     const entry = { ...draft, number: this.#last, sent: false };
     this.#entries.set(entry.id, entry);
     return entry;
   }
 
-  async rewrite({ id, base, body }: Pick<Entry, "id" | "base" | "body">): Promise<boolean> {
+  async rewrite({ id, base, log, body }: Rewritten): Promise<boolean> {
     const entry = this.#entries.get(id);
     if (entry === undefined || entry.sent) return false;
-    this.#entries.set(id, { ...entry, base, body });
+    this.#entries.set(id, { ...entry, base, log, body });
     return true;
   }
 

@@ -2,22 +2,36 @@
 
 import type { Overwritten, Settled } from "../api.js";
 import { type Content, field, isContent, type Json } from "../json.js";
+import { isReserved } from "../room/words.js";
 import { count, type Fate, type Message, text } from "../wire/message.js";
 import type { Entry } from "./store.js";
 
-/** The message that a write goes out as. */
-export function messageOf(entry: Entry): Message {
+/** The message that a write goes out as. In another log than that of its base, there was nothing yet when it was made. */
+export function messageOf(entry: Entry, log: string | undefined = entry.log): Message {
   if (entry.kind === "event") return { event_type: entry.type, event_id: entry.id, data: entry.body };
+  const base = entry.base === undefined || entry.log === undefined || entry.log === log ? entry.base : 0;
   const event: Content = {
     op_id: entry.id,
     op_number: entry.opNumber,
     replica_id: entry.replica,
     entity_type: entry.type,
     entity_id: entry.entity ?? "",
-    ...(entry.base === undefined ? {} : { base_version: entry.base }),
+    ...(base === undefined ? {} : { base_version: base }),
     ...(isContent(entry.body) ? entry.body : {}),
   };
   return { event_type: "sync_event", event_id: entry.id, data: { event } };
+}
+
+/** Why a write must not go out: nobody would answer it, or it would cost the connection, again and again. */
+export function unsendable({ kind, type }: Entry, message: Message, mostBytes: number): Settled | undefined {
+  if (kind === "event" && isReserved(type)) return refused("reserved_type", reservedText(type));
+  const bytes = new TextEncoder().encode(JSON.stringify(message)).length;
+  if (bytes <= mostBytes) return undefined;
+  return refused("too_large", `${bytes} bytes as a message, of which the node takes ${mostBytes}`);
+}
+
+export function reservedText(type: string): string {
+  return `'${type}' means something else than an event; choose another type`;
 }
 
 const BLANK: Omit<Settled, "status"> = {
@@ -41,6 +55,11 @@ export function acknowledged(seq: number | undefined, duplicate: boolean): Settl
 /** A refusal before anything was tried. */
 export function refused(code: string, message: string): Settled {
   return { ...BLANK, status: "refused", code, message };
+}
+
+/** What became of it is not known here, and will not be. */
+export function unknown(code: string, message: string): Settled {
+  return { ...BLANK, status: "unknown", code, message };
 }
 
 /** What the answer to an operation says; `undefined`: that it is to be sent again. */

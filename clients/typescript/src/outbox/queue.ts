@@ -1,20 +1,17 @@
 /**
  * What was written here, from the call until its fate is known.
  *
- * Owns: the order in which writes go out (one at a time of each entity), that each goes out under the same id however often it
- * takes, that nothing leaves it but by an answer or a person's word, and that a store that fails is said and loses nothing.
- * Must not know: what an operation does, how a message travels.
+ * Owns: the order of writes, that nothing leaves it but by an answer or a person's word, that a store that fails is said and
+ * loses nothing, and what several tabs have to know of each other's writes. Must not know: what an operation does, when a write goes out.
  */
 
-import type { Op, RefusedWrite, Settled } from "../api.js";
-import { CAP_MS, followed } from "../backoff.js";
-import { ContinuumError, isPassing, LOCAL_CODES } from "../errors.js";
-import type { Content, Json } from "../json.js";
-import { Cell } from "../observe.js";
+import type { Op, Settled } from "../api.js";
+import { ContinuumError, LOCAL_CODES } from "../errors.js";
+import { isEqual, type Json } from "../json.js";
 import type { Fate, Ready } from "../wire/message.js";
-import { acknowledged, decided, messageOf, refused } from "./message.js";
+import { refused, unknown } from "./message.js";
 import {
-  nextOf,
+  inOrder,
   type Pending,
   pendingOf,
   type QueueEvents,
@@ -22,42 +19,48 @@ import {
   refusalOf,
   restored,
   type Storage,
+  sizeOf,
 } from "./pending.js";
-import type { Draft, Entry, Held, Refusal, Store } from "./store.js";
+import { Refusals } from "./refusals.js";
+import { Sender } from "./sender.js";
+import type { Draft, Entry, Held, Store } from "./store.js";
 
-/** How many go out at once before the node has shown that it takes them. */
-const FIRST_WINDOW = 32;
-/** The pause after a refusal that names no time; twice as long after each further one. */
-const PAUSE_MS = 1_000;
-/** Most refused writes that are kept; the oldest are forgotten. */
-const MOST_REFUSED = 1_000;
+/** Of how many writes that are done it is known here that they are. */
+const MOST_DONE = 10_000;
+/** Longest time that a word between tabs takes. */
+const WORD_MS = 1_000;
+
+/** A write as its author makes it. */
+export type Made = Omit<Draft, "id" | "replica" | "opNumber" | "writtenAt"> & { id?: string | undefined };
 
 export class Queue {
-  readonly refusals = new Cell<readonly RefusedWrite[]>([]);
+  readonly refusals = new Refusals();
   readonly #store: Store;
   readonly #options: QueueOptions;
   readonly #events: QueueEvents;
+  readonly #sender: Sender;
   readonly #pending = new Map<string, Pending>();
-  readonly #refusals = new Map<string, Refusal>();
+  /** Writes that are done, the latest: what a store or a tab still says of them is of before. */
+  readonly #done = new Set<string>();
   /** Calls of the store, one after the other. */
   #turn: Promise<void>;
   readonly #opened: Promise<void>;
   #fault: string | undefined;
   #bytes = 0;
   #opNumber = 0;
-  /** Whether this one sends: of several tabs one does. */
-  #isSender = false;
-  #window = 0;
-  #mostInFlight = 0;
-  #mostBytes = Number.POSITIVE_INFINITY;
-  #resume: (() => void) | undefined;
-  #isClaiming = false;
+  #isClosed = false;
 
   constructor(store: Store, options: QueueOptions, events: QueueEvents) {
     this.#store = store;
     this.#options = options;
     this.#events = events;
     this.#fault = options.reason;
+    this.#sender = new Sender(options, {
+      all: () => [...this.#pending.values()],
+      get: (id) => this.#pending.get(id),
+      claim: (next) => this.#claim(next),
+      settle: (id, settled) => this.#settle(id, settled, "here"),
+    });
     this.#turn = store.open().then(
       (held) => this.#found(held),
       (error) => {
@@ -94,52 +97,59 @@ export class Queue {
     return this.#pending.get(id);
   }
 
-  /** Puts a write behind the others. */
-  add<T>(
-    draft: Omit<Draft, "id" | "replica" | "opNumber" | "writtenAt"> & { id?: string | undefined },
-    optimistic: T,
-  ): Op<T> {
-    const bytes = JSON.stringify(draft.body).length;
-    if (this.#bytes + bytes > this.#options.most) {
-      throw new ContinuumError(
-        LOCAL_CODES.full,
-        `the outbox holds ${this.#bytes} bytes; ${this.#options.most} is the most`,
-      );
+  /** Puts a write behind the others. The same once more is the same write. */
+  add<T>(made: Made, optimistic: T): Op<T> {
+    if (this.#isClosed) throw new ContinuumError(LOCAL_CODES.closed, "the client is closed");
+    const there = made.id === undefined ? undefined : this.#pending.get(made.id);
+    if (there !== undefined) {
+      const { kind, type, entity, body } = there.entry;
+      const isSame = kind === made.kind && type === made.type && entity === made.entity && isEqual(body, made.body);
+      if (isSame) return { ...there.op, optimistic };
+      throw new ContinuumError(LOCAL_CODES.duplicate, `another write with the id ${made.id} waits`);
     }
+    const { replica, clock, uuid, most } = this.#options;
+    if (this.#bytes + sizeOf(made.body) > most)
+      throw new ContinuumError(LOCAL_CODES.full, `the outbox holds ${this.#bytes} bytes; ${most} is the most`);
     this.#opNumber += 1;
-    const { replica, clock, uuid } = this.#options;
-    const id = draft.id ?? uuid();
-    const full: Draft = { ...draft, id, replica, opNumber: this.#opNumber, writtenAt: clock.wall() };
+    const id = made.id ?? uuid();
+    const written = { replica, opNumber: this.#opNumber, writtenAt: clock.wall() };
     // Its number is the store's to give; until then it stands behind all others.
-    const entry: Entry = { ...full, number: Number.POSITIVE_INFINITY, sent: false };
-    const pending = pendingOf(entry, bytes, optimistic);
+    const place = { number: Number.POSITIVE_INFINITY, sent: false };
+    const pending = pendingOf({ ...made, log: made.log ?? this.#sender.log, id, ...written, ...place }, optimistic);
     this.#keep(pending);
     void this.#later(() => this.#append(pending));
     return pending.op as Op<T>;
   }
 
-  /** Puts another content into a write that was not sent; `false`: it may have been. */
+  /** Puts another content into a write that nobody can have sent; `false`: it is to be a write of its own. */
   rewrite(id: string, base: number | undefined, body: Json): boolean {
-    // The tab that sends may have it in its hands already.
-    return this.#isSender && this.carry(id, base, body);
+    const bytes = sizeOf(body);
+    const more = bytes - (this.#pending.get(id)?.bytes ?? 0);
+    // A message that is long in bytes may be a third of that in letters.
+    const isLong = bytes > this.#sender.mostBytes / 4 || this.#bytes + more > this.#options.most;
+    // Who does not send does not know whether the tab that does has it in its hands already.
+    return this.#sender.leads && !isLong && this.carry(id, base, body);
   }
 
   /** The same where either content will do: if another tab sends, the store knows which it has. */
   carry(id: string, base: number | undefined, body: Json): boolean {
     const pending = this.#pending.get(id);
-    if (pending === undefined || pending.stage === "flying" || pending.entry.sent) return false;
-    pending.entry = { ...pending.entry, base, body };
+    if (this.#isClosed || pending === undefined || pending.entry.sent) return false;
+    const { log } = this.#sender;
+    this.#change(pending, { ...pending.entry, base, log, body });
     if (pending.isLoose) return true;
     void this.#later(async () => {
-      await this.#store.rewrite({ id, base, body });
+      await this.#store.rewrite({ id, base, log, body });
     });
     return true;
   }
 
-  /** What another tab put into the store. */
+  /** What another tab wrote: into the store, or where that took it not, into its own memory alone. */
   adopt(entry: Entry): void {
-    if (this.#pending.has(entry.id)) return;
-    this.#keep(restored(entry));
+    const pending = restored(entry);
+    if (this.#isClosed || this.#pending.has(entry.id) || (pending.isLoose && this.#done.has(entry.id))) return;
+    this.#keep(pending);
+    if (pending.isLoose) void this.#later(() => this.#append(pending));
     this.pump();
   }
 
@@ -148,149 +158,117 @@ export class Queue {
     this.#settle(id, settled, "elsewhere");
   }
 
-  /** This one sends from now on. */
-  async lead(): Promise<void> {
-    this.#isSender = true;
-    await this.#opened;
-    await this.reconcile();
-    this.pump();
+  /** A person took a write away, here or in another tab. */
+  forget(id: string): void {
+    if (this.refusals.drop(id)) this.#events.changed();
+    this.#settle(id, refused(LOCAL_CODES.dropped, "a person took it out of the outbox"), "elsewhere");
   }
 
-  /** Others may have written or settled what their word of did not reach us: the store knows. */
-  reconcile(): Promise<void> {
-    return this.#later(async () => {
+  /** This one sends from now on: once it knows what was sent by who did so before. */
+  async lead(): Promise<void> {
+    await this.reconcile();
+    this.#sender.lead();
+  }
+
+  /** Another tab sends: it is told again of what is in no store. */
+  async follow(): Promise<void> {
+    await this.reconcile();
+    for (const pending of this.#pending.values()) if (pending.isLoose) this.#hand(pending);
+  }
+
+  /** Others may have written, sent or settled what their word of did not reach us: the store knows. */
+  async reconcile(): Promise<void> {
+    await this.#later(async () => {
       const mine = [...this.#pending.values()].filter((pending) => !pending.isLoose);
       const held = await this.#store.open();
-      const there = new Set(held.entries.map((entry) => entry.id));
+      const there = new Map(held.entries.map((entry) => [entry.id, entry]));
       const refusals = new Map(held.refusals.map((refusal) => [refusal.entry.id, refusal]));
-      for (const { entry } of mine) {
-        if (there.has(entry.id)) continue;
-        const refusal = refusals.get(entry.id);
-        this.#settle(
-          entry.id,
-          refusal === undefined ? acknowledged(0, true) : refused(refusal.code, refusal.message),
-          "elsewhere",
-        );
+      for (const pending of mine) {
+        const { id, replica } = pending.entry;
+        const [entry, refusal] = [there.get(id), refusals.get(id)];
+        if (refusal !== undefined) {
+          this.#settle(id, refused(refusal.code, refusal.message), "elsewhere");
+        } else if (entry === undefined) {
+          if (pending.stage !== "flying") this.#miss(pending);
+        } else if (!pending.entry.sent && (entry.sent || replica !== this.#options.replica)) {
+          this.#change(pending, entry);
+        }
       }
       this.#found(held);
     });
-  }
-
-  connected(ready: Ready): void {
-    this.#mostInFlight = Math.max(1, Math.min(FIRST_WINDOW * 8, ready.limits.publishesInFlight));
-    this.#window = Math.min(FIRST_WINDOW, this.#mostInFlight);
-    this.#mostBytes = ready.limits.maxMessageBytes;
     this.pump();
   }
 
-  lost(): void {
-    this.#window = 0;
-    for (const pending of this.#pending.values()) if (pending.stage === "flying") pending.stage = "waiting";
-    this.#resume?.();
-    this.#resume = undefined;
+  connected(ready: Ready): void {
+    for (const pending of this.#pending.values()) {
+      const { log } = pending.entry;
+      // Another log knows nothing of what the one before was sent.
+      if (log !== undefined && log !== ready.epoch) pending.entry = { ...pending.entry, sent: false };
+    }
+    this.#sender.connected(ready);
   }
 
-  /** An event is in the log, or in the node's journal (`seq` is `undefined`). */
+  lost(): void {
+    this.#sender.lost();
+  }
+
+  /** The log has an event of ours. */
+  recorded(id: string, seq: number): void {
+    this.#note(id);
+    const pending = this.#pending.get(id);
+    if (pending?.entry.kind === "event") this.#sender.recorded(pending, seq);
+  }
+
   acknowledged(id: string, seq: number | undefined, duplicate: boolean): void {
-    if (this.#isSender && this.#pending.get(id)?.entry.kind === "event")
-      this.#answered(id, acknowledged(seq, duplicate));
+    this.#sender.acknowledged(id, seq, duplicate);
   }
 
   decided(fate: Fate): void {
-    if (!this.#isSender) return;
-    const settled = decided(fate);
-    if (settled === undefined) this.#again(fate.updateId, fate.retryAfterMs);
-    else this.#answered(fate.updateId, settled);
+    this.#sender.decided(fate);
   }
 
   /** `false`: it is about no write of ours. */
   failed(about: string, code: string, message: string, retryAfterMs: number | undefined): boolean {
-    const pending = this.#pending.get(about);
-    if (pending?.stage !== "flying") return false;
-    if (isPassing(code, retryAfterMs)) this.#again(about, retryAfterMs);
-    else this.#answered(about, refused(code, message));
-    return true;
+    return this.#sender.failed(about, code, message, retryAfterMs);
+  }
+
+  pump(): void {
+    this.#sender.pump();
   }
 
   async drop(id: string): Promise<void> {
-    if (!this.#refusals.delete(id)) return;
-    this.#tellRefusals();
+    this.forget(id);
+    this.#events.dropped(id);
+    await this.#later(() => this.#store.settle(id));
     await this.#later(() => this.#store.forget(id));
   }
 
-  refusal(id: string): Refusal | undefined {
-    return this.#refusals.get(id);
+  /** When a write is kept as well as a store of this kind keeps one. */
+  async kept(op: Op<unknown>): Promise<void> {
+    if ((await op.stored) !== this.#store.durability) await op.settled;
   }
 
   async close(): Promise<void> {
+    if (this.#isClosed) return;
     this.lost();
-    await this.#later(() => this.#store.close());
-  }
-
-  /** Sends what may be sent. */
-  pump(): void {
-    if (!this.#isSender || this.#isClaiming || this.#resume !== undefined) return;
-    const next = nextOf([...this.#pending.values()], this.#window);
-    if (next.length === 0) return;
-    for (const pending of next) pending.stage = "flying";
-    this.#isClaiming = true;
-    void this.#claim(next).then((claimed) => {
-      this.#isClaiming = false;
-      for (const pending of claimed) this.#send(pending);
-      this.pump();
-    });
-  }
-
-  /** Notes that they are about to be sent, so that nobody changes them any more. */
-  async #claim(next: readonly Pending[]): Promise<readonly Pending[]> {
-    const stored = next.filter((pending) => !pending.isLoose && !pending.entry.sent).map((pending) => pending.entry.id);
-    await this.#later(async () => {
-      if (stored.length === 0) return;
-      const claimed = new Map((await this.#store.claim(stored)).map((entry) => [entry.id, entry]));
-      for (const pending of next) {
-        const entry = claimed.get(pending.entry.id);
-        if (entry !== undefined) pending.entry = entry;
-      }
-    });
-    return next.filter((pending) => pending.stage === "flying" && this.#pending.has(pending.entry.id));
-  }
-
-  #send(pending: Pending): void {
-    pending.entry = { ...pending.entry, sent: true };
-    const message = messageOf(pending.entry);
-    const bytes = new TextEncoder().encode(JSON.stringify(message)).length;
-    if (bytes > this.#mostBytes) {
-      // Sent, it would cost the connection, again and again.
-      this.#answered(
-        pending.entry.id,
-        refused("too_large", `${bytes} bytes as a message, of which the node takes ${this.#mostBytes}`),
-      );
-    } else if (!this.#options.send(message)) {
-      pending.stage = "waiting";
+    const closing = this.#later(() => this.#store.close());
+    this.#isClosed = true;
+    await closing;
+    for (const { isLoose, settle } of this.#pending.values()) {
+      const where = isLoose || this.#store.durability === "memory" ? "was in memory only" : "waits on disk";
+      settle(unknown(LOCAL_CODES.closed, `the client was closed before its fate was known; it ${where}`));
     }
   }
 
-  #answered(id: string, settled: Settled): void {
-    this.#window = this.#window === 0 ? 0 : Math.min(this.#window + 1, this.#mostInFlight);
-    this.#settle(id, settled, "here");
-    this.pump();
-  }
-
-  /** It is sent again after a pause, one at a time: in the middle of many it would come behind its followers. */
-  #again(id: string, retryAfterMs: number | undefined): void {
-    const pending = this.#pending.get(id);
-    if (pending === undefined) return;
-    const pause =
-      retryAfterMs === undefined
-        ? Math.min(CAP_MS, PAUSE_MS * 2 ** Math.min(pending.refusals, 6))
-        : followed(retryAfterMs);
-    pending.refusals += 1;
-    pending.stage = "waiting";
-    this.#window = Math.min(this.#window, 1);
-    this.#resume?.();
-    this.#resume = this.#options.clock.after(pause, () => {
-      this.#resume = undefined;
-      this.pump();
+  /** The store's content counts for what others wrote, ours for what we did. */
+  #claim(next: readonly Pending[]): Promise<void> {
+    return this.#later(async () => {
+      const stored = next.filter(({ isLoose }) => !isLoose).map(({ entry }) => entry.id);
+      if (stored.length === 0) return;
+      for (const entry of await this.#store.claim(stored)) {
+        const pending = this.#pending.get(entry.id);
+        if (pending !== undefined && entry.replica !== this.#options.replica) this.#change(pending, entry);
+      }
     });
   }
 
@@ -299,64 +277,75 @@ export class Queue {
     if (pending === undefined) return;
     this.#pending.delete(id);
     this.#bytes -= pending.bytes;
-    const { entry } = pending;
-    const refusal = refusalOf(entry, settled, this.#options.clock.wall());
-    if (refusal !== undefined) this.#keepRefusal(refusal);
-    // A loose one may have got into the store when it was taken for lost: it is taken out all the same.
+    this.#note(id);
+    const refusal = refusalOf(pending.entry, settled, this.#options.clock.wall());
+    if (refusal !== undefined) {
+      for (const oldest of this.refusals.keep([refusal])) void this.#later(() => this.#store.forget(oldest));
+      this.#events.refused(refusal);
+    }
+    // A loose one may be on its way into the store, from here or from where it was handed to: it is taken out all the same.
     if (where === "here") void this.#later(() => this.#store.settle(id, refusal));
+    else if (pending.isHanded) void this.#later(() => this.#store.settle(id));
     this.#events.settled(pending, settled);
     pending.settle(settled);
     this.#events.changed();
   }
 
-  #keepRefusal(refusal: Refusal): void {
-    this.#refusals.set(refusal.entry.id, refusal);
-    const [oldest] = this.#refusals.keys();
-    if (this.#refusals.size > MOST_REFUSED && oldest !== undefined) {
-      this.#refusals.delete(oldest);
-      void this.#later(() => this.#store.forget(oldest));
-    }
-    this.#tellRefusals();
-    this.#events.refused(shown(refusal));
+  /** It is in the store no more. Whoever took it out says why, and that word may still be on its way. */
+  #miss(pending: Pending): void {
+    const { id } = pending.entry;
+    pending.stage = "storing";
+    const gone = unknown(LOCAL_CODES.gone, "it is in the store no more, and nobody said what became of it");
+    this.#options.clock.after(WORD_MS, () => this.#settle(id, gone, "elsewhere"));
   }
 
-  #tellRefusals(): void {
-    this.refusals.set([...this.#refusals.values()].map(shown));
-    this.#events.changed();
+  #note(id: string): void {
+    this.#done.add(id);
+    const [oldest] = this.#done;
+    if (this.#done.size > MOST_DONE && oldest !== undefined) this.#done.delete(oldest);
   }
 
   #keep(pending: Pending): void {
+    this.#done.delete(pending.entry.id);
     this.#pending.set(pending.entry.id, pending);
     this.#bytes += pending.bytes;
     this.#events.added(pending);
     this.#events.changed();
   }
 
+  #change(pending: Pending, entry: Entry): void {
+    const bytes = sizeOf(entry.body);
+    this.#bytes += bytes - pending.bytes;
+    pending.bytes = bytes;
+    pending.entry = entry;
+  }
+
   /** What the store holds that is not known here. */
   #found(held: Held): void {
     const old = held.entries.filter((entry) => !this.#pending.has(entry.id));
-    for (const entry of old) this.#keep(restored(entry));
-    if (old.length > 0) {
-      // What was there before goes out before what was written since; what has no place yet is last.
-      const all = [...this.#pending.values()].sort((a, b) => (a.entry.number < b.entry.number ? -1 : 1));
-      this.#pending.clear();
-      for (const pending of all) this.#pending.set(pending.entry.id, pending);
+    for (const entry of old) {
+      if (this.#done.has(entry.id)) void this.#later(() => this.#store.settle(entry.id));
+      else this.#keep(restored(entry));
     }
-    for (const refusal of held.refusals) this.#refusals.set(refusal.entry.id, refusal);
-    this.#tellRefusals();
+    const all = [...this.#pending.values()].sort(inOrder);
+    this.#pending.clear();
+    for (const pending of all) this.#pending.set(pending.entry.id, pending);
+    this.refusals.found(held.refusals);
+    this.#events.changed();
   }
 
   async #append(pending: Pending): Promise<void> {
     if (!this.#pending.has(pending.entry.id)) return;
     try {
-      // Those that found no place before it come first: the order is the store's.
+      // Those that found no place before it come first, sent or not: the order is the store's, and has no hole.
       for (const loose of this.#pending.values()) {
-        if (loose.isLoose && loose.stage !== "flying") await this.#put(loose);
+        if (loose.isLoose) await this.#put(loose);
         if (loose === pending) break;
       }
       this.#fault = this.#options.reason;
     } catch (error) {
       this.#failed(error);
+      this.#hand(pending);
     }
     if (pending.stage === "storing") pending.stage = "waiting";
     pending.stored(pending.isLoose ? "memory" : this.#store.durability);
@@ -366,12 +355,20 @@ export class Queue {
 
   async #put(pending: Pending): Promise<void> {
     const { number: _, sent: __, ...draft } = pending.entry;
-    const { number } = await this.#store.append(draft);
-    const { body, base } = draft;
+    const { number, sent } = await this.#store.append(draft);
     pending.isLoose = false;
-    pending.entry = { ...pending.entry, number };
-    // It may have been rewritten meanwhile.
-    if (pending.entry.body !== body || pending.entry.base !== base) await this.#store.rewrite(pending.entry);
+    // It may have been rewritten or sent meanwhile.
+    const { id, base, body } = pending.entry;
+    pending.entry = { ...pending.entry, number, sent: sent || pending.entry.sent };
+    if (body !== draft.body || base !== draft.base) await this.#store.rewrite(pending.entry);
+    if (pending.entry.sent && !sent) await this.#store.claim([id]);
+    this.#events.stored(pending.entry);
+  }
+
+  /** Gives a write that is in no store to the tab that sends. */
+  #hand(pending: Pending): void {
+    if (pending.entry.replica !== this.#options.replica) return;
+    pending.isHanded = true;
     this.#events.stored(pending.entry);
   }
 
@@ -381,17 +378,9 @@ export class Queue {
   }
 
   #later(task: () => Promise<void>): Promise<void> {
-    this.#turn = this.#turn.then(task).catch((error) => this.#failed(error));
+    if (!this.#isClosed) this.#turn = this.#turn.then(task).catch((error) => this.#failed(error));
     return this.#turn;
   }
-}
-
-function shown({ entry, code, message, current, at }: Refusal): RefusedWrite {
-  const { id, kind, type, entity, base, body } = entry;
-  const write: Record<string, Json> = { kind, type, body };
-  if (entity !== undefined) write.entity = entity;
-  if (base !== undefined) write.base = base;
-  return { id, write, code, message, current: current as Content | null | undefined, at };
 }
 
 function told(error: unknown): string {

@@ -17,6 +17,8 @@ export interface Entry {
   readonly entity: string | undefined;
   /** The version that it was made on; `undefined`: what stands when it arrives. */
   readonly base: number | undefined;
+  /** The epoch of the log that this is a version of; `undefined`: none was known. */
+  readonly log?: string | undefined;
   /** An operation's other fields, or an event's content. */
   readonly body: Json;
   /** It may have been sent: from then on it is repeated as it stands. */
@@ -26,6 +28,9 @@ export interface Entry {
 }
 
 export type Draft = Omit<Entry, "number" | "sent">;
+
+/** What of a write may change until it is sent. */
+export type Rewritten = Pick<Entry, "id" | "base" | "log" | "body">;
 
 /** A write that the node refused for good. */
 export interface Refusal {
@@ -51,9 +56,10 @@ export interface Store {
   readonly durability: "disk" | "memory";
   /** Opens it and gives what it holds, in order. */
   open(): Promise<Held>;
+  /** Puts a write behind the others. One that is there already (another tab put it there) is given as it stands. */
   append(draft: Draft): Promise<Entry>;
   /** Puts another content into a write that was not sent yet; `false`: it was, or is gone. */
-  rewrite(entry: Pick<Entry, "id" | "base" | "body">): Promise<boolean>;
+  rewrite(entry: Rewritten): Promise<boolean>;
   /** Marks what is about to be sent and gives it as it stands now, without what is gone. */
   claim(ids: readonly string[]): Promise<readonly Entry[]>;
   /** Its fate is known; with a refusal it is kept among the refused. */

@@ -2,7 +2,7 @@
  * Hands a client to the components below.
  *
  * Owns: that a client made here is connected while it is shown, survives the double mounting of StrictMode, and is closed
- * when it goes. Must not know: what is done with it.
+ * when it goes; another one is made when it comes again. Must not know: what is done with it.
  */
 
 import {
@@ -13,6 +13,7 @@ import {
   useContext,
   useEffect,
   useRef,
+  useState,
 } from "react";
 import { type Client, type ClientOptions, ContinuumClient, type TokenSource } from "../index.js";
 
@@ -53,13 +54,22 @@ function Made({ options, children }: { options: ClientOptions; children?: ReactN
   });
   const client = made.current;
 
+  const [, makeAnother] = useState(0);
   const closing = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   useEffect(() => {
     // StrictMode takes a component away and puts it back at once: then the closing is called off.
     clearTimeout(closing.current);
+    // Hidden for a while and shown again (<Activity>): the client of before is closed.
+    if (made.current !== client) {
+      makeAnother((count) => count + 1);
+      return undefined;
+    }
     if (options.autoConnect !== false) client.connect();
     return () => {
-      closing.current = setTimeout(() => void client.close(), 0);
+      closing.current = setTimeout(() => {
+        made.current = undefined;
+        void client.close();
+      }, 0);
     };
   }, [client, options.autoConnect]);
   return createElement(ClientContext.Provider, { value: client }, children);

@@ -1,6 +1,6 @@
 /** What lies open in the room. Owns: when it is asked for, and telling what is new. */
 
-import type { Conflict, Conflicts, Op, Unsubscribe, Waiting } from "../api.js";
+import type { Conflict, Conflicts, NamedConflict, Op, Unsubscribe, Waiting } from "../api.js";
 import type { Clock } from "../clock.js";
 import { type Content, field, isContent, type Json } from "../json.js";
 import { Cell, Listeners } from "../observe.js";
@@ -18,11 +18,11 @@ const BEHIND_MS = 1_000;
 const PAGE = 200;
 const MOST = 2_000;
 
-type Named = Pick<Conflict, "type" | "id" | "conflictId"> & { readonly version?: number };
-
 export interface ConflictsOptions {
   readonly http: Http;
   readonly clock: Clock;
+  /** The version of an entity that is shown; `undefined`: none is known. */
+  readonly shown: (type: string, id: string) => number | undefined;
   readonly write: (entity: { type: string; id: string }, base: number | undefined, body: Json) => Op;
   readonly found: (conflict: Conflict) => void;
   readonly changed: () => void;
@@ -68,9 +68,12 @@ export class OpenConflicts implements Conflicts {
     return this.#list.snapshot();
   }
 
-  resolve(conflict: Named, choice: "current" | "proposed" | "merged", data?: Content): Op {
+  resolve(conflict: NamedConflict, choice: "current" | "proposed" | "merged", data?: Content): Op {
     const body: Content = { action: "resolve", conflict_id: conflict.conflictId, choice };
-    return this.#options.write(conflict, conflict.version, data === undefined ? body : { ...body, data });
+    const { type, id, conflictId } = conflict;
+    const listed = this.#list.snapshot().find((one) => one.conflictId === conflictId);
+    const base = conflict.shownVersion ?? listed?.shownVersion;
+    return this.#options.write({ type, id }, base, data === undefined ? body : { ...body, data });
   }
 
   /** A record opened or settled something. */
@@ -123,6 +126,11 @@ export class OpenConflicts implements Conflicts {
     const all: Conflict[] = [];
     let position = 0;
     let page: string | undefined;
+    const shown = (conflict: Conflict) => {
+      // What is shown beside it, as far as this list may know of it.
+      const version = this.#options.shown(conflict.type, conflict.id) ?? 0;
+      return { ...conflict, shownVersion: version > position ? conflict.version : Math.max(conflict.version, version) };
+    };
     do {
       const body = await this.#options.http.ask("conflicts", { query: { limit: PAGE, page }, signal });
       const found = field(body, "conflicts");
@@ -133,7 +141,7 @@ export class OpenConflicts implements Conflicts {
       position = count(body, "position") ?? 0;
       page = text(body, "next");
     } while (page !== undefined && all.length < MOST);
-    return { all, position };
+    return { all: all.map(shown), position };
   }
 
   #take(all: readonly Conflict[], position: number): void {
@@ -161,6 +169,7 @@ function read(item: unknown): Conflict | undefined {
     id,
     conflictId,
     version: count(item, "version") ?? 0,
+    shownVersion: count(item, "version") ?? 0,
     kind: text(item, "kind") === "variant" ? "variant" : "conflict",
     base: field(item, "base") as Json | undefined,
     proposed: field(item, "proposed") as Json | undefined,

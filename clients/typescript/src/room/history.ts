@@ -4,15 +4,20 @@
  */
 
 import type { EventRecord, HistoryOptions, HistoryPage, Unsubscribe, Waiting } from "../api.js";
+import { CAP_MS, followed } from "../backoff.js";
+import type { Clock } from "../clock.js";
+import { ContinuumError, isPassing } from "../errors.js";
 import { field, isContent, type Json } from "../json.js";
 import { parseCursor } from "../tracker.js";
 import type { Http } from "../transport/http.js";
-import { abortable, deferred } from "../waiting.js";
+import { abortable, deferred, either } from "../waiting.js";
 import { type Frame, type Message, read, text } from "../wire/message.js";
 import { matcher } from "./patterns.js";
 
 /** Records that wait for a slow reader, no more than a page of the log has; beyond it they are read from there. */
 export const MOST_WAITING = 1_000;
+/** The pause after a page that could not be had; twice as long after each further one. */
+const PAUSE_MS = 1_000;
 
 /** A record as it is handed out. */
 export function recordOf(
@@ -74,56 +79,101 @@ export async function* history(http: Http, options: HistoryOptions): AsyncIterab
 /** What an iterator needs of a client. */
 export interface Source {
   readonly http: Http;
+  readonly clock: Clock;
   readonly cursor: () => string | undefined;
   readonly listen: (listener: (record: EventRecord) => void) => Unsubscribe;
+  /** Some records could not be told: the log has them no more. */
+  readonly missed: (reason: string) => void;
   /** Aborts when the client is closed. */
   readonly closed: AbortSignal;
 }
 
-/** Live records from now on, until the waiting is ended or the client is closed. */
-export async function* records(
+/** Live records from the call on, until the waiting is ended or the client is closed. */
+export function records(
   source: Source,
   types: string | readonly string[] | undefined,
   { signal }: Waiting,
 ): AsyncIterableIterator<EventRecord> {
-  const isWanted = matcher(types);
-  const waiting: EventRecord[] = [];
-  let news = deferred<void>();
-  // Where this reader fell behind, if it did: from there the log is read.
-  let behind: string | undefined;
-  // What a page of the log told already.
-  let told = 0;
-  const stop = source.listen((record) => {
-    if (!isWanted(record.type) || behind !== undefined || record.seq <= told) return;
-    if (waiting.length >= MOST_WAITING) behind = waiting.at(-1)?.cursor;
-    else waiting.push(record);
-    news.resolve();
-  });
-  const ended = signal === undefined ? source.closed : AbortSignal.any([signal, source.closed]);
-  try {
-    while (true) {
-      for (let record = waiting.shift(); record !== undefined; record = waiting.shift()) {
-        yield record;
-      }
-      if (behind !== undefined) {
-        const found = await page(source.http, { after: behind, pageSize: MOST_WAITING, signal: ended });
-        // What came while we asked is in the log behind this page, or is told live from here on.
-        behind = isBefore(found.cursor, source.cursor()) ? found.cursor : undefined;
-        told = found.records.at(-1)?.seq ?? told;
-        for (const record of found.records) {
-          if (!isWanted(record.type)) continue;
-          yield record;
+  const reader = new Reader(source, matcher(types), either(signal, source.closed));
+  const told = reader.read(() => source.closed.aborted && signal?.aborted !== true);
+  return {
+    next: () => told.next(),
+    // One that was never asked has not begun, and would not be told that it is over.
+    return: (value) => {
+      reader.stop();
+      return told.return(value);
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+class Reader {
+  readonly stop: Unsubscribe;
+  readonly #source: Source;
+  readonly #isWanted: (type: string) => boolean;
+  readonly #ended: AbortSignal;
+  readonly #waiting: EventRecord[] = [];
+  #news = deferred<void>();
+  /** Where this reader fell behind, if it did: from there the log is read. */
+  #behind: string | undefined;
+  /** What a page of the log told already. */
+  #told = 0;
+
+  constructor(source: Source, isWanted: (type: string) => boolean, ended: AbortSignal) {
+    this.#source = source;
+    this.#isWanted = isWanted;
+    this.#ended = ended;
+    this.stop = source.listen((record) => this.#hear(record));
+  }
+
+  async *read(isClosed: () => boolean): AsyncGenerator<EventRecord, undefined> {
+    try {
+      while (true) {
+        for (let record = this.#waiting.shift(); record !== undefined; record = this.#waiting.shift()) yield record;
+        if (this.#behind !== undefined) {
+          for (const record of await this.#page(this.#behind)) if (this.#isWanted(record.type)) yield record;
+          continue;
         }
-        continue;
+        this.#news = deferred<void>();
+        await abortable(this.#news.promise, this.#ended);
       }
-      news = deferred<void>();
-      if (waiting.length === 0) await abortable(news.promise, ended);
+    } catch (error) {
+      if (isClosed()) return undefined;
+      throw error;
+    } finally {
+      this.stop();
     }
-  } catch (error) {
-    if (source.closed.aborted && signal?.aborted !== true) return;
-    throw error;
-  } finally {
-    stop();
+  }
+
+  #hear(record: EventRecord): void {
+    if (!this.#isWanted(record.type) || this.#behind !== undefined || record.seq <= this.#told) return;
+    if (this.#waiting.length >= MOST_WAITING) this.#behind = this.#waiting.at(-1)?.cursor;
+    else this.#waiting.push(record);
+    this.#news.resolve();
+  }
+
+  /** A page of the log; a network that is away for a while is waited for. */
+  async #page(after: string): Promise<readonly EventRecord[]> {
+    const { http, clock, cursor, missed } = this.#source;
+    for (let pause = PAUSE_MS; ; pause = Math.min(pause * 2, CAP_MS)) {
+      try {
+        const found = await page(http, { after, pageSize: MOST_WAITING, signal: this.#ended });
+        if (found.resync !== undefined) missed(text(found.resync, "reason") ?? "unknown");
+        // What came while we asked is in the log behind this page, or is told live from here on.
+        this.#behind = isBefore(found.cursor, cursor()) ? found.cursor : undefined;
+        this.#told = found.records.at(-1)?.seq ?? (found.resync === undefined ? this.#told : 0);
+        return found.records;
+      } catch (error) {
+        this.#ended.throwIfAborted();
+        if (!(error instanceof ContinuumError)) throw error;
+        if (error.status !== undefined && !isPassing(error.code, error.retryAfterMs)) throw error;
+        const rested = deferred<void>();
+        const cancel = clock.after(followed(error.retryAfterMs ?? pause), rested.resolve);
+        await abortable(rested.promise, this.#ended).finally(cancel);
+      }
+    }
   }
 }
 

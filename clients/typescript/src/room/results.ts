@@ -28,6 +28,7 @@ export class Results {
   readonly #options: ResultsOptions;
   readonly #all = new Map<string, FollowedResult>();
   #isSocket = false;
+  #isClosed = false;
 
   constructor(options: ResultsOptions) {
     this.#options = options;
@@ -40,7 +41,8 @@ export class Results {
       if (this.#isSocket) this.#options.send({ event_type: "unsubscribe", data: { subscriptions: [name] } });
     });
     this.#all.set(name, result);
-    if (this.#isSocket) result.ask();
+    if (this.#isClosed) result.close();
+    else if (this.#isSocket) result.ask();
     return result;
   }
 
@@ -77,6 +79,7 @@ export class Results {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const result of [...this.#all.values()]) result.close();
   }
 }

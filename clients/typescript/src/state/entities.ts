@@ -23,6 +23,8 @@ const PAUSE_MS = 1_000;
 
 export interface EntitiesOptions {
   readonly http: Http;
+  /** Aborts when the client is closed. */
+  readonly closed: AbortSignal;
   readonly clock: Clock;
   readonly replica: string;
   readonly instance: string;
@@ -54,6 +56,10 @@ export class Entities {
     }
     this.#cores.set(key, core);
     return core;
+  }
+
+  get closed(): AbortSignal {
+    return this.#options.closed;
   }
 
   find(key: string): Core | undefined {

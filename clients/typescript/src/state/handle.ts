@@ -11,18 +11,13 @@ import type {
   Waiting,
   WriteOptions,
 } from "../api.js";
-import { type Content, field, isContent, type Json } from "../json.js";
+import { type Content, copied, field, isContent, type Json } from "../json.js";
 import type { Http } from "../transport/http.js";
-import { when } from "../waiting.js";
+import { either, when } from "../waiting.js";
 import { count } from "../wire/message.js";
 import type { Core } from "./core.js";
 import type { Entities } from "./entities.js";
 import { Field, type Writer } from "./field.js";
-
-/** A value as it is written down: what changes it later does not change the write. */
-function copied<T>(value: T): T {
-  return JSON.parse(JSON.stringify(value)) as T;
-}
 
 export class EntityHandle implements Entity {
   readonly type: string;
@@ -62,7 +57,7 @@ export class EntityHandle implements Entity {
         if (isFinal && state.error !== undefined && state.error.status !== undefined) throw state.error;
         return core.isKnown;
       },
-      signal,
+      either(signal, this.#entities.closed),
     );
   }
 

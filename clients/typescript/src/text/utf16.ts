@@ -52,7 +52,15 @@ export function opsOf(splice: Splice, text: string): TextOps {
   const from = whole(text, splice.at);
   const end = splice.at + splice.deleted;
   const to = splice.deleted === 0 ? from : whole(text, end) === end ? end : end + 1;
-  return canonical([lengthOf(text.slice(0, from)), wellFormed(splice.inserted), -lengthOf(text.slice(from, to))]);
+  // Letters that share a half are told apart by the other one alone: what stands around it belongs to the new letter.
+  const { inserted } = splice;
+  const before = splice.deleted > 0 && isLow(inserted.charCodeAt(0)) ? text.slice(from, splice.at) : "";
+  const after = isHigh(inserted.charCodeAt(inserted.length - 1)) ? text.slice(end, to) : "";
+  return canonical([
+    lengthOf(text.slice(0, from)),
+    wellFormed(before + inserted + after),
+    -lengthOf(text.slice(from, to)),
+  ]);
 }
 
 /** What turns `before` into `after`, as an edit. */

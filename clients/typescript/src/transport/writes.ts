@@ -17,6 +17,9 @@ export class HttpWrites {
   readonly #answer: (message: Message) => void;
   readonly #ended = new AbortController();
   #turn = Promise.resolve();
+  #sent = 0;
+  /** What a request met that failed for a while, and the last one that was sent by then: those behind it wait as it does. */
+  #failure: { readonly data: Content; readonly upTo: number } | undefined;
 
   /** `who` are the fields that say who writes. */
   constructor(http: Http, who: Content, answer: (message: Message) => void) {
@@ -29,30 +32,43 @@ export class HttpWrites {
     const id = text(message, "event_id");
     // Signs of life, signals and subscriptions are of sockets alone.
     if (id === undefined) return;
-    this.#turn = this.#turn.then(() => this.#request(id, message));
+    this.#sent += 1;
+    const number = this.#sent;
+    this.#turn = this.#turn.then(() => this.#do(id, number, message));
   }
 
   close(): void {
     this.#ended.abort();
   }
 
-  async #request(id: string, message: Message): Promise<void> {
+  async #do(id: string, number: number, message: Message): Promise<void> {
+    const failure = this.#failure;
     if (this.#ended.signal.aborted) return;
+    if (failure !== undefined && number <= failure.upTo) {
+      this.#answer({ event_type: "error", data: { ...failure.data, event_id: id } });
+      return;
+    }
+    const answer = await this.#request(id, message);
+    if (this.#ended.signal.aborted) return;
+    const { data } = answer;
+    const isPassed = answer.event_type === "error" && count(data, "retry_after_ms") !== undefined;
+    if (isPassed && isContent(data)) this.#failure = { data, upTo: this.#sent };
+    this.#answer(answer);
+  }
+
+  async #request(id: string, message: Message): Promise<Message> {
     const event = field(field(message, "data"), "event");
     const isOperation = message.event_type === "sync_event";
     const [path, body] = isOperation
       ? ["operations", { ...this.#who, ...(isContent(event) ? event : {}) }]
       : ["events", { ...message, ...this.#who }];
-    let answer: Message;
+    const { signal } = this.#ended;
     try {
-      const { status, body: said } = await this.#http.send(path, { method: "POST", body, signal: this.#ended.signal });
-      answer = isOperation ? ofOperation(id, status, said) : ofEvent(id, status, said);
+      const { status, body: said } = await this.#http.send(path, { method: "POST", body, signal });
+      return isOperation ? ofOperation(id, status, said) : ofEvent(id, status, said);
     } catch (error) {
-      if (this.#ended.signal.aborted) return;
-      const message = error instanceof Error ? error.message : String(error);
-      answer = failed(id, "unavailable", message, AGAIN_MS);
+      return failed(id, "unavailable", error instanceof Error ? error.message : String(error), AGAIN_MS);
     }
-    if (!this.#ended.signal.aborted) this.#answer(answer);
   }
 }
 

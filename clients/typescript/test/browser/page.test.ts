@@ -60,6 +60,28 @@ for (const browser of browsers) {
     await tab.close();
   });
 
+  test(`${name}: a title is written on what stood there when its typing began, and whose it replaces is told`, async () => {
+    const tab = await browser.open();
+    await join(tab, open, `typing-${name}`);
+    await tab.fill(part("task", "a", "title"), "bread");
+    await tab.press(KEYS.enter);
+    await reads(tab, part("task", "b", "state"), "version");
+    await tab.fill(part("task", "a", "title"), "mine");
+    await tab.fill(part("task", "b", "title"), "theirs");
+    await tab.press(KEYS.enter);
+    await reads(tab, part("task", "b", "fates"), "confirmed");
+    await tab.until(
+      "return document.querySelector(args[0])?.textContent === document.querySelector(args[1])?.textContent",
+      part("task", "a", "state"),
+      part("task", "b", "state"),
+    );
+    assert.deepEqual(await values(tab, "[data-part=title]"), ["mine", "theirs"]);
+    await tab.click(part("task", "a", "title"));
+    await tab.press(KEYS.enter);
+    await reads(tab, part("task", "a", "fates"), "theirs");
+    await tab.close();
+  });
+
   test(`${name}: what is written while the network is cut is shown at once, waits, and arrives`, async () => {
     const tab = await browser.open();
     await join(tab, open, `cut-${name}`);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
-import { type ReactNode, StrictMode } from "react";
+import { Activity, type ReactNode, StrictMode } from "react";
 import { renderToString } from "react-dom/server";
 import { ContinuumClient } from "../../src/index.js";
 import {
@@ -297,6 +297,28 @@ test("a client that the provider makes survives StrictMode and rendering again, 
     (word) => comings.filter((it) => it === word).length,
   );
   assert.deepEqual(counts, [1, 1, 1, 1], comings.join());
+});
+
+test("a provider that is hidden for a while is online again when it is shown", async () => {
+  const tenant = room();
+  const options = { url: node.url, tenant, instance: "ada", store: "memory" as const };
+  const page = (mode: "visible" | "hidden") => (
+    <Activity mode={mode}>
+      <ContinuumProvider options={options}>
+        <Status />
+      </ContinuumProvider>
+    </Activity>
+  );
+  const watcher = client(tenant, "watcher");
+  const place = new Shown().show(page("visible"));
+  ends.push(() => place.end());
+  await reads(place, "online synced 0");
+  await until(() => watcher.presence.snapshot().members.length === 1, "her coming");
+  place.show(page("hidden"));
+  await until(() => watcher.presence.snapshot().members.length === 0, "her leaving");
+  place.show(page("visible"));
+  await until(() => watcher.presence.snapshot().members.length === 1, "her coming again");
+  await reads(place, "online synced 0");
 });
 
 test("a hook without a provider says so", () => {
