@@ -180,8 +180,10 @@ impl Crowd {
     fn outcome(&self, members: Vec<Member>) -> Outcome {
         let Common { rooms, latencies, queued, roll, .. } = &*self.common;
         let mut absences = Vec::new();
-        let (mut failed, mut stayed) = (0, 0);
+        let (mut failed, mut stayed, mut missed) = (0, 0, 0);
         for member in members {
+            let sent = rooms[member.room].with(|history| history.sent_count());
+            missed += sent.abs_diff(member.reading.distinct());
             stayed += usize::from(member.absences.is_empty());
             failed += member.failed;
             absences.extend(member.absences);
@@ -195,6 +197,7 @@ impl Crowd {
             absences,
             failed,
             stayed,
+            missed,
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub failed: usize,
     /// Clients that never had to come back.
     pub stayed: usize,
+    /// Events that did not come to somebody: acknowledged, or queued by a node whose publisher then went to another one.
+    pub missed: usize,
 }
 
 /// The whole run.
@@ -70,6 +72,7 @@ impl Outcome {
             room.verify();
             assert!(room.sent_count() > 0, "a room without events proves nothing");
         }
+        assert_eq!(self.missed, 0, "everything that was acknowledged or queued comes to everybody");
         // Every node went, so everybody on it had to come back; who never did was on none of them.
         assert_eq!(self.stayed, 0, "clients that were on no node that was replaced");
         for (latencies, phase) in self.latencies.iter().zip(["before", "during", "after"]) {
