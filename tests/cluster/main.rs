@@ -11,6 +11,8 @@ mod outage;
 mod random_state;
 #[path = "../random_writers/mod.rs"]
 mod random_writers;
+mod roll;
+mod rolling;
 mod settings;
 mod shared_state;
 mod storm;
