@@ -7,6 +7,9 @@ function isContent(value) {
 function field(value, name) {
   return isContent(value) && Object.hasOwn(value, name) ? value[name] : void 0;
 }
+function copied(value) {
+  return JSON.parse(JSON.stringify(value));
+}
 function isEqual(a, b) {
   if (a === b) return true;
   if (Array.isArray(a) || Array.isArray(b)) {
@@ -93,7 +96,11 @@ var LOCAL_CODES = {
   /** Something else answers at this address, or nothing does. */
   unreachable: "unreachable",
   /** A person took the write out of the outbox. */
-  dropped: "dropped"
+  dropped: "dropped",
+  /** Another write with this id waits. */
+  duplicate: "duplicate_id",
+  /** The write is in the browser's storage no more, and nobody said what became of it. */
+  gone: "gone"
 };
 var PASSING = /* @__PURE__ */ new Set([
   "rate_limited",
@@ -221,6 +228,46 @@ var Emitter = class {
       this.#listeners.set(name, found);
     }
     return found;
+  }
+};
+
+// src/renewal.ts
+var EARLY_MS = 6e4;
+var SHORTEST_MS = 1e4;
+var Renewal = class {
+  #clock;
+  #tokens;
+  #timers;
+  #due;
+  #renewedAt;
+  /** `due` is called when it is time. */
+  constructor(clock, tokens, timers, due) {
+    this.#clock = clock;
+    this.#tokens = tokens;
+    this.#timers = timers;
+    this.#due = due;
+  }
+  /** The node took a token that ends then. */
+  expect(endsAt) {
+    if (endsAt === void 0 || Number.isNaN(endsAt) || !this.#tokens.isRenewable) return;
+    const left = endsAt - this.#clock.wall();
+    const life = left > 0 ? left : this.#tokens.lifeMs ?? EARLY_MS;
+    const rest = this.#renewedAt === void 0 ? 0 : this.#renewedAt + SHORTEST_MS - this.#clock.now();
+    this.#timers.set("renew", Math.max(life - Math.min(EARLY_MS, life / 10), rest), this.#due);
+  }
+  /** Asks for another token. */
+  async renew({ signal, tell: tell2, failed: failed2 }) {
+    const before = this.#tokens.current;
+    this.#renewedAt = this.#clock.now();
+    try {
+      const token = await this.#tokens.ask(signal);
+      if (signal.aborted || token === void 0) return;
+      if (token === before) this.expect(this.#tokens.endsAt);
+      else tell2(token);
+    } catch (error) {
+      if (signal.aborted) return;
+      failed2(new ContinuumError("unauthenticated", `no new token could be had: ${String(error)}`));
+    }
   }
 };
 
@@ -422,7 +469,6 @@ var JOIN_MS = 2e4;
 var PATIENCE = 3;
 var UPGRADE_MS = 15e3;
 var LONGEST_UPGRADE_MS = 9e5;
-var RENEW_MS = 6e4;
 var SHORTEST_KEEPALIVE_MS = 1e3;
 var Connection = class {
   status = new Cell({ state: "idle" });
@@ -444,16 +490,20 @@ var Connection = class {
   #keepaliveMs;
   /** What the node says before it closes. */
   #announced = {};
-  /** A token that was asked for anew was refused too. */
   #isTokenTried = false;
   #asking;
+  /** The node said for how long to stay away; and that this was overstepped already. */
+  #isHinted = false;
+  #hasHurried = false;
   #timers;
+  #renewal;
   constructor(options, events) {
     this.#options = options;
     this.#events = events;
     this.#ladder = options.ladder;
     this.#timers = new Timers(options.clock);
     this.#backoff = new Backoff(options.random);
+    this.#renewal = new Renewal(options.clock, options.tokens, this.#timers, () => this.#renew());
   }
   /** What the node said when the room was joined; `undefined` while there is no connection. */
   get ready() {
@@ -468,8 +518,11 @@ var Connection = class {
   }
   /** Tries at once what would be tried later: the machine woke up, or the network is back. */
   hurry() {
-    if (this.status.snapshot().state === "waiting") void this.#open();
-    else if (this.#ready !== void 0) this.#listen();
+    if (this.status.snapshot().state === "waiting") {
+      if (this.#isHinted && this.#hasHurried) return;
+      this.#hasHurried = this.#isHinted;
+      void this.#open();
+    } else if (this.#ready !== void 0) this.#listen();
   }
   /** Goes other ways from now on. */
   change(ladder) {
@@ -485,7 +538,7 @@ var Connection = class {
   renew() {
     this.#isTokenTried = false;
     if (this.status.snapshot().state === "blocked") void this.#open();
-    else void this.#renew();
+    else this.#renew();
   }
   close() {
     this.#leave();
@@ -504,11 +557,16 @@ var Connection = class {
     this.#asking = asking;
     this.#attempt += 1;
     this.status.set({ state: "connecting", attempt: this.#attempt });
+    this.#timers.set("join", JOIN_MS, () => {
+      asking.abort();
+      this.#wait("no token could be had in time");
+    });
     let token;
     try {
       token = await this.#options.tokens.ask(asking.signal);
     } catch (error) {
       if (asking.signal.aborted) return;
+      this.#timers.stop("join");
       const isFinal = error instanceof ContinuumError && !isPassing(error.code, error.retryAfterMs) && error.status !== void 0;
       if (isFinal) this.#block(error.code, error.message);
       else this.#wait(`no token could be had: ${error instanceof Error ? error.message : String(error)}`);
@@ -519,8 +577,8 @@ var Connection = class {
   }
   #start(token) {
     const { query, tracker, since } = this.#options;
-    const open2 = this.#ladder[this.#rung];
-    if (open2 === void 0) {
+    const open = this.#ladder[this.#rung];
+    if (open === void 0) {
       this.#wait("there is no way to the node here");
       return;
     }
@@ -537,7 +595,7 @@ var Connection = class {
       }
     };
     try {
-      link = open2({ query, since: tracker.cursor ?? since, token }, events);
+      link = open({ query, since: tracker.cursor ?? since, token }, events);
       this.#link = link;
     } catch (error) {
       this.#ended({ code: void 0, reason: String(error), error: void 0 });
@@ -581,7 +639,7 @@ var Connection = class {
         this.#announced.retryAfterMs = meaning2.retryAfterMs;
         break;
       case "authenticated":
-        this.#expect(meaning2.expiresAt);
+        this.#renewal.expect(meaning2.expiresAt === void 0 ? void 0 : Date.parse(meaning2.expiresAt));
         break;
       case "error":
         if (meaning2.about === void 0) {
@@ -602,6 +660,7 @@ var Connection = class {
     this.#failures = 0;
     this.#attempt = 0;
     this.#isTokenTried = false;
+    this.#hasHurried = false;
     if (this.#rung === 0) {
       this.#hasWorked = true;
       this.#upgradeMs = UPGRADE_MS;
@@ -610,7 +669,7 @@ var Connection = class {
     }
     this.status.set({ state: "online", transport: link.name });
     this.#events.ready(ready4, wasSeen);
-    this.#expect(this.#options.tokens.expiresAt);
+    this.#renewal.expect(this.#options.tokens.endsAt);
     this.#listen();
     this.#keepAlive();
   }
@@ -641,26 +700,16 @@ var Connection = class {
       this.#keepAlive();
     });
   }
-  /** Renews a token before it ends. */
-  #expect(expiresAt) {
-    const ends = expiresAt === void 0 ? Number.NaN : Date.parse(expiresAt);
-    if (Number.isNaN(ends) || !this.#options.tokens.isRenewable) return;
-    const left = ends - this.#options.clock.wall();
-    this.#timers.set("renew", Math.max(left - RENEW_MS, left / 10), () => void this.#renew());
-  }
-  async #renew() {
+  /** There may be a better token than the present one. */
+  #renew() {
     const link = this.#link;
     if (link === void 0 || this.#ready === void 0) return;
     const asking = new AbortController();
     this.#asking = asking;
-    try {
-      const token = await this.#options.tokens.ask(asking.signal);
-      if (token !== void 0 && this.#link === link && link.isSocket)
-        link.send({ event_type: "auth", data: { token } });
-    } catch (error) {
-      if (asking.signal.aborted) return;
-      this.#events.error(new ContinuumError("unauthenticated", `no new token could be had: ${String(error)}`));
-    }
+    const tell2 = (token) => {
+      if (link.isSocket) link.send({ event_type: "auth", data: { token } });
+    };
+    void this.#renewal.renew({ signal: asking.signal, tell: tell2, failed: (error) => this.#events.error(error) });
   }
   /** Gives a link up. */
   #drop(reason) {
@@ -733,28 +782,124 @@ var Connection = class {
   }
   #wait(reason, hintMs) {
     const { clock } = this.#options;
+    this.#isHinted = hintMs !== void 0;
     const retryInMs = this.#backoff.failed(hintMs === void 0 ? void 0 : followed(hintMs));
     this.status.set({ state: "waiting", since: this.#lostAt ?? clock.wall(), retryInMs, reason });
     this.#timers.set("retry", retryInMs, () => void this.#open());
   }
 };
 
-// src/outbox/file.ts
-var FORM = "continuum-outbox";
-var MOST_APPENDED = 8 * 2 ** 20;
-var open = /* @__PURE__ */ new Set();
+// src/outbox/builtin.ts
 function builtin(name) {
   const { process: process2 } = globalThis;
   const found = process2?.getBuiltinModule?.(name);
   if (found === void 0) throw new Error("a directory can be used under Node 20.16 or later only");
   return found;
 }
+
+// src/outbox/lock.ts
+var SIGN_MS = 1e4;
+var GONE_MS = 6e4;
+var HELD = /* @__PURE__ */ Symbol.for("continuum-outbox-directories");
+async function lock(directory) {
+  const fs = builtin("node:fs/promises");
+  const { join: join2 } = builtin("node:path");
+  const { hostname } = builtin("node:os");
+  const real = await fs.realpath(directory);
+  const held = heldHere();
+  const path = join2(real, "lock");
+  if (held.has(real)) throw new Error(`${directory} is in use by this process already`);
+  held.add(real);
+  const mine = { pid: process.pid, host: hostname(), at: Date.now(), word: crypto.randomUUID() };
+  try {
+    if (!await made(path, mine)) await takeOver();
+  } catch (error) {
+    held.delete(real);
+    throw error;
+  }
+  const signs = setInterval(() => fs.utimes(path, /* @__PURE__ */ new Date(), /* @__PURE__ */ new Date()).catch(() => {
+  }), SIGN_MS);
+  signs.unref();
+  return async () => {
+    clearInterval(signs);
+    if ((await ownerOf(path))?.word === mine.word) await fs.rm(path, { force: true });
+    held.delete(real);
+  };
+  async function made(name, owner) {
+    try {
+      await fs.writeFile(name, JSON.stringify(owner), { flag: "wx" });
+      return true;
+    } catch (error) {
+      if (error.code === "EEXIST") return false;
+      throw error;
+    }
+  }
+  async function takeOver() {
+    await refuse(path);
+    const taking = join2(real, "lock.taking");
+    if (!await made(taking, mine)) {
+      await refuse(taking);
+      await fs.rm(taking, { force: true });
+      throw new Error(`${directory} is being taken over`);
+    }
+    try {
+      await refuse(path);
+      await fs.writeFile(join2(real, "lock.next"), JSON.stringify(mine));
+      await fs.rename(join2(real, "lock.next"), path);
+    } finally {
+      await fs.rm(taking, { force: true });
+    }
+  }
+  async function refuse(name) {
+    const owner = await ownerOf(name);
+    const silence = Date.now() - await fs.stat(name).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => 0
+    );
+    if (await isThere(owner, silence))
+      throw new Error(`${directory} is in use by process ${owner?.pid ?? "(unknown)"}`);
+  }
+  async function isThere(owner, silence) {
+    if (owner === void 0) return silence < SIGN_MS;
+    if (owner.host !== mine.host) return silence < GONE_MS;
+    if (owner.pid === process.pid) return owner.at >= Date.now() - process.uptime() * 1e3;
+    return isAlive(owner.pid);
+  }
+  async function ownerOf(name) {
+    const text2 = await fs.readFile(name, "utf8").catch(() => "");
+    try {
+      const said = JSON.parse(text2);
+      return typeof field(said, "word") === "string" ? said : void 0;
+    } catch {
+      return void 0;
+    }
+  }
+}
+function heldHere() {
+  const place = globalThis;
+  place[HELD] ??= /* @__PURE__ */ new Set();
+  return place[HELD];
+}
+function isAlive(pid) {
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+}
+
+// src/outbox/file.ts
+var FORM = "continuum-outbox";
+var MOST_APPENDED = 8 * 2 ** 20;
 var FileStore = class {
   durability = "disk";
   #directory;
   #tenant;
   #instance;
   #file;
+  #unlock;
   /** Bytes that are whole lines. */
   #size = 0;
   #appended = 0;
@@ -776,16 +921,18 @@ var FileStore = class {
   }
   append(draft) {
     return this.#later(async () => {
+      const there = this.#entries.get(draft.id);
+      if (there !== void 0) return there;
       const entry = { ...draft, number: this.#last + 1, sent: false };
       await this.#write({ add: entry });
       return entry;
     });
   }
-  rewrite({ id, base, body }) {
+  rewrite({ id, base, log, body }) {
     return this.#later(async () => {
       const entry = this.#entries.get(id);
       if (entry === void 0 || entry.sent) return false;
-      await this.#write({ rewrite: { id, base, body } });
+      await this.#write({ rewrite: { id, base, log, body } });
       return true;
     });
   }
@@ -810,8 +957,7 @@ var FileStore = class {
       if (file === void 0) return;
       this.#file = void 0;
       await file.close();
-      await this.#fs.rm(this.#path("lock"), { force: true });
-      open.delete(this.#directory);
+      await this.#unlock?.();
     });
   }
   get #fs() {
@@ -822,7 +968,7 @@ var FileStore = class {
   }
   async #start() {
     await this.#fs.mkdir(this.#directory, { recursive: true, mode: 448 });
-    await this.#lock();
+    this.#unlock = await lock(this.#directory);
     try {
       const text2 = await this.#fs.readFile(this.#path("outbox.jsonl"), "utf8").catch((error) => {
         if (field(error, "code") === "ENOENT" || error.code === "ENOENT") return "";
@@ -831,26 +977,8 @@ var FileStore = class {
       this.#read(text2);
       await this.#compact();
     } catch (error) {
-      await this.#fs.rm(this.#path("lock"), { force: true });
-      open.delete(this.#directory);
+      await this.#unlock();
       throw error;
-    }
-  }
-  async #lock() {
-    const path = this.#path("lock");
-    if (open.has(this.#directory)) throw new Error(`${this.#directory} is in use by this process already`);
-    for (let tries = 0; ; tries += 1) {
-      try {
-        await this.#fs.writeFile(path, String(process.pid), { flag: "wx" });
-        open.add(this.#directory);
-        return;
-      } catch (error) {
-        if (error.code !== "EEXIST") throw error;
-      }
-      const owner = Number(await this.#fs.readFile(path, "utf8").catch(() => ""));
-      if (tries > 3 || owner !== process.pid && isAlive(owner))
-        throw new Error(`${this.#directory} is in use by process ${owner}`);
-      await this.#fs.rm(path, { force: true });
     }
   }
   #read(text2) {
@@ -875,7 +1003,12 @@ var FileStore = class {
     if (said.rewrite !== void 0) {
       const entry = this.#entries.get(said.rewrite.id);
       if (entry !== void 0)
-        this.#entries.set(entry.id, { ...entry, base: said.rewrite.base, body: said.rewrite.body });
+        this.#entries.set(entry.id, {
+          ...entry,
+          base: said.rewrite.base,
+          log: said.rewrite.log,
+          body: said.rewrite.body
+        });
     }
     for (const id of said.claim ?? []) {
       const entry = this.#entries.get(id);
@@ -901,7 +1034,10 @@ var FileStore = class {
     this.#size += bytes.length;
     this.#appended += bytes.length;
     this.#do(step2);
-    if (this.#appended > MOST_APPENDED) await this.#compact();
+    if (this.#appended <= MOST_APPENDED) return;
+    this.#appended = 0;
+    await this.#compact().catch(() => {
+    });
   }
   /** Writes the file anew with what it holds. */
   async #compact() {
@@ -916,7 +1052,6 @@ var FileStore = class {
       await file.writeFile(text2);
       await file.sync();
       await this.#fs.rename(next, path);
-      await this.#syncDirectory();
     } catch (error) {
       await file.close();
       throw error;
@@ -925,6 +1060,7 @@ var FileStore = class {
     this.#file = file;
     this.#size = Buffer.byteLength(text2);
     this.#appended = 0;
+    await this.#syncDirectory();
   }
   async #syncDirectory() {
     const directory = await this.#fs.open(this.#directory, "r");
@@ -937,15 +1073,6 @@ var FileStore = class {
     return done2;
   }
 };
-function isAlive(pid) {
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error.code === "EPERM";
-  }
-}
 
 // src/outbox/indexeddb.ts
 var VERSION = 1;
@@ -967,16 +1094,18 @@ var IndexedDbStore = class {
   }
   append(draft) {
     return this.#run("readwrite", async ({ entries }) => {
+      const there = await asked(entries.index("id").get(draft.id));
+      if (there !== void 0) return there;
       const row = { ...draft, sent: false };
       const number = Number(await asked(entries.add(row)));
       return { ...draft, number, sent: false };
     });
   }
-  rewrite({ id, base, body }) {
+  rewrite({ id, base, log, body }) {
     return this.#run("readwrite", async ({ entries }) => {
       const entry = await asked(entries.index("id").get(id));
       if (entry === void 0 || entry.sent) return false;
-      await asked(entries.put({ ...entry, base, body }));
+      await asked(entries.put({ ...entry, base, log, body }));
       return true;
     });
   }
@@ -1063,15 +1192,17 @@ var MemoryStore = class {
     return { entries: [...this.#entries.values()], refusals: [...this.#refusals.values()] };
   }
   async append(draft) {
+    const there = this.#entries.get(draft.id);
+    if (there !== void 0) return there;
     this.#last += 1;
     const entry = { ...draft, number: this.#last, sent: false };
     this.#entries.set(entry.id, entry);
     return entry;
   }
-  async rewrite({ id, base, body }) {
+  async rewrite({ id, base, log, body }) {
     const entry = this.#entries.get(id);
     if (entry === void 0 || entry.sent) return false;
-    this.#entries.set(id, { ...entry, base, body });
+    this.#entries.set(id, { ...entry, base, log, body });
     return true;
   }
   async claim(ids) {
@@ -1131,6 +1262,9 @@ function abortable(promise, signal) {
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }
+function either(signal, other) {
+  return signal === void 0 ? other : AbortSignal.any([signal, other]);
+}
 function when(watched, until, signal) {
   return abortable(
     new Promise((resolve, reject) => {
@@ -1169,53 +1303,98 @@ var OutboxHandle = class {
   #queue;
   #sync;
   #writes;
+  #closed;
+  /** Writes that are made again, until they are kept. */
+  #again = /* @__PURE__ */ new Map();
   #shown = { pending: 0, refused: [] };
-  constructor(queue, sync, writes) {
+  /** `closed` aborts when the client is closed. */
+  constructor(queue, sync, writes, closed) {
     this.#queue = queue;
     this.#sync = sync;
     this.#writes = writes;
+    this.#closed = closed;
   }
   snapshot() {
-    const [pending, refused2] = [this.#queue.size, this.#queue.refusals.snapshot()];
+    const [pending, refused2] = [this.#queue.size, this.#queue.refusals.list.snapshot()];
     if (pending !== this.#shown.pending || refused2 !== this.#shown.refused) this.#shown = { pending, refused: refused2 };
     return this.#shown;
   }
   subscribe(listener) {
-    const stops = [this.#sync.subscribe(listener), this.#queue.refusals.subscribe(listener)];
+    const stops = [this.#sync.subscribe(listener), this.#queue.refusals.list.subscribe(listener)];
     return () => {
       for (const stop2 of stops) stop2();
     };
   }
   retry(id) {
-    const refusal2 = this.#queue.refusal(id);
+    const refusal2 = this.#queue.refusals.get(id);
     if (refusal2 === void 0) return void 0;
-    const { type, entity, body } = refusal2.entry;
-    void this.#queue.drop(id);
-    if (entity !== void 0) return this.#writes.write({ type, id: entity }, void 0, body);
-    return this.#queue.add({ kind: "event", type, entity: void 0, base: void 0, body }, null);
+    const made = this.#again.get(id);
+    if (made !== void 0) return made;
+    const op = this.#writes.again(refusal2);
+    this.#again.set(id, op);
+    void this.#queue.kept(op).then(async () => {
+      await this.#queue.drop(id);
+      this.#again.delete(id);
+    });
+    return op;
   }
   drop(id) {
     return this.#queue.drop(id);
   }
   async flushed({ signal } = {}) {
-    await this.#queue.opened;
-    await when(this, ({ pending }) => pending === 0, signal);
+    const ended = either(signal, this.#closed);
+    await abortable(this.#queue.opened, ended);
+    await when(this, ({ pending }) => pending === 0, ended);
   }
 };
 
+// src/room/words.ts
+var SIGNAL = /^(cursor\.move|selection\.change|user\.presence|typing|signal\..+|gonzai\.suggestion|chaos\.trigger)$/;
+var RESERVED = /^(ping|pong|auth|ack|heartbeat|sync_(request|reconnect|event)|graph\.sync|subscribe|unsubscribe|gonzai\.focus|(node|edge)\.(create|update|delete|restore)|memory\.(created|updated|deleted|restore)|context\.(update|delete|restore)|batch\.update|conflict\.resolve|conflict_resolution)$/;
+function wireOf({ instance: instance2, connectedAt, capabilities, user, userName }) {
+  const member2 = { instance_id: instance2, connected_at: connectedAt, capabilities: [...capabilities] };
+  if (user !== void 0) member2.user_id = user;
+  if (userName !== void 0) member2.user_name = userName;
+  return member2;
+}
+function queryOf(options) {
+  const query = {};
+  if (options.types !== void 0 && options.types.length > 0) query.types = options.types.join(",");
+  if (options.capabilities !== void 0 && options.capabilities.length > 0) {
+    query.capabilities = options.capabilities.join(",");
+  }
+  return query;
+}
+function isReserved(type) {
+  return isSignal(type) || RESERVED.test(type);
+}
+function isSignal(type) {
+  return SIGNAL.test(type);
+}
+
 // src/outbox/message.ts
-function messageOf(entry) {
+function messageOf(entry, log = entry.log) {
   if (entry.kind === "event") return { event_type: entry.type, event_id: entry.id, data: entry.body };
+  const base = entry.base === void 0 || entry.log === void 0 || entry.log === log ? entry.base : 0;
   const event = {
     op_id: entry.id,
     op_number: entry.opNumber,
     replica_id: entry.replica,
     entity_type: entry.type,
     entity_id: entry.entity ?? "",
-    ...entry.base === void 0 ? {} : { base_version: entry.base },
+    ...base === void 0 ? {} : { base_version: base },
     ...isContent(entry.body) ? entry.body : {}
   };
   return { event_type: "sync_event", event_id: entry.id, data: { event } };
+}
+function unsendable({ kind, type }, message, mostBytes) {
+  if (kind === "event" && isReserved(type)) return refused("reserved_type", reservedText(type));
+  const bytes = new TextEncoder().encode(JSON.stringify(message)).length;
+  if (bytes <= mostBytes) return void 0;
+  return refused("too_large", `${bytes} bytes as a message, of which the node takes ${mostBytes}`);
+}
+function reservedText(type) {
+  return `'${type}' means something else than an event; choose another type`;
 }
 var BLANK = {
   version: 0,
@@ -1234,6 +1413,9 @@ function acknowledged(seq, duplicate) {
 }
 function refused(code, message) {
   return { ...BLANK, status: "refused", code, message };
+}
+function unknown(code, message) {
+  return { ...BLANK, status: "unknown", code, message };
 }
 function decided({ outcome, version, data }) {
   const said = { ...BLANK, version, duplicate: field(data, "duplicate") === true, current: currentOf(data) };
@@ -1272,7 +1454,10 @@ function overwrittenOf(data) {
 }
 
 // src/outbox/pending.ts
-function pendingOf(entry, bytes, optimistic) {
+function sizeOf(body) {
+  return JSON.stringify(body).length;
+}
+function pendingOf(entry, optimistic) {
   const fate2 = deferred();
   const stored = deferred();
   const op = {
@@ -1286,65 +1471,253 @@ function pendingOf(entry, bytes, optimistic) {
     entry,
     stage: "storing",
     isLoose: true,
+    isHanded: false,
+    landed: void 0,
     refusals: 0,
-    bytes,
+    bytes: sizeOf(entry.body),
     op,
     settle: fate2.resolve,
     stored: stored.resolve
   };
 }
 function restored(entry) {
-  const bytes = JSON.stringify(entry.body).length;
-  return { ...pendingOf(entry, bytes, void 0), stage: "waiting", isLoose: false };
+  return { ...pendingOf(entry, void 0), stage: "waiting", isLoose: entry.number === Number.POSITIVE_INFINITY };
+}
+function inOrder(a, b) {
+  const [first, second] = [a.entry.number, b.entry.number];
+  return first < second ? -1 : first > second ? 1 : 0;
 }
 function nextOf(all, window) {
   const busy = /* @__PURE__ */ new Set();
   const next = [];
   const room2 = window - all.filter((pending) => pending.stage === "flying").length;
+  let mayTell = true;
   for (const pending of all) {
     if (next.length >= room2) break;
     const { kind, type, entity } = pending.entry;
-    const key = kind === "event" ? void 0 : `${type}/${entity}`;
-    if (key !== void 0 && busy.has(key)) continue;
-    if (key !== void 0) busy.add(key);
-    if (pending.stage === "waiting") next.push(pending);
+    if (kind === "event") {
+      if (pending.stage === "waiting" && mayTell) next.push(pending);
+      else if (pending.stage !== "flying") mayTell = false;
+      continue;
+    }
+    mayTell = false;
+    const key = `${type}/${entity}`;
+    if (!busy.has(key) && pending.stage === "waiting") next.push(pending);
+    busy.add(key);
   }
   return next;
 }
 function refusalOf(entry, settled, at) {
   const { status, code = "unknown", message = "", current } = settled;
+  if (code === LOCAL_CODES.dropped) return void 0;
   return status === "refused" || status === "rolled_back" ? { entry, code, message, current, at } : void 0;
 }
 
-// src/outbox/queue.ts
+// src/outbox/refusals.ts
+var MOST = 1e3;
+var Refusals = class {
+  list = new Cell([]);
+  #all = /* @__PURE__ */ new Map();
+  /** What was taken away, the latest: a store that was read before still shows it. */
+  #dropped = /* @__PURE__ */ new Set();
+  get(id) {
+    return this.#all.get(id);
+  }
+  /** Keeps them; gives the ids of those that had to make room. */
+  keep(refusals) {
+    for (const refusal2 of refusals) this.#all.set(refusal2.entry.id, refusal2);
+    const oldest = [...this.#all.keys()].slice(0, Math.max(0, this.#all.size - MOST));
+    for (const id of oldest) this.#all.delete(id);
+    if (refusals.length > 0) this.#tell();
+    return oldest;
+  }
+  /** What a store holds. */
+  found(refusals) {
+    this.keep(refusals.filter(({ entry }) => !this.#dropped.has(entry.id)));
+  }
+  /** `false`: there is none. */
+  drop(id) {
+    if (this.#dropped.size >= MOST) this.#dropped.clear();
+    this.#dropped.add(id);
+    const isThere = this.#all.delete(id);
+    if (isThere) this.#tell();
+    return isThere;
+  }
+  #tell() {
+    this.list.set([...this.#all.values()].map(shown));
+  }
+};
+function shown({ entry, code, message, current, at }) {
+  const { id, kind, type, entity, base, body } = entry;
+  const write2 = { kind, type, body };
+  if (entity !== void 0) write2.entity = entity;
+  if (base !== void 0) write2.base = base;
+  return { id, write: write2, code, message, current, at };
+}
+
+// src/outbox/sender.ts
 var FIRST_WINDOW = 32;
 var PAUSE_MS = 1e3;
-var MOST_REFUSED = 1e3;
+var MOST_BYTES = 2 ** 20;
+var Sender = class {
+  #options;
+  #waiting;
+  #leads = false;
+  #window = 0;
+  #mostInFlight = 0;
+  #mostBytes = MOST_BYTES;
+  #log;
+  #resume;
+  #isClaiming = false;
+  /** All that was missed before this connection is here. */
+  #isCaughtUp = false;
+  constructor(options, waiting) {
+    this.#options = options;
+    this.#waiting = waiting;
+  }
+  /** Whether this one sends. */
+  get leads() {
+    return this.#leads;
+  }
+  /** The epoch of the log that versions are of now; `undefined`: none was seen yet. */
+  get log() {
+    return this.#log;
+  }
+  get mostBytes() {
+    return this.#mostBytes;
+  }
+  /** This one sends from now on; nobody else does any more. */
+  lead() {
+    this.#leads = true;
+    this.#settleLanded();
+    this.pump();
+  }
+  connected(ready4) {
+    this.#log = ready4.epoch;
+    this.#mostInFlight = Math.max(1, Math.min(FIRST_WINDOW * 8, ready4.limits.publishesInFlight));
+    this.#window = Math.min(FIRST_WINDOW, this.#mostInFlight);
+    this.#mostBytes = ready4.limits.maxMessageBytes;
+    this.pump();
+  }
+  caughtUp() {
+    this.#isCaughtUp = true;
+    this.pump();
+  }
+  lost() {
+    this.#window = 0;
+    this.#isCaughtUp = false;
+    for (const pending of this.#waiting.all()) if (pending.stage === "flying") pending.stage = "waiting";
+    this.#settleLanded();
+    this.#resume?.();
+    this.#resume = void 0;
+  }
+  /** The log has an event of ours. Where its answer may still come, that tells more. */
+  recorded(pending, seq) {
+    pending.landed = seq;
+    this.#settleLanded();
+  }
+  /** An event is in the log, or in the node's journal (`seq` is `undefined`). */
+  acknowledged(id, seq, duplicate) {
+    if (this.#leads && this.#waiting.get(id)?.entry.kind === "event") this.#answered(id, acknowledged(seq, duplicate));
+  }
+  decided(fate2) {
+    if (!this.#leads) return;
+    const settled = decided(fate2);
+    if (settled === void 0) this.#again(fate2.updateId, fate2.retryAfterMs);
+    else this.#answered(fate2.updateId, settled);
+  }
+  /** `false`: it is about no write of ours. */
+  failed(about, code, message, retryAfterMs) {
+    const pending = this.#waiting.get(about);
+    if (pending?.stage !== "flying") return false;
+    if (isPassing(code, retryAfterMs)) this.#again(about, retryAfterMs);
+    else this.#answered(about, refused(code, message));
+    return true;
+  }
+  /** Sends what may be sent. */
+  pump() {
+    if (!this.#leads || this.#isClaiming || this.#resume !== void 0 || this.#window === 0) return;
+    if (!this.#isCaughtUp) return;
+    const next = nextOf(this.#waiting.all(), this.#window);
+    if (next.length === 0) return;
+    const fresh = next.filter((pending) => !pending.entry.sent);
+    for (const pending of next) {
+      pending.stage = "flying";
+      pending.entry = { ...pending.entry, sent: true };
+    }
+    this.#isClaiming = true;
+    void this.#waiting.claim(fresh).then(() => {
+      this.#isClaiming = false;
+      for (const pending of next) {
+        if (pending.stage === "flying" && this.#waiting.get(pending.entry.id) === pending) this.#send(pending);
+      }
+      this.pump();
+    });
+  }
+  #send(pending) {
+    const message = messageOf(pending.entry, this.#log);
+    const refusal2 = unsendable(pending.entry, message, this.#mostBytes);
+    if (refusal2 !== void 0) this.#answered(pending.entry.id, refusal2);
+    else if (!this.#options.send(message)) pending.stage = "waiting";
+  }
+  #answered(id, settled) {
+    this.#window = this.#window === 0 ? 0 : Math.min(this.#window + 1, this.#mostInFlight);
+    this.#waiting.settle(id, settled);
+    this.pump();
+  }
+  /** It is sent again after a pause, one at a time: in the middle of many it would come behind its followers. */
+  #again(id, retryAfterMs) {
+    const pending = this.#waiting.get(id);
+    if (pending === void 0) return;
+    const pause2 = retryAfterMs === void 0 ? Math.min(CAP_MS, PAUSE_MS * 2 ** Math.min(pending.refusals, 6)) : followed(retryAfterMs);
+    pending.refusals += 1;
+    pending.stage = "waiting";
+    this.#window = Math.min(this.#window, 1);
+    this.#resume?.();
+    this.#resume = this.#options.clock.after(pause2, () => {
+      this.#resume = void 0;
+      this.pump();
+    });
+  }
+  /** Events that the log has and whose answer does not come any more. */
+  #settleLanded() {
+    if (!this.#leads) return;
+    for (const { entry, stage, landed } of this.#waiting.all()) {
+      if (landed !== void 0 && stage !== "flying") this.#waiting.settle(entry.id, acknowledged(landed, true));
+    }
+  }
+};
+
+// src/outbox/queue.ts
+var MOST_DONE = 1e4;
+var WORD_MS = 1e3;
 var Queue = class {
-  refusals = new Cell([]);
+  refusals = new Refusals();
   #store;
   #options;
   #events;
+  #sender;
   #pending = /* @__PURE__ */ new Map();
-  #refusals = /* @__PURE__ */ new Map();
+  /** Writes that are done, the latest: what a store or a tab still says of them is of before. */
+  #done = /* @__PURE__ */ new Set();
   /** Calls of the store, one after the other. */
   #turn;
   #opened;
   #fault;
   #bytes = 0;
   #opNumber = 0;
-  /** Whether this one sends: of several tabs one does. */
-  #isSender = false;
-  #window = 0;
-  #mostInFlight = 0;
-  #mostBytes = Number.POSITIVE_INFINITY;
-  #resume;
-  #isClaiming = false;
+  #isClosed = false;
   constructor(store, options, events) {
     this.#store = store;
     this.#options = options;
     this.#events = events;
     this.#fault = options.reason;
+    this.#sender = new Sender(options, {
+      all: () => [...this.#pending.values()],
+      get: (id) => this.#pending.get(id),
+      claim: (next) => this.#claim(next),
+      settle: (id, settled) => this.#settle(id, settled, "here")
+    });
     this.#turn = store.open().then(
       (held) => this.#found(held),
       (error) => {
@@ -1375,175 +1748,159 @@ var Queue = class {
   get(id) {
     return this.#pending.get(id);
   }
-  /** Puts a write behind the others. */
-  add(draft, optimistic) {
-    const bytes = JSON.stringify(draft.body).length;
-    if (this.#bytes + bytes > this.#options.most) {
-      throw new ContinuumError(
-        LOCAL_CODES.full,
-        `the outbox holds ${this.#bytes} bytes; ${this.#options.most} is the most`
-      );
+  /** Puts a write behind the others. The same once more is the same write. */
+  add(made, optimistic) {
+    if (this.#isClosed) throw new ContinuumError(LOCAL_CODES.closed, "the client is closed");
+    const there = made.id === void 0 ? void 0 : this.#pending.get(made.id);
+    if (there !== void 0) {
+      const { kind, type, entity, body } = there.entry;
+      const isSame = kind === made.kind && type === made.type && entity === made.entity && isEqual(body, made.body);
+      if (isSame) return { ...there.op, optimistic };
+      throw new ContinuumError(LOCAL_CODES.duplicate, `another write with the id ${made.id} waits`);
     }
+    const { replica, clock, uuid: uuid2, most } = this.#options;
+    if (this.#bytes + sizeOf(made.body) > most)
+      throw new ContinuumError(LOCAL_CODES.full, `the outbox holds ${this.#bytes} bytes; ${most} is the most`);
     this.#opNumber += 1;
-    const { replica, clock, uuid: uuid2 } = this.#options;
-    const id = draft.id ?? uuid2();
-    const full = { ...draft, id, replica, opNumber: this.#opNumber, writtenAt: clock.wall() };
-    const entry = { ...full, number: Number.POSITIVE_INFINITY, sent: false };
-    const pending = pendingOf(entry, bytes, optimistic);
+    const id = made.id ?? uuid2();
+    const written = { replica, opNumber: this.#opNumber, writtenAt: clock.wall() };
+    const place = { number: Number.POSITIVE_INFINITY, sent: false };
+    const pending = pendingOf({ ...made, log: made.log ?? this.#sender.log, id, ...written, ...place }, optimistic);
     this.#keep(pending);
     void this.#later(() => this.#append(pending));
     return pending.op;
   }
-  /** Puts another content into a write that was not sent; `false`: it may have been. */
+  /** Puts another content into a write that nobody can have sent; `false`: it is to be a write of its own. */
   rewrite(id, base, body) {
-    return this.#isSender && this.carry(id, base, body);
+    const bytes = sizeOf(body);
+    const more = bytes - (this.#pending.get(id)?.bytes ?? 0);
+    const isLong = bytes > this.#sender.mostBytes / 4 || this.#bytes + more > this.#options.most;
+    return this.#sender.leads && !isLong && this.carry(id, base, body);
   }
   /** The same where either content will do: if another tab sends, the store knows which it has. */
   carry(id, base, body) {
     const pending = this.#pending.get(id);
-    if (pending === void 0 || pending.stage === "flying" || pending.entry.sent) return false;
-    pending.entry = { ...pending.entry, base, body };
+    if (this.#isClosed || pending === void 0 || pending.entry.sent) return false;
+    const { log } = this.#sender;
+    this.#change(pending, { ...pending.entry, base, log, body });
     if (pending.isLoose) return true;
     void this.#later(async () => {
-      await this.#store.rewrite({ id, base, body });
+      await this.#store.rewrite({ id, base, log, body });
     });
     return true;
   }
-  /** What another tab put into the store. */
+  /** What another tab wrote: into the store, or where that took it not, into its own memory alone. */
   adopt(entry) {
-    if (this.#pending.has(entry.id)) return;
-    this.#keep(restored(entry));
+    const pending = restored(entry);
+    if (this.#isClosed || this.#pending.has(entry.id) || pending.isLoose && this.#done.has(entry.id)) return;
+    this.#keep(pending);
+    if (pending.isLoose) void this.#later(() => this.#append(pending));
     this.pump();
   }
   /** What another tab learned of a write. */
   learn(id, settled) {
     this.#settle(id, settled, "elsewhere");
   }
-  /** This one sends from now on. */
-  async lead() {
-    this.#isSender = true;
-    await this.#opened;
-    await this.reconcile();
-    this.pump();
+  /** A person took a write away, here or in another tab. */
+  forget(id) {
+    if (this.refusals.drop(id)) this.#events.changed();
+    this.#settle(id, refused(LOCAL_CODES.dropped, "a person took it out of the outbox"), "elsewhere");
   }
-  /** Others may have written or settled what their word of did not reach us: the store knows. */
-  reconcile() {
-    return this.#later(async () => {
+  /** This one sends from now on: once it knows what was sent by who did so before. */
+  async lead() {
+    await this.reconcile();
+    this.#sender.lead();
+  }
+  /** Another tab sends: it is told again of what is in no store. */
+  async follow() {
+    await this.reconcile();
+    for (const pending of this.#pending.values()) if (pending.isLoose) this.#hand(pending);
+  }
+  /** Others may have written, sent or settled what their word of did not reach us: the store knows. */
+  async reconcile() {
+    await this.#later(async () => {
       const mine = [...this.#pending.values()].filter((pending) => !pending.isLoose);
       const held = await this.#store.open();
-      const there = new Set(held.entries.map((entry) => entry.id));
+      const there = new Map(held.entries.map((entry) => [entry.id, entry]));
       const refusals = new Map(held.refusals.map((refusal2) => [refusal2.entry.id, refusal2]));
-      for (const { entry } of mine) {
-        if (there.has(entry.id)) continue;
-        const refusal2 = refusals.get(entry.id);
-        this.#settle(
-          entry.id,
-          refusal2 === void 0 ? acknowledged(0, true) : refused(refusal2.code, refusal2.message),
-          "elsewhere"
-        );
+      for (const pending of mine) {
+        const { id, replica } = pending.entry;
+        const [entry, refusal2] = [there.get(id), refusals.get(id)];
+        if (refusal2 !== void 0) {
+          this.#settle(id, refused(refusal2.code, refusal2.message), "elsewhere");
+        } else if (entry === void 0) {
+          if (pending.stage !== "flying") this.#miss(pending);
+        } else if (!pending.entry.sent && (entry.sent || replica !== this.#options.replica)) {
+          this.#change(pending, entry);
+        }
       }
       this.#found(held);
     });
-  }
-  connected(ready4) {
-    this.#mostInFlight = Math.max(1, Math.min(FIRST_WINDOW * 8, ready4.limits.publishesInFlight));
-    this.#window = Math.min(FIRST_WINDOW, this.#mostInFlight);
-    this.#mostBytes = ready4.limits.maxMessageBytes;
     this.pump();
   }
-  lost() {
-    this.#window = 0;
-    for (const pending of this.#pending.values()) if (pending.stage === "flying") pending.stage = "waiting";
-    this.#resume?.();
-    this.#resume = void 0;
+  connected(ready4) {
+    for (const pending of this.#pending.values()) {
+      const { log } = pending.entry;
+      if (log !== void 0 && log !== ready4.epoch) pending.entry = { ...pending.entry, sent: false };
+    }
+    this.#sender.connected(ready4);
   }
-  /** An event is in the log, or in the node's journal (`seq` is `undefined`). */
+  /** All that was missed is here. */
+  caughtUp() {
+    this.#sender.caughtUp();
+  }
+  lost() {
+    this.#sender.lost();
+  }
+  /** The log has an event of ours. */
+  recorded(id, seq) {
+    this.#note(id);
+    const pending = this.#pending.get(id);
+    if (pending?.entry.kind === "event") this.#sender.recorded(pending, seq);
+  }
   acknowledged(id, seq, duplicate) {
-    if (this.#isSender && this.#pending.get(id)?.entry.kind === "event")
-      this.#answered(id, acknowledged(seq, duplicate));
+    this.#sender.acknowledged(id, seq, duplicate);
   }
   decided(fate2) {
-    if (!this.#isSender) return;
-    const settled = decided(fate2);
-    if (settled === void 0) this.#again(fate2.updateId, fate2.retryAfterMs);
-    else this.#answered(fate2.updateId, settled);
+    this.#sender.decided(fate2);
   }
   /** `false`: it is about no write of ours. */
   failed(about, code, message, retryAfterMs) {
-    const pending = this.#pending.get(about);
-    if (pending?.stage !== "flying") return false;
-    if (isPassing(code, retryAfterMs)) this.#again(about, retryAfterMs);
-    else this.#answered(about, refused(code, message));
-    return true;
+    return this.#sender.failed(about, code, message, retryAfterMs);
+  }
+  pump() {
+    this.#sender.pump();
   }
   async drop(id) {
-    if (!this.#refusals.delete(id)) return;
-    this.#tellRefusals();
+    this.forget(id);
+    this.#events.dropped(id);
+    await this.#later(() => this.#store.settle(id));
     await this.#later(() => this.#store.forget(id));
   }
-  refusal(id) {
-    return this.#refusals.get(id);
+  /** When a write is kept as well as a store of this kind keeps one. */
+  async kept(op) {
+    if (await op.stored !== this.#store.durability) await op.settled;
   }
   async close() {
+    if (this.#isClosed) return;
     this.lost();
-    await this.#later(() => this.#store.close());
-  }
-  /** Sends what may be sent. */
-  pump() {
-    if (!this.#isSender || this.#isClaiming || this.#resume !== void 0) return;
-    const next = nextOf([...this.#pending.values()], this.#window);
-    if (next.length === 0) return;
-    for (const pending of next) pending.stage = "flying";
-    this.#isClaiming = true;
-    void this.#claim(next).then((claimed) => {
-      this.#isClaiming = false;
-      for (const pending of claimed) this.#send(pending);
-      this.pump();
-    });
-  }
-  /** Notes that they are about to be sent, so that nobody changes them any more. */
-  async #claim(next) {
-    const stored = next.filter((pending) => !pending.isLoose && !pending.entry.sent).map((pending) => pending.entry.id);
-    await this.#later(async () => {
-      if (stored.length === 0) return;
-      const claimed = new Map((await this.#store.claim(stored)).map((entry) => [entry.id, entry]));
-      for (const pending of next) {
-        const entry = claimed.get(pending.entry.id);
-        if (entry !== void 0) pending.entry = entry;
-      }
-    });
-    return next.filter((pending) => pending.stage === "flying" && this.#pending.has(pending.entry.id));
-  }
-  #send(pending) {
-    pending.entry = { ...pending.entry, sent: true };
-    const message = messageOf(pending.entry);
-    const bytes = new TextEncoder().encode(JSON.stringify(message)).length;
-    if (bytes > this.#mostBytes) {
-      this.#answered(
-        pending.entry.id,
-        refused("too_large", `${bytes} bytes as a message, of which the node takes ${this.#mostBytes}`)
-      );
-    } else if (!this.#options.send(message)) {
-      pending.stage = "waiting";
+    const closing = this.#later(() => this.#store.close());
+    this.#isClosed = true;
+    await closing;
+    for (const { isLoose, settle } of this.#pending.values()) {
+      const where = isLoose || this.#store.durability === "memory" ? "was in memory only" : "waits on disk";
+      settle(unknown(LOCAL_CODES.closed, `the client was closed before its fate was known; it ${where}`));
     }
   }
-  #answered(id, settled) {
-    this.#window = this.#window === 0 ? 0 : Math.min(this.#window + 1, this.#mostInFlight);
-    this.#settle(id, settled, "here");
-    this.pump();
-  }
-  /** It is sent again after a pause, one at a time: in the middle of many it would come behind its followers. */
-  #again(id, retryAfterMs) {
-    const pending = this.#pending.get(id);
-    if (pending === void 0) return;
-    const pause2 = retryAfterMs === void 0 ? Math.min(CAP_MS, PAUSE_MS * 2 ** Math.min(pending.refusals, 6)) : followed(retryAfterMs);
-    pending.refusals += 1;
-    pending.stage = "waiting";
-    this.#window = Math.min(this.#window, 1);
-    this.#resume?.();
-    this.#resume = this.#options.clock.after(pause2, () => {
-      this.#resume = void 0;
-      this.pump();
+  /** The store's content counts for what others wrote, ours for what we did. */
+  #claim(next) {
+    return this.#later(async () => {
+      const stored = next.filter(({ isLoose }) => !isLoose).map(({ entry }) => entry.id);
+      if (stored.length === 0) return;
+      for (const entry of await this.#store.claim(stored)) {
+        const pending = this.#pending.get(entry.id);
+        if (pending !== void 0 && entry.replica !== this.#options.replica) this.#change(pending, entry);
+      }
     });
   }
   #settle(id, settled, where) {
@@ -1551,56 +1908,67 @@ var Queue = class {
     if (pending === void 0) return;
     this.#pending.delete(id);
     this.#bytes -= pending.bytes;
-    const { entry } = pending;
-    const refusal2 = refusalOf(entry, settled, this.#options.clock.wall());
-    if (refusal2 !== void 0) this.#keepRefusal(refusal2);
+    this.#note(id);
+    const refusal2 = refusalOf(pending.entry, settled, this.#options.clock.wall());
+    if (refusal2 !== void 0) {
+      for (const oldest of this.refusals.keep([refusal2])) void this.#later(() => this.#store.forget(oldest));
+      this.#events.refused(refusal2);
+    }
     if (where === "here") void this.#later(() => this.#store.settle(id, refusal2));
+    else if (pending.isHanded) void this.#later(() => this.#store.settle(id));
     this.#events.settled(pending, settled);
     pending.settle(settled);
     this.#events.changed();
   }
-  #keepRefusal(refusal2) {
-    this.#refusals.set(refusal2.entry.id, refusal2);
-    const [oldest] = this.#refusals.keys();
-    if (this.#refusals.size > MOST_REFUSED && oldest !== void 0) {
-      this.#refusals.delete(oldest);
-      void this.#later(() => this.#store.forget(oldest));
-    }
-    this.#tellRefusals();
-    this.#events.refused(shown(refusal2));
+  /** It is in the store no more. Whoever took it out says why, and that word may still be on its way. */
+  #miss(pending) {
+    const { id } = pending.entry;
+    pending.stage = "storing";
+    const gone = unknown(LOCAL_CODES.gone, "it is in the store no more, and nobody said what became of it");
+    this.#options.clock.after(WORD_MS, () => this.#settle(id, gone, "elsewhere"));
   }
-  #tellRefusals() {
-    this.refusals.set([...this.#refusals.values()].map(shown));
-    this.#events.changed();
+  #note(id) {
+    this.#done.add(id);
+    const [oldest] = this.#done;
+    if (this.#done.size > MOST_DONE && oldest !== void 0) this.#done.delete(oldest);
   }
   #keep(pending) {
+    this.#done.delete(pending.entry.id);
     this.#pending.set(pending.entry.id, pending);
     this.#bytes += pending.bytes;
     this.#events.added(pending);
     this.#events.changed();
   }
+  #change(pending, entry) {
+    const bytes = sizeOf(entry.body);
+    this.#bytes += bytes - pending.bytes;
+    pending.bytes = bytes;
+    pending.entry = entry;
+  }
   /** What the store holds that is not known here. */
   #found(held) {
     const old = held.entries.filter((entry) => !this.#pending.has(entry.id));
-    for (const entry of old) this.#keep(restored(entry));
-    if (old.length > 0) {
-      const all = [...this.#pending.values()].sort((a, b) => a.entry.number < b.entry.number ? -1 : 1);
-      this.#pending.clear();
-      for (const pending of all) this.#pending.set(pending.entry.id, pending);
+    for (const entry of old) {
+      if (this.#done.has(entry.id)) void this.#later(() => this.#store.settle(entry.id));
+      else this.#keep(restored(entry));
     }
-    for (const refusal2 of held.refusals) this.#refusals.set(refusal2.entry.id, refusal2);
-    this.#tellRefusals();
+    const all = [...this.#pending.values()].sort(inOrder);
+    this.#pending.clear();
+    for (const pending of all) this.#pending.set(pending.entry.id, pending);
+    this.refusals.found(held.refusals);
+    this.#events.changed();
   }
   async #append(pending) {
     if (!this.#pending.has(pending.entry.id)) return;
     try {
       for (const loose of this.#pending.values()) {
-        if (loose.isLoose && loose.stage !== "flying") await this.#put(loose);
+        if (loose.isLoose) await this.#put(loose);
         if (loose === pending) break;
       }
       this.#fault = this.#options.reason;
     } catch (error) {
       this.#failed(error);
+      this.#hand(pending);
     }
     if (pending.stage === "storing") pending.stage = "waiting";
     pending.stored(pending.isLoose ? "memory" : this.#store.durability);
@@ -1609,11 +1977,18 @@ var Queue = class {
   }
   async #put(pending) {
     const { number: _, sent: __, ...draft } = pending.entry;
-    const { number } = await this.#store.append(draft);
-    const { body, base } = draft;
+    const { number, sent } = await this.#store.append(draft);
     pending.isLoose = false;
-    pending.entry = { ...pending.entry, number };
-    if (pending.entry.body !== body || pending.entry.base !== base) await this.#store.rewrite(pending.entry);
+    const { id, base, body } = pending.entry;
+    pending.entry = { ...pending.entry, number, sent: sent || pending.entry.sent };
+    if (body !== draft.body || base !== draft.base) await this.#store.rewrite(pending.entry);
+    if (pending.entry.sent && !sent) await this.#store.claim([id]);
+    this.#events.stored(pending.entry);
+  }
+  /** Gives a write that is in no store to the tab that sends. */
+  #hand(pending) {
+    if (pending.entry.replica !== this.#options.replica) return;
+    pending.isHanded = true;
     this.#events.stored(pending.entry);
   }
   #failed(error) {
@@ -1621,17 +1996,10 @@ var Queue = class {
     this.#events.changed();
   }
   #later(task) {
-    this.#turn = this.#turn.then(task).catch((error) => this.#failed(error));
+    if (!this.#isClosed) this.#turn = this.#turn.then(task).catch((error) => this.#failed(error));
     return this.#turn;
   }
 };
-function shown({ entry, code, message, current, at }) {
-  const { id, kind, type, entity, base, body } = entry;
-  const write2 = { kind, type, body };
-  if (entity !== void 0) write2.entity = entity;
-  if (base !== void 0) write2.base = base;
-  return { id, write: write2, code, message, current, at };
-}
 function told(error) {
   const { name, message } = error;
   const isSaid = (part2) => typeof part2 === "string" && part2 !== "" && part2 !== "Error";
@@ -1881,7 +2249,7 @@ var SHORTLY_MS = 50;
 var PAUSE_MS2 = 5e3;
 var BEHIND_MS = 1e3;
 var PAGE = 200;
-var MOST = 2e3;
+var MOST2 = 2e3;
 var OpenConflicts = class {
   #options;
   #list = new Cell([]);
@@ -1918,7 +2286,10 @@ var OpenConflicts = class {
   }
   resolve(conflict, choice, data) {
     const body = { action: "resolve", conflict_id: conflict.conflictId, choice };
-    return this.#options.write(conflict, conflict.version, data === void 0 ? body : { ...body, data });
+    const { type, id, conflictId } = conflict;
+    const listed = this.#list.snapshot().find((one) => one.conflictId === conflictId);
+    const base = conflict.shownVersion ?? listed?.shownVersion;
+    return this.#options.write({ type, id }, base, data === void 0 ? body : { ...body, data });
   }
   /** A record opened or settled something. */
   opened(seq) {
@@ -1964,6 +2335,10 @@ var OpenConflicts = class {
     const all = [];
     let position = 0;
     let page2;
+    const shown3 = (conflict) => {
+      const version = this.#options.shown(conflict.type, conflict.id) ?? 0;
+      return { ...conflict, shownVersion: version > position ? conflict.version : Math.max(conflict.version, version) };
+    };
     do {
       const body = await this.#options.http.ask("conflicts", { query: { limit: PAGE, page: page2 }, signal });
       const found = field(body, "conflicts");
@@ -1973,8 +2348,8 @@ var OpenConflicts = class {
       }
       position = count(body, "position") ?? 0;
       page2 = text(body, "next");
-    } while (page2 !== void 0 && all.length < MOST);
-    return { all, position };
+    } while (page2 !== void 0 && all.length < MOST2);
+    return { all: all.map(shown3), position };
   }
   #take(all, position) {
     const latest2 = all.map(({ type, id }) => this.#changed.get(keyOf(type, id)) ?? 0);
@@ -2000,6 +2375,7 @@ function read2(item) {
     id,
     conflictId,
     version: count(item, "version") ?? 0,
+    shownVersion: count(item, "version") ?? 0,
     kind: text(item, "kind") === "variant" ? "variant" : "conflict",
     base: field(item, "base"),
     proposed: field(item, "proposed"),
@@ -2180,6 +2556,7 @@ function isMatch(pattern, type) {
 
 // src/room/history.ts
 var MOST_WAITING = 1e3;
+var PAUSE_MS3 = 1e3;
 function recordOf({ type, instance: instance2, timestamp, data, raw, meaning: meaning2 }, epoch) {
   if (meaning2.kind !== "record") return void 0;
   const { seq, prev, eventId } = meaning2.place;
@@ -2214,44 +2591,83 @@ async function* history(http, options) {
     more = found.more;
   }
 }
-async function* records(source, types, { signal }) {
-  const isWanted = matcher(types);
-  const waiting = [];
-  let news = deferred();
-  let behind;
-  let told3 = 0;
-  const stop2 = source.listen((record) => {
-    if (!isWanted(record.type) || behind !== void 0 || record.seq <= told3) return;
-    if (waiting.length >= MOST_WAITING) behind = waiting.at(-1)?.cursor;
-    else waiting.push(record);
-    news.resolve();
-  });
-  const ended = signal === void 0 ? source.closed : AbortSignal.any([signal, source.closed]);
-  try {
-    while (true) {
-      for (let record = waiting.shift(); record !== void 0; record = waiting.shift()) {
-        yield record;
-      }
-      if (behind !== void 0) {
-        const found = await page(source.http, { after: behind, pageSize: MOST_WAITING, signal: ended });
-        behind = isBefore(found.cursor, source.cursor()) ? found.cursor : void 0;
-        told3 = found.records.at(-1)?.seq ?? told3;
-        for (const record of found.records) {
-          if (!isWanted(record.type)) continue;
-          yield record;
-        }
-        continue;
-      }
-      news = deferred();
-      if (waiting.length === 0) await abortable(news.promise, ended);
+function records(source, types, { signal }) {
+  const reader = new Reader2(source, matcher(types), either(signal, source.closed));
+  const told3 = reader.read(() => source.closed.aborted && signal?.aborted !== true);
+  return {
+    next: () => told3.next(),
+    // One that was never asked has not begun, and would not be told that it is over.
+    return: (value) => {
+      reader.stop();
+      return told3.return(value);
+    },
+    [Symbol.asyncIterator]() {
+      return this;
     }
-  } catch (error) {
-    if (source.closed.aborted && signal?.aborted !== true) return;
-    throw error;
-  } finally {
-    stop2();
-  }
+  };
 }
+var Reader2 = class {
+  stop;
+  #source;
+  #isWanted;
+  #ended;
+  #waiting = [];
+  #news = deferred();
+  /** Where this reader fell behind, if it did: from there the log is read. */
+  #behind;
+  /** What a page of the log told already. */
+  #told = 0;
+  constructor(source, isWanted, ended) {
+    this.#source = source;
+    this.#isWanted = isWanted;
+    this.#ended = ended;
+    this.stop = source.listen((record) => this.#hear(record));
+  }
+  async *read(isClosed) {
+    try {
+      while (true) {
+        for (let record = this.#waiting.shift(); record !== void 0; record = this.#waiting.shift()) yield record;
+        if (this.#behind !== void 0) {
+          for (const record of await this.#page(this.#behind)) if (this.#isWanted(record.type)) yield record;
+          continue;
+        }
+        this.#news = deferred();
+        await abortable(this.#news.promise, this.#ended);
+      }
+    } catch (error) {
+      if (isClosed()) return void 0;
+      throw error;
+    } finally {
+      this.stop();
+    }
+  }
+  #hear(record) {
+    if (!this.#isWanted(record.type) || this.#behind !== void 0 || record.seq <= this.#told) return;
+    if (this.#waiting.length >= MOST_WAITING) this.#behind = this.#waiting.at(-1)?.cursor;
+    else this.#waiting.push(record);
+    this.#news.resolve();
+  }
+  /** A page of the log; a network that is away for a while is waited for. */
+  async #page(after) {
+    const { http, clock, cursor, missed } = this.#source;
+    for (let pause2 = PAUSE_MS3; ; pause2 = Math.min(pause2 * 2, CAP_MS)) {
+      try {
+        const found = await page(http, { after, pageSize: MOST_WAITING, signal: this.#ended });
+        if (found.resync !== void 0) missed(text(found.resync, "reason") ?? "unknown");
+        this.#behind = isBefore(found.cursor, cursor()) ? found.cursor : void 0;
+        this.#told = found.records.at(-1)?.seq ?? (found.resync === void 0 ? this.#told : 0);
+        return found.records;
+      } catch (error) {
+        this.#ended.throwIfAborted();
+        if (!(error instanceof ContinuumError)) throw error;
+        if (error.status !== void 0 && !isPassing(error.code, error.retryAfterMs)) throw error;
+        const rested = deferred();
+        const cancel = clock.after(followed(error.retryAfterMs ?? pause2), rested.resolve);
+        await abortable(rested.promise, this.#ended).finally(cancel);
+      }
+    }
+  }
+};
 function isBefore(cursor, other) {
   const [a, b] = [parseCursor(cursor), other === void 0 ? void 0 : parseCursor(other)];
   return a !== void 0 && b !== void 0 && a.epoch === b.epoch && a.position < b.position;
@@ -2355,11 +2771,12 @@ var Roster = class {
 };
 
 // src/room/results.ts
-var PAUSE_MS3 = 1e3;
+var PAUSE_MS4 = 1e3;
 var Results = class {
   #options;
   #all = /* @__PURE__ */ new Map();
   #isSocket = false;
+  #isClosed = false;
   constructor(options) {
     this.#options = options;
   }
@@ -2370,7 +2787,8 @@ var Results = class {
       if (this.#isSocket) this.#options.send({ event_type: "unsubscribe", data: { subscriptions: [name] } });
     });
     this.#all.set(name, result);
-    if (this.#isSocket) result.ask();
+    if (this.#isClosed) result.close();
+    else if (this.#isSocket) result.ask();
     return result;
   }
   online(isSocket) {
@@ -2401,6 +2819,7 @@ var Results = class {
     for (const result of this.#all.values()) result.touched(key);
   }
   close() {
+    this.#isClosed = true;
     for (const result of [...this.#all.values()]) result.close();
   }
 };
@@ -2464,7 +2883,7 @@ var FollowedResult = class {
     this.#status = "failed";
     this.#changed();
     if (!isPassing(error.code, error.retryAfterMs)) return;
-    this.#options.clock.after(error.retryAfterMs ?? PAUSE_MS3, () => {
+    this.#options.clock.after(error.retryAfterMs ?? PAUSE_MS4, () => {
       if (this.#status === "failed") this.ask();
     });
   }
@@ -2531,25 +2950,312 @@ function itemOf(item) {
   return { type, id, version: count(item, "version") ?? 0, data };
 }
 
-// src/room/words.ts
-var SIGNAL = /^(cursor\.move|selection\.change|user\.presence|typing|signal\..+|gonzai\.suggestion|chaos\.trigger)$/;
-function wireOf({ instance: instance2, connectedAt, capabilities, user, userName }) {
-  const member2 = { instance_id: instance2, connected_at: connectedAt, capabilities: [...capabilities] };
-  if (user !== void 0) member2.user_id = user;
-  if (userName !== void 0) member2.user_name = userName;
-  return member2;
-}
-function queryOf(options) {
-  const query = {};
-  if (options.types !== void 0 && options.types.length > 0) query.types = options.types.join(",");
-  if (options.capabilities !== void 0 && options.capabilities.length > 0) {
-    query.capabilities = options.capabilities.join(",");
+// src/tabs.ts
+var Tabs = class {
+  #name;
+  #id;
+  #events;
+  #channel;
+  #locks;
+  #ended = new AbortController();
+  #isLeader = false;
+  #link;
+  /** What each follower follows, so that it ends with it. */
+  #followed = /* @__PURE__ */ new Map();
+  constructor(name, id, locks, events) {
+    this.#name = name;
+    this.#id = id;
+    this.#locks = locks;
+    this.#events = events;
+    this.#channel = new BroadcastChannel(name);
+    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    const { signal } = this.#ended;
+    void this.#hold(`${name}:${id}`, signal, () => {
+    });
+    void this.#hold(name, signal, () => {
+      this.#isLeader = true;
+      this.#events.lead();
+    });
   }
-  return query;
-}
-function isSignal(type) {
-  return SIGNAL.test(type);
-}
+  get isLeader() {
+    return this.#isLeader;
+  }
+  /** A way to the node that leads over the tab that leads. */
+  link(http) {
+    return (target, events) => {
+      const hello = () => this.#say({ kind: "hello", from: this.#id });
+      const link = new FollowerLink(http, target.since, events, hello);
+      this.#link = link;
+      hello();
+      return {
+        name: "tab",
+        get isSocket() {
+          return link.isSocket;
+        },
+        send: (message) => this.#say({ kind: "send", from: this.#id, message }),
+        close: () => {
+          link.close();
+          if (this.#link === link) this.#link = void 0;
+        }
+      };
+    };
+  }
+  /** The leader joined the room. */
+  joined() {
+    if (this.#isLeader) this.#say({ kind: "joined" });
+  }
+  /** The leader got a message. */
+  relay(message) {
+    if (this.#isLeader) this.#say({ kind: "message", message });
+  }
+  lost(reason) {
+    if (this.#isLeader) this.#say({ kind: "lost", reason });
+  }
+  stored(entry) {
+    if (!this.#isLeader) this.#say({ kind: "stored", entry });
+  }
+  settled(id, settled) {
+    if (this.#isLeader) this.#say({ kind: "settled", id, settled });
+  }
+  dropped(id) {
+    this.#say({ kind: "dropped", id });
+  }
+  close() {
+    this.#ended.abort();
+    this.#channel.close();
+  }
+  async #hold(name, signal, granted) {
+    try {
+      await this.#locks.request(name, { signal }, () => {
+        granted();
+        return new Promise((release) => signal.addEventListener("abort", () => release(), { once: true }));
+      });
+    } catch {
+      if (signal.aborted) return;
+      this.close();
+      this.#events.alone();
+    }
+  }
+  #say(word) {
+    if (!this.#ended.signal.aborted) this.#channel.postMessage(word);
+  }
+  #hear(word) {
+    switch (word.kind) {
+      case "hello":
+        if (!this.#isLeader) return;
+        this.#mourn(word.from);
+        this.#events.look();
+        this.#welcome(word.from);
+        break;
+      case "send":
+        if (!this.#isLeader) return;
+        this.#note(word.from, word.message);
+        this.#events.send(word.message);
+        break;
+      case "stored":
+        if (this.#isLeader) this.#events.stored(word.entry);
+        break;
+      case "settled":
+        this.#events.settled(word.id, word.settled);
+        break;
+      case "dropped":
+        this.#events.dropped(word.id);
+        break;
+      case "joined":
+        this.#link?.hear(word);
+        this.#events.joined();
+        break;
+      case "welcome":
+        if (word.to !== this.#id) return;
+        this.#link?.hear(word);
+        this.#events.led();
+        break;
+      default:
+        this.#link?.hear(word);
+    }
+  }
+  #welcome(to) {
+    const standing = this.#events.standing();
+    if (standing !== void 0) this.#say({ kind: "welcome", to, ...standing });
+  }
+  /** Remembers what a follower follows. */
+  #note(from, message) {
+    const [subscription, ended] = [field(message.data, "subscription"), field(message.data, "subscriptions")];
+    if (message.event_type === "unsubscribe" && Array.isArray(ended)) {
+      for (const name of ended) this.#followed.get(from)?.delete(name);
+    }
+    if (message.event_type !== "subscribe" || typeof subscription !== "string") return;
+    const names = this.#followed.get(from) ?? /* @__PURE__ */ new Set();
+    this.#followed.set(from, names.add(subscription));
+  }
+  /** When a follower is gone, what it followed is followed no more. */
+  #mourn(from) {
+    if (this.#followed.has(from)) return;
+    this.#followed.set(from, /* @__PURE__ */ new Set());
+    const { signal } = this.#ended;
+    const bury = () => {
+      const names = [...this.#followed.get(from) ?? []];
+      this.#followed.delete(from);
+      this.#events.look();
+      if (names.length > 0) this.#events.send({ event_type: "unsubscribe", data: { subscriptions: names } });
+    };
+    this.#locks.request(`${this.#name}:${from}`, { signal }, bury).catch(() => {
+    });
+  }
+};
+var FollowerLink = class {
+  #http;
+  #since;
+  #events;
+  #hello;
+  #ended = new AbortController();
+  isSocket = true;
+  /** What came while what was missed is read. */
+  #waiting = [];
+  #isWelcome = false;
+  constructor(http, since, events, hello) {
+    this.#http = http;
+    this.#since = since;
+    this.#events = events;
+    this.#hello = hello;
+  }
+  close() {
+    this.#ended.abort();
+  }
+  hear(word) {
+    if (this.#ended.signal.aborted) return;
+    if (word.kind === "welcome" && !this.#isWelcome) {
+      this.#isWelcome = true;
+      this.isSocket = word.isSocket;
+      void this.#begin(word);
+    } else if (word.kind === "joined" && !this.#isWelcome) {
+      this.#hello();
+    } else if (word.kind === "joined" || word.kind === "lost") {
+      if (this.#isWelcome) this.#end(word.kind === "lost" ? word.reason : "the leading tab joined the room again");
+    } else if (word.kind === "message" && this.#isWelcome) {
+      if (this.#waiting === void 0) this.#events.message(word.message);
+      else this.#waiting.push(word.message);
+    }
+  }
+  #end(reason) {
+    this.#ended.abort();
+    this.#events.lost({ code: void 0, reason, error: void 0 });
+  }
+  async #begin({ ready: ready4, cursor, isLive }) {
+    try {
+      for (const message of await this.#missed(ready4, cursor)) this.#events.message(message);
+    } catch (error) {
+      if (!this.#ended.signal.aborted) this.#end(`what was missed could not be read: ${String(error)}`);
+      return;
+    }
+    const waiting = this.#waiting ?? [];
+    this.#waiting = void 0;
+    for (const message of waiting) if (!this.#ended.signal.aborted) this.#events.message(message);
+    if (isLive && !this.#ended.signal.aborted) {
+      this.#events.message({ event_type: "caught_up", data: { position: parseCursor(cursor)?.position ?? 0 } });
+    }
+  }
+  /** What a node would say first: where we stand, and what lies between that and where the leader stands. */
+  async #missed(ready4, cursor) {
+    const [mine, theirs] = [this.#since === void 0 ? void 0 : parseCursor(this.#since), parseCursor(cursor)];
+    const isKnown = mine !== void 0 && mine.epoch === theirs?.epoch;
+    const after = isKnown ? mine.position : theirs?.position ?? 0;
+    const isOther = mine !== void 0 && !isKnown;
+    const resume = { from: "cursor", outcome: isOther ? "resync" : "honoured", after, missed: 0, missed_exact: false };
+    const messages = [{ event_type: "session_ready", data: { ...ready4, resume } }];
+    if (isOther) messages.push({ event_type: "resync", data: { reason: "other_epoch", cursor, after } });
+    const { signal } = this.#ended;
+    let at = isKnown ? this.#since : void 0;
+    while (at !== void 0 && (parseCursor(at)?.position ?? 0) < (theirs?.position ?? 0)) {
+      const found = await page(this.#http, { after: at, pageSize: 500, signal });
+      if (found.resync !== void 0) messages.push({ event_type: "resync", data: found.resync });
+      messages.push(...found.messages);
+      at = found.cursor === at ? void 0 : found.cursor;
+    }
+    return messages;
+  }
+};
+
+// src/sharing.ts
+var Sharing = class {
+  #options;
+  #tabs;
+  /** `session_ready` as it came. */
+  #ready;
+  constructor(options) {
+    this.#options = options;
+  }
+  /** Takes part among the tabs, and sends. */
+  begin() {
+    const { name, replica, queue, connection, http } = this.#options;
+    if (name === void 0) {
+      void queue.lead();
+      return;
+    }
+    const events = {
+      lead: () => this.#lead(),
+      alone: () => this.#alone(),
+      send: (message) => connection.send(message),
+      stored: (entry) => queue.adopt(entry),
+      settled: (id, settled) => queue.learn(id, settled),
+      dropped: (id) => queue.forget(id),
+      led: () => void queue.follow(),
+      joined: () => connection.hurry(),
+      look: () => void queue.reconcile(),
+      standing: () => this.#standing()
+    };
+    try {
+      const tabs = new Tabs(name, replica, navigator.locks, events);
+      this.#tabs = tabs;
+      connection.change([tabs.link(http)]);
+    } catch {
+      this.#alone();
+    }
+  }
+  /** A message came: the others get it too. What is said of one write is told when it is settled. */
+  take({ meaning: meaning2, data, raw }) {
+    if (meaning2.kind === "ready") {
+      this.#ready = isContent(data) ? data : void 0;
+      this.#tabs?.joined();
+    } else if (meaning2.kind !== "error" || this.#options.queue.get(meaning2.about ?? "") === void 0) {
+      this.#tabs?.relay(raw);
+    }
+  }
+  lost() {
+    this.#tabs?.lost("the leading tab lost its connection");
+  }
+  stored(entry) {
+    this.#tabs?.stored(entry);
+  }
+  settled(id, settled) {
+    this.#tabs?.settled(id, settled);
+  }
+  dropped(id) {
+    this.#tabs?.dropped(id);
+  }
+  close() {
+    this.#tabs?.close();
+  }
+  #lead() {
+    const { queue, connection, ladder } = this.#options;
+    void queue.lead();
+    connection.change(ladder);
+  }
+  /** The browser forbids tabs to know of each other. */
+  #alone() {
+    this.#tabs = void 0;
+    this.#lead();
+  }
+  /** How this tab stands, for the others. */
+  #standing() {
+    const { connection, tracker, roster } = this.#options;
+    const { cursor, isLive } = tracker;
+    if (connection.ready === void 0 || this.#ready === void 0 || cursor === void 0) return void 0;
+    const { members: members2, total } = roster.snapshot();
+    const ready4 = { ...this.#ready, instances: members2.map(wireOf), instances_total: total };
+    return { ready: ready4, cursor, isLive, isSocket: connection.isSocket };
+  }
+};
 
 // src/text/utf16.ts
 var isHigh = (unit) => unit >= 55296 && unit <= 56319;
@@ -2582,7 +3288,14 @@ function opsOf(splice, text2) {
   const from = whole(text2, splice.at);
   const end = splice.at + splice.deleted;
   const to = splice.deleted === 0 ? from : whole(text2, end) === end ? end : end + 1;
-  return canonical([lengthOf(text2.slice(0, from)), wellFormed(splice.inserted), -lengthOf(text2.slice(from, to))]);
+  const { inserted } = splice;
+  const before = splice.deleted > 0 && isLow(inserted.charCodeAt(0)) ? text2.slice(from, splice.at) : "";
+  const after = isHigh(inserted.charCodeAt(inserted.length - 1)) ? text2.slice(end, to) : "";
+  return canonical([
+    lengthOf(text2.slice(0, from)),
+    wellFormed(before + inserted + after),
+    -lengthOf(text2.slice(from, to))
+  ]);
 }
 function opsBetween(before, after, caret) {
   const splice = spliceBetween(before, after, caret);
@@ -3007,7 +3720,7 @@ function layAll(base, shown3) {
 // src/state/entities.ts
 var MOST_IDLE = 1e3;
 var MOST_ASKED = 8;
-var PAUSE_MS4 = 1e3;
+var PAUSE_MS5 = 1e3;
 var Entities = class {
   #options;
   #cores = /* @__PURE__ */ new Map();
@@ -3028,6 +3741,9 @@ var Entities = class {
     }
     this.#cores.set(key, core);
     return core;
+  }
+  get closed() {
+    return this.#options.closed;
   }
   find(key) {
     return this.#cores.get(key);
@@ -3104,7 +3820,7 @@ var Entities = class {
     const why = error instanceof ContinuumError ? error : new ContinuumError("malformed", String(error));
     core.failed(why);
     if (!isPassing(why.code, why.retryAfterMs) && why.status !== void 0) return;
-    this.#options.clock.after(why.retryAfterMs ?? PAUSE_MS4, () => {
+    this.#options.clock.after(why.retryAfterMs ?? PAUSE_MS5, () => {
       if (!core.isKnown) void this.#ask(key, core);
     });
   }
@@ -3222,9 +3938,6 @@ var Field = class {
 };
 
 // src/state/handle.ts
-function copied(value) {
-  return JSON.parse(JSON.stringify(value));
-}
 var EntityHandle = class {
   type;
   id;
@@ -3258,7 +3971,7 @@ var EntityHandle = class {
         if (isFinal && state.error !== void 0 && state.error.status !== void 0) throw state.error;
         return core.isKnown;
       },
-      signal
+      either(signal, this.#entities.closed)
     );
   }
   create(data, options) {
@@ -3303,6 +4016,7 @@ var EntityHandle = class {
 };
 
 // src/state/writes.ts
+var OUTDATED = /* @__PURE__ */ new Set(["edited", "deleted", "base_gone", "version_ahead"]);
 var Writes = class {
   #queue;
   #core;
@@ -3311,216 +4025,27 @@ var Writes = class {
     this.#core = core;
   }
   write(entity, base, body) {
-    const { type, id } = entity;
-    const { data } = this.#core(type, id).state;
-    const laid = lay(data, body);
-    return this.#queue.add({ kind: "operation", type, entity: id, base, body }, laid === void 0 ? data : laid);
+    return this.#add({ kind: "operation", type: entity.type, entity: entity.id, base, body });
   }
   /** Puts another content into a write that was not sent, and gives it; `undefined`: it may have been. */
   rewrite(id, base, body) {
     return this.#queue.rewrite(id, base, body) ? this.#queue.get(id)?.op : void 0;
   }
-};
-
-// src/tabs.ts
-var Tabs = class {
-  #name;
-  #id;
-  #events;
-  #channel;
-  #locks;
-  #ended = new AbortController();
-  #isLeader = false;
-  #link;
-  /** What each follower follows, so that it ends with it. */
-  #followed = /* @__PURE__ */ new Map();
-  constructor(name, id, locks, events) {
-    this.#name = name;
-    this.#id = id;
-    this.#locks = locks;
-    this.#events = events;
-    this.#channel = new BroadcastChannel(name);
-    this.#channel.onmessage = ({ data }) => this.#hear(data);
-    const { signal } = this.#ended;
-    void this.#hold(`${name}:${id}`, signal, () => {
-    });
-    void this.#hold(name, signal, () => {
-      this.#isLeader = true;
-      this.#events.lead();
-    });
+  /**
+   * Makes what was refused once more. Its author has seen what they had seen then, so what others wrote since is not written over
+   * unsaid; only where the refusal says that this stands no more it goes on what stands now. An edit of a text is one of that text alone.
+   */
+  again({ entry, code }) {
+    const { kind, type, entity, base, log, body } = entry;
+    if (kind === "event" || entity === void 0) return this.#queue.add({ kind, type, entity, base, body }, null);
+    const isOutdated = pathOf(body) === void 0 && (base === void 0 || OUTDATED.has(code));
+    if (isOutdated) return this.write({ type, id: entity }, this.#core(type, entity).version, body);
+    return this.#add({ kind, type, entity, base, log, body });
   }
-  get isLeader() {
-    return this.#isLeader;
-  }
-  /** A way to the node that leads over the tab that leads. */
-  link(http) {
-    return (target, events) => {
-      const link = new FollowerLink(http, target.since, events);
-      this.#link = link;
-      this.#say({ kind: "hello", from: this.#id });
-      return {
-        name: "tab",
-        isSocket: true,
-        send: (message) => this.#say({ kind: "send", from: this.#id, message }),
-        close: () => {
-          link.close();
-          if (this.#link === link) this.#link = void 0;
-        }
-      };
-    };
-  }
-  /** The leader joined the room. */
-  joined() {
-    if (this.#isLeader) this.#welcome(void 0);
-  }
-  /** The leader got a message. */
-  relay(message) {
-    if (this.#isLeader) this.#say({ kind: "message", message });
-  }
-  lost(reason) {
-    if (this.#isLeader) this.#say({ kind: "lost", reason });
-  }
-  stored(entry) {
-    if (!this.#isLeader) this.#say({ kind: "stored", entry });
-  }
-  settled(id, settled) {
-    if (this.#isLeader) this.#say({ kind: "settled", id, settled });
-  }
-  close() {
-    this.#ended.abort();
-    this.#channel.close();
-  }
-  async #hold(name, signal, granted) {
-    try {
-      await this.#locks.request(name, { signal }, () => {
-        granted();
-        return new Promise((release) => signal.addEventListener("abort", () => release(), { once: true }));
-      });
-    } catch {
-      if (signal.aborted) return;
-      this.close();
-      this.#events.alone();
-    }
-  }
-  #say(word) {
-    if (!this.#ended.signal.aborted) this.#channel.postMessage(word);
-  }
-  #hear(word) {
-    switch (word.kind) {
-      case "hello":
-        if (!this.#isLeader) return;
-        this.#mourn(word.from);
-        this.#welcome(word.from);
-        break;
-      case "send":
-        if (!this.#isLeader) return;
-        this.#note(word.from, word.message);
-        this.#events.send(word.message);
-        break;
-      case "stored":
-        if (this.#isLeader) this.#events.stored(word.entry);
-        break;
-      case "settled":
-        this.#events.settled(word.id, word.settled);
-        break;
-      case "welcome":
-        if (word.to !== void 0 && word.to !== this.#id) return;
-        this.#link?.hear(word);
-        this.#events.led();
-        break;
-      default:
-        this.#link?.hear(word);
-    }
-  }
-  #welcome(to) {
-    const standing = this.#events.standing();
-    if (standing !== void 0) this.#say({ kind: "welcome", to, ...standing });
-  }
-  /** Remembers what a follower follows. */
-  #note(from, message) {
-    const subscription = field(message.data, "subscription");
-    if (message.event_type !== "subscribe" || typeof subscription !== "string") return;
-    const names = this.#followed.get(from) ?? /* @__PURE__ */ new Set();
-    this.#followed.set(from, names.add(subscription));
-  }
-  /** When a follower is gone, what it followed is followed no more. */
-  #mourn(from) {
-    if (this.#followed.has(from)) return;
-    this.#followed.set(from, /* @__PURE__ */ new Set());
-    const { signal } = this.#ended;
-    const bury = () => {
-      const names = [...this.#followed.get(from) ?? []];
-      this.#followed.delete(from);
-      if (names.length > 0) this.#events.send({ event_type: "unsubscribe", data: { subscriptions: names } });
-    };
-    this.#locks.request(`${this.#name}:${from}`, { signal }, bury).catch(() => {
-    });
-  }
-};
-var FollowerLink = class {
-  #http;
-  #since;
-  #events;
-  #ended = new AbortController();
-  /** What came while what was missed is read. */
-  #waiting = [];
-  #isWelcome = false;
-  constructor(http, since, events) {
-    this.#http = http;
-    this.#since = since;
-    this.#events = events;
-  }
-  close() {
-    this.#ended.abort();
-  }
-  hear(word) {
-    if (this.#ended.signal.aborted) return;
-    if (word.kind === "welcome" && !this.#isWelcome) {
-      this.#isWelcome = true;
-      void this.#begin(word);
-    } else if (word.kind === "welcome" || word.kind === "lost") {
-      if (this.#isWelcome) this.#end(word.kind === "lost" ? word.reason : "the leading tab joined the room again");
-    } else if (word.kind === "message" && this.#isWelcome) {
-      if (this.#waiting === void 0) this.#events.message(word.message);
-      else this.#waiting.push(word.message);
-    }
-  }
-  #end(reason) {
-    this.#ended.abort();
-    this.#events.lost({ code: void 0, reason, error: void 0 });
-  }
-  async #begin({ ready: ready4, cursor, isLive }) {
-    try {
-      for (const message of await this.#missed(ready4, cursor)) this.#events.message(message);
-    } catch (error) {
-      if (!this.#ended.signal.aborted) this.#end(`what was missed could not be read: ${String(error)}`);
-      return;
-    }
-    const waiting = this.#waiting ?? [];
-    this.#waiting = void 0;
-    for (const message of waiting) if (!this.#ended.signal.aborted) this.#events.message(message);
-    if (isLive && !this.#ended.signal.aborted) {
-      this.#events.message({ event_type: "caught_up", data: { position: parseCursor(cursor)?.position ?? 0 } });
-    }
-  }
-  /** What a node would say first: where we stand, and what lies between that and where the leader stands. */
-  async #missed(ready4, cursor) {
-    const [mine, theirs] = [this.#since === void 0 ? void 0 : parseCursor(this.#since), parseCursor(cursor)];
-    const isKnown = mine !== void 0 && mine.epoch === theirs?.epoch;
-    const after = isKnown ? mine.position : theirs?.position ?? 0;
-    const isOther = mine !== void 0 && !isKnown;
-    const resume = { from: "cursor", outcome: isOther ? "resync" : "honoured", after, missed: 0, missed_exact: false };
-    const messages = [{ event_type: "session_ready", data: { ...ready4, resume } }];
-    if (isOther) messages.push({ event_type: "resync", data: { reason: "other_epoch", cursor, after } });
-    const { signal } = this.#ended;
-    let at = isKnown ? this.#since : void 0;
-    while (at !== void 0 && (parseCursor(at)?.position ?? 0) < (theirs?.position ?? 0)) {
-      const found = await page(this.#http, { after: at, pageSize: 500, signal });
-      if (found.resync !== void 0) messages.push({ event_type: "resync", data: found.resync });
-      messages.push(...found.messages);
-      at = found.cursor === at ? void 0 : found.cursor;
-    }
-    return messages;
+  #add(made) {
+    const { data } = this.#core(made.type, made.entity).state;
+    const laid = lay(data, made.body);
+    return this.#queue.add(made, laid === void 0 ? data : laid);
   }
 };
 
@@ -3539,15 +4064,14 @@ var Tokens = class {
     return typeof this.#source === "function";
   }
   /** When the present token ends, as it says itself: a node tells it of a renewed one only. */
-  get expiresAt() {
-    const claims = this.#current?.split(".")[1];
-    if (claims === void 0) return void 0;
-    try {
-      const ends = field(JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))), "exp");
-      return typeof ends === "number" ? new Date(ends * 1e3).toISOString() : void 0;
-    } catch {
-      return void 0;
-    }
+  get endsAt() {
+    const ends = this.#claim("exp");
+    return ends === void 0 ? void 0 : ends * 1e3;
+  }
+  /** How long the present token lasts from its making to its end, whatever our clock says. */
+  get lifeMs() {
+    const [made, ends] = [this.#claim("iat"), this.#claim("exp")];
+    return made === void 0 || ends === void 0 ? void 0 : (ends - made) * 1e3;
   }
   replace(source) {
     this.#source = source;
@@ -3556,6 +4080,16 @@ var Tokens = class {
   async ask(signal) {
     this.#current = typeof this.#source === "function" ? await this.#source({ signal }) : this.#source;
     return this.#current;
+  }
+  #claim(name) {
+    const claims = this.#current?.split(".")[1];
+    if (claims === void 0) return void 0;
+    try {
+      const said = field(JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))), name);
+      return typeof said === "number" ? said : void 0;
+    } catch {
+      return void 0;
+    }
   }
 };
 
@@ -3644,6 +4178,9 @@ var HttpWrites = class {
   #answer;
   #ended = new AbortController();
   #turn = Promise.resolve();
+  #sent = 0;
+  /** What a request met that failed for a while, and the last one that was sent by then: those behind it wait as it does. */
+  #failure;
   /** `who` are the fields that say who writes. */
   constructor(http, who, answer) {
     this.#http = http;
@@ -3653,26 +4190,38 @@ var HttpWrites = class {
   send(message) {
     const id = text(message, "event_id");
     if (id === void 0) return;
-    this.#turn = this.#turn.then(() => this.#request(id, message));
+    this.#sent += 1;
+    const number = this.#sent;
+    this.#turn = this.#turn.then(() => this.#do(id, number, message));
   }
   close() {
     this.#ended.abort();
   }
-  async #request(id, message) {
+  async #do(id, number, message) {
+    const failure = this.#failure;
     if (this.#ended.signal.aborted) return;
+    if (failure !== void 0 && number <= failure.upTo) {
+      this.#answer({ event_type: "error", data: { ...failure.data, event_id: id } });
+      return;
+    }
+    const answer = await this.#request(id, message);
+    if (this.#ended.signal.aborted) return;
+    const { data } = answer;
+    const isPassed = answer.event_type === "error" && count(data, "retry_after_ms") !== void 0;
+    if (isPassed && isContent(data)) this.#failure = { data, upTo: this.#sent };
+    this.#answer(answer);
+  }
+  async #request(id, message) {
     const event = field(field(message, "data"), "event");
     const isOperation = message.event_type === "sync_event";
     const [path, body] = isOperation ? ["operations", { ...this.#who, ...isContent(event) ? event : {} }] : ["events", { ...message, ...this.#who }];
-    let answer;
+    const { signal } = this.#ended;
     try {
-      const { status, body: said } = await this.#http.send(path, { method: "POST", body, signal: this.#ended.signal });
-      answer = isOperation ? ofOperation(id, status, said) : ofEvent2(id, status, said);
+      const { status, body: said } = await this.#http.send(path, { method: "POST", body, signal });
+      return isOperation ? ofOperation(id, status, said) : ofEvent2(id, status, said);
     } catch (error) {
-      if (this.#ended.signal.aborted) return;
-      const message2 = error instanceof Error ? error.message : String(error);
-      answer = failed(id, "unavailable", message2, AGAIN_MS);
+      return failed(id, "unavailable", error instanceof Error ? error.message : String(error), AGAIN_MS);
     }
-    if (!this.#ended.signal.aborted) this.#answer(answer);
   }
 };
 function failed(id, code, message, retryAfterMs) {
@@ -3974,11 +4523,9 @@ var ContinuumClient = class {
   #roster;
   #open;
   #freshness;
-  /** Takes part among the tabs, and sends: not before it is asked to connect, for a client may be made and thrown away. */
-  #begin;
-  #tabs;
-  /** `session_ready` as it came. */
-  #rawReady;
+  #sharing;
+  #isWanted;
+  #hasBegun = false;
   #epoch = "";
   constructor(options) {
     const base = parseBase(options.url);
@@ -3993,13 +4540,19 @@ var ContinuumClient = class {
     if (options.userName !== void 0) who.user_name = options.userName;
     this.#http = new Http(base.http, this.tenant, who, this.#tokens, options.fetch ?? fetch);
     const ladder = ladderOf(options, base, this.#http, who);
+    const name = ["continuum", base.http, this.tenant, this.instance, ...options.user ? [options.user] : []].join(
+      " "
+    );
+    const { store, reason, isShared } = chooseStore(options, this.tenant, name);
+    const types = isShared ? void 0 : options.types;
+    this.#isWanted = matcher(options.types);
     this.#connection = new Connection(
       {
         clock: this.#clock,
         random: options.random ?? Math.random,
         tokens: this.#tokens,
         tracker: this.#tracker,
-        query: { tenant_id: this.tenant, ...who, ...queryOf(options) },
+        query: { tenant_id: this.tenant, ...who, ...queryOf({ ...options, types }) },
         since,
         ladder
       },
@@ -4013,8 +4566,6 @@ var ContinuumClient = class {
     const send = this.#connection.send.bind(this.#connection);
     this.#roster = new Roster(this.instance, send);
     const replica = uuid();
-    const name = `continuum ${base.http} ${this.tenant} ${this.instance}`;
-    const { store, reason, isShared } = chooseStore(options, this.tenant, name);
     const most = options.outboxBytes ?? OUTBOX_BYTES;
     this.#queue = new Queue(
       store,
@@ -4025,52 +4576,54 @@ var ContinuumClient = class {
           this.#results.changed(keyOf(entry.type, entry.entity ?? ""));
         },
         settled: ({ entry }, settled) => this.#settled(entry, settled),
-        stored: (entry) => this.#tabs?.stored(entry),
-        refused: (write2) => this.#events.emit("refused", write2),
+        stored: (entry) => this.#sharing.stored(entry),
+        refused: (refusal2) => this.#events.emit("refused", shown(refusal2)),
+        dropped: (id) => this.#sharing.dropped(id),
         changed: () => this.#freshness.look()
       }
     );
     this.#writes = new Writes(this.#queue, (type, id) => this.#entities.get(type, id));
     this.#entities = new Entities({
       http: this.#http,
+      closed: this.#closed.signal,
       clock: this.#clock,
       replica,
       instance: this.instance,
       rewrite: (id, version, body) => this.#queue.carry(id, version, body),
       flying: (key) => this.#queue.flying(key)
     });
-    this.#results = new Results({
-      clock: this.#clock,
-      uuid,
-      send,
-      over: (key, data) => this.#entities.over(key, data)
-    });
+    const over = (key, data) => this.#entities.over(key, data);
+    this.#results = new Results({ clock: this.#clock, uuid, send, over });
     this.#open = new OpenConflicts({
       http: this.#http,
       clock: this.#clock,
-      write: (entity, version, body) => {
-        const known = this.#entities.find(keyOf(entity.type, entity.id))?.version;
-        return this.#writes.write(entity, known ?? version, body);
-      },
+      shown: (type, id) => this.#entities.find(keyOf(type, id))?.version,
+      write: (entity, version, body) => this.#writes.write(entity, version, body),
       found: (conflict) => this.#events.emit("conflict", conflict),
       changed: () => this.#freshness.look()
     });
     this.#freshness = new Freshness(this.#clock, () => {
       const { where, reason: reason2 } = this.#queue.storage;
-      const [conflicted, refused2] = [this.#open.snapshot().length, this.#queue.refusals.snapshot().length];
+      const [conflicted, refused2] = [this.#open.snapshot().length, this.#queue.refusals.list.snapshot().length];
       return { pending: this.#queue.size, conflicted, refused: refused2, storage: where, storageReason: reason2 };
     });
     this.connection = this.#connection.status;
     this.sync = this.#freshness.status;
     this.presence = this.#roster;
     this.conflicts = this.#open;
-    this.outbox = new OutboxHandle(this.#queue, this.sync, this.#writes);
+    this.outbox = new OutboxHandle(this.#queue, this.sync, this.#writes, this.#closed.signal);
     this.connection.subscribe(() => this.#events.emit("status", this.connection.snapshot()));
     this.sync.subscribe(() => this.#events.emit("sync", this.sync.snapshot()));
-    this.#begin = () => {
-      if (isShared) this.#share(name, replica, ladder);
-      else void this.#queue.lead();
-    };
+    this.#sharing = new Sharing({
+      name: isShared ? name : void 0,
+      replica,
+      queue: this.#queue,
+      connection: this.#connection,
+      tracker: this.#tracker,
+      roster: this.#roster,
+      http: this.#http,
+      ladder
+    });
     onWaking(() => this.#connection.hurry(), this.#closed.signal);
     if (options.autoConnect !== false) this.connect();
   }
@@ -4084,8 +4637,9 @@ var ContinuumClient = class {
     return this.#events.on(name, listener);
   }
   connect() {
-    this.#begin?.();
-    this.#begin = void 0;
+    if (this.#closed.signal.aborted) return;
+    if (!this.#hasBegun) this.#sharing.begin();
+    this.#hasBegun = true;
     this.#connection.connect();
   }
   async online({ signal } = {}) {
@@ -4097,15 +4651,17 @@ var ContinuumClient = class {
     this.#connection.close();
     this.#closed.abort(new ContinuumError(LOCAL_CODES.closed, "the client is closed"));
     this.#freshness.close();
-    this.#tabs?.close();
     await this.#queue.close();
+    this.#sharing.close();
   }
   renew(token) {
     if (token !== void 0) this.#tokens.replace(token);
     this.#connection.renew();
   }
   send(type, data = {}, { id } = {}) {
-    return this.#queue.add({ id, kind: "event", type, entity: void 0, base: void 0, body: data }, data);
+    if (isReserved(type)) throw new ContinuumError("reserved_type", reservedText(type));
+    const body = copied(data);
+    return this.#queue.add({ id, kind: "event", type, entity: void 0, base: void 0, body }, body);
   }
   async publish(type, data = {}, { id, signal } = {}) {
     signal?.throwIfAborted();
@@ -4120,8 +4676,9 @@ var ContinuumClient = class {
   }
   records(types, options = {}) {
     const listen = (listener) => this.on("record", listener);
-    const source = { http: this.#http, cursor: () => this.cursor, listen, closed: this.#closed.signal };
-    return records(source, types, options);
+    const missed = (reason) => this.#resumed(false, reason, void 0);
+    const source = { http: this.#http, clock: this.#clock, cursor: () => this.cursor, listen, missed };
+    return records({ ...source, closed: this.#closed.signal }, types, options);
   }
   history(options = {}) {
     return history(this.#http, options);
@@ -4143,41 +4700,6 @@ var ContinuumClient = class {
   }
   members({ signal } = {}) {
     return membersOf(this.#http, signal);
-  }
-  /** Shares the outbox and the connection with the other tabs of this browser. */
-  #share(name, replica, ladder) {
-    const lead = () => {
-      void this.#queue.lead();
-      this.#connection.change(ladder);
-    };
-    const alone = () => {
-      this.#tabs = void 0;
-      lead();
-    };
-    const events = {
-      lead,
-      alone,
-      send: (message) => this.#connection.send(message),
-      stored: (entry) => this.#queue.adopt(entry),
-      settled: (id, settled) => this.#queue.learn(id, settled),
-      led: () => void this.#queue.reconcile(),
-      standing: () => this.#standing()
-    };
-    try {
-      const tabs = new Tabs(name, replica, navigator.locks, events);
-      this.#tabs = tabs;
-      this.#connection.change([tabs.link(this.#http)]);
-    } catch {
-      alone();
-    }
-  }
-  /** How this tab stands, for the others. */
-  #standing() {
-    const [raw, cursor] = [this.#rawReady, this.cursor];
-    if (this.#connection.ready === void 0 || raw === void 0 || cursor === void 0) return void 0;
-    const { members: members2, total } = this.#roster.snapshot();
-    const instances = members2.map(wireOf);
-    return { ready: { ...raw, instances, instances_total: total }, cursor, isLive: this.#tracker.isLive };
   }
   #joined(ready4, wasSeen) {
     const isOtherLog = wasSeen && this.#epoch !== "" && this.#epoch !== ready4.epoch;
@@ -4201,23 +4723,22 @@ var ContinuumClient = class {
     this.#open.offline();
     this.#roster.lost();
     this.#freshness.look();
-    this.#tabs?.lost("the leading tab lost its connection");
+    this.#sharing.lost();
   }
   #settled(entry, settled) {
     const isDone = settled.status === "confirmed" || settled.status === "resolved";
     if (entry.kind === "operation") this.#entities.settled(entry, settled.version, isDone);
     this.#results.changed(keyOf(entry.type, entry.entity ?? ""));
-    this.#tabs?.settled(entry.id, settled);
+    this.#sharing.settled(entry.id, settled);
     if (settled.status === "pending" || settled.variantId !== void 0) this.#open.ask();
   }
   /** What a message leads to. */
   #take(frame) {
     const { meaning: meaning2 } = frame;
-    if (meaning2.kind !== "ready") this.#tabs?.relay(frame.raw);
+    this.#sharing.take(frame);
     switch (meaning2.kind) {
-      case "ready":
-        this.#rawReady = isContent(frame.data) ? frame.data : void 0;
-        this.#tabs?.joined();
+      case "caught_up":
+        this.#queue.caughtUp();
         break;
       case "record":
         this.#record(frame);
@@ -4263,7 +4784,9 @@ var ContinuumClient = class {
       else this.#open.changed(told3.key, seq);
     }
     const record = recordOf(frame, this.#epoch);
-    if (record !== void 0) this.#events.emit("record", record);
+    if (record === void 0) return;
+    if (told3.kind === "event" && record.instance === this.instance) this.#queue.recorded(record.id, record.seq);
+    if (this.#isWanted(record.type)) this.#events.emit("record", record);
   }
   #refused({ about, code, text: text2, retryAfterMs }) {
     if (about !== void 0 && this.#queue.failed(about, code, text2, retryAfterMs)) return;
@@ -4606,27 +5129,27 @@ var TaskHalf = class {
   entity;
   #card;
   #stop;
-  /** Whether somebody is writing into the title: it is not taken from under their hands then. */
-  #isTyping = false;
+  /** The version that the title was of when somebody began to write into it: it is not taken from under their hands then. */
+  #typedOn;
   constructor(client, side, name) {
     this.#card = half("task", "task", side, name);
     this.entity = client.entity("task", "shared");
     this.#stop = this.entity.subscribe(() => this.#show());
     this.#title.oninput = () => {
-      this.#isTyping = true;
+      this.#typedOn ??= this.entity.snapshot().version;
     };
     part(this.#card, "form").onsubmit = (event) => {
       event.preventDefault();
-      this.write({ title: this.#title.value });
+      this.write({ title: this.#title.value }, void 0, this.#typedOn);
     };
     this.#done.onchange = () => this.write({ done: this.#done.checked });
     this.#show();
   }
-  /** Changes the task, or makes it where there is none. */
-  write(patch, strategy = part(this.#card, '[data-part="strategy"]').value) {
-    this.#isTyping = false;
+  /** Changes the task, or makes it where there is none; on the version that was seen, where that is not the one that is shown. */
+  write(patch, strategy = part(this.#card, '[data-part="strategy"]').value, baseVersion) {
+    if ("title" in patch) this.#typedOn = void 0;
     const isThere = this.entity.snapshot().status === "present";
-    const op = isThere ? this.entity.update(patch, { strategy }) : this.entity.create({ notes: "", ...patch });
+    const op = isThere ? this.entity.update(patch, { strategy, baseVersion }) : this.entity.create({ notes: "", ...patch });
     this.#tell(patch, op.settled);
     return op;
   }
@@ -4643,7 +5166,7 @@ var TaskHalf = class {
   #show() {
     const { status, data, confirmed, version, pending, error } = this.entity.snapshot();
     const title = String(data?.title ?? "");
-    if (!this.#isTyping && this.#title.value !== title) this.#title.value = title;
+    if (this.#typedOn === void 0 && this.#title.value !== title) this.#title.value = title;
     this.#done.checked = data?.done === true;
     const state = part(this.#card, '[data-part="state"]');
     if (error) badge(state, "bad", error.code);
@@ -4834,8 +5357,8 @@ async function stop(words2) {
   await Promise.all([ended?.ada.end(), ended?.bob.end()]);
 }
 function toldOfConflicts() {
-  const open2 = panes ? panes.ada.conflicts.count + panes.bob.conflicts.count : 0;
-  if (open2 > 0) part(document, "#conflicts").hidden = false;
+  const open = panes ? panes.ada.conflicts.count + panes.bob.conflicts.count : 0;
+  if (open > 0) part(document, "#conflicts").hidden = false;
 }
 function told2(words2) {
   part(document, "#told").textContent = words2;
