@@ -135,7 +135,7 @@ export class ContinuumClient implements Client {
     const most = options.outboxBytes ?? OUTBOX_BYTES;
     this.#queue = new Queue(
       store,
-      { clock: this.#clock, most, replica, send, isLive: () => this.#tracker.isLive, uuid, reason },
+      { clock: this.#clock, most, replica, send, uuid, reason },
       {
         added: ({ entry }) => {
           this.#entities.added(entry);
@@ -329,7 +329,7 @@ export class ContinuumClient implements Client {
     this.#sharing.take(frame);
     switch (meaning.kind) {
       case "caught_up":
-        this.#queue.pump();
+        this.#queue.caughtUp();
         break;
       case "record":
         this.#record(frame);

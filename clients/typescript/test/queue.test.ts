@@ -65,13 +65,12 @@ test("nothing goes out before all that was missed is here, and one that is among
   await quiet();
   assert.deepEqual(outbox.words, ["n 1", "n 2"]);
   outbox.queue.lost();
-  outbox.isLive = false;
   outbox.queue.connected(ready());
+  await quiet();
   outbox.queue.recorded(first.id, 6);
   assert.deepEqual([await now(first.settled), (await first.settled).duplicate], ["confirmed", true]);
   assert.deepEqual(outbox.words, ["n 1", "n 2"]);
-  outbox.isLive = true;
-  outbox.queue.pump();
+  outbox.queue.caughtUp();
   await quiet();
   assert.deepEqual(outbox.words, ["n 1", "n 2", "n 2"]);
   // Its answer will come, and says more than its record.
@@ -124,7 +123,7 @@ test("what is about to be sent is not joined with, even if the connection is los
   const body = { action: "update", patch: { n: 2 } };
   assert.equal(outbox.queue.rewrite(op.id, 1, body), false);
   open();
-  outbox.queue.connected(ready());
+  outbox.join();
   await quiet();
   assert.deepEqual(outbox.words, ["a 1"]);
 });
@@ -287,7 +286,7 @@ test("in another log a write is made on nothing: versions of the one before mean
   await quiet();
   assert.equal(base(outbox), 12);
   outbox.queue.lost();
-  outbox.queue.connected(ready({ epoch: "00000000000000aa" }));
+  outbox.join({ epoch: "00000000000000aa" });
   await quiet();
   assert.deepEqual([outbox.sent.length, base(outbox)], [2, 0]);
   // A program that begins then finds the same in the store.

@@ -1931,6 +1931,8 @@ var Sender = class {
   #log;
   #resume;
   #isClaiming = false;
+  /** All that was missed before this connection is here. */
+  #isCaughtUp = false;
   constructor(options, waiting) {
     this.#options = options;
     this.#waiting = waiting;
@@ -1959,8 +1961,13 @@ var Sender = class {
     this.#mostBytes = ready3.limits.maxMessageBytes;
     this.pump();
   }
+  caughtUp() {
+    this.#isCaughtUp = true;
+    this.pump();
+  }
   lost() {
     this.#window = 0;
+    this.#isCaughtUp = false;
     for (const pending of this.#waiting.all()) if (pending.stage === "flying") pending.stage = "waiting";
     this.#settleLanded();
     this.#resume?.();
@@ -1992,7 +1999,7 @@ var Sender = class {
   /** Sends what may be sent. */
   pump() {
     if (!this.#leads || this.#isClaiming || this.#resume !== void 0 || this.#window === 0) return;
-    if (!this.#options.isLive()) return;
+    if (!this.#isCaughtUp) return;
     const next = nextOf(this.#waiting.all(), this.#window);
     if (next.length === 0) return;
     const fresh = next.filter((pending) => !pending.entry.sent);
@@ -2199,6 +2206,10 @@ var Queue = class {
       if (log !== void 0 && log !== ready3.epoch) pending.entry = { ...pending.entry, sent: false };
     }
     this.#sender.connected(ready3);
+  }
+  /** All that was missed is here. */
+  caughtUp() {
+    this.#sender.caughtUp();
   }
   lost() {
     this.#sender.lost();
@@ -4834,7 +4845,7 @@ var ContinuumClient = class {
     const most = options.outboxBytes ?? OUTBOX_BYTES;
     this.#queue = new Queue(
       store,
-      { clock: this.#clock, most, replica, send, isLive: () => this.#tracker.isLive, uuid, reason },
+      { clock: this.#clock, most, replica, send, uuid, reason },
       {
         added: ({ entry }) => {
           this.#entities.added(entry);
@@ -5003,7 +5014,7 @@ var ContinuumClient = class {
     this.#sharing.take(frame);
     switch (meaning2.kind) {
       case "caught_up":
-        this.#queue.pump();
+        this.#queue.caughtUp();
         break;
       case "record":
         this.#record(frame);

@@ -48,8 +48,6 @@ export interface QueueOptions {
   readonly most: number;
   readonly replica: string;
   readonly send: (message: Message) => boolean;
-  /** Whether all that was missed is here. */
-  readonly isLive: () => boolean;
   readonly uuid: () => string;
   /** Why writes wait in memory only, where that is known from the beginning. */
   readonly reason: string | undefined;

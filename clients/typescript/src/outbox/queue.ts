@@ -208,6 +208,11 @@ export class Queue {
     this.#sender.connected(ready);
   }
 
+  /** All that was missed is here. */
+  caughtUp(): void {
+    this.#sender.caughtUp();
+  }
+
   lost(): void {
     this.#sender.lost();
   }

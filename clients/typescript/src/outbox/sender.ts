@@ -29,7 +29,7 @@ export interface Waiting {
 }
 
 export class Sender {
-  readonly #options: Pick<QueueOptions, "clock" | "send" | "isLive">;
+  readonly #options: Pick<QueueOptions, "clock" | "send">;
   readonly #waiting: Waiting;
   #leads = false;
   #window = 0;
@@ -38,8 +38,10 @@ export class Sender {
   #log: string | undefined;
   #resume: (() => void) | undefined;
   #isClaiming = false;
+  /** All that was missed before this connection is here. */
+  #isCaughtUp = false;
 
-  constructor(options: Pick<QueueOptions, "clock" | "send" | "isLive">, waiting: Waiting) {
+  constructor(options: Pick<QueueOptions, "clock" | "send">, waiting: Waiting) {
     this.#options = options;
     this.#waiting = waiting;
   }
@@ -73,8 +75,14 @@ export class Sender {
     this.pump();
   }
 
+  caughtUp(): void {
+    this.#isCaughtUp = true;
+    this.pump();
+  }
+
   lost(): void {
     this.#window = 0;
+    this.#isCaughtUp = false;
     for (const pending of this.#waiting.all()) if (pending.stage === "flying") pending.stage = "waiting";
     this.#settleLanded();
     this.#resume?.();
@@ -112,7 +120,7 @@ export class Sender {
   pump(): void {
     if (!this.#leads || this.#isClaiming || this.#resume !== undefined || this.#window === 0) return;
     // What was missed may hold what would be sent: its answer was lost, and the log knows repeats by their id for minutes only.
-    if (!this.#options.isLive()) return;
+    if (!this.#isCaughtUp) return;
     const next = nextOf(this.#waiting.all(), this.#window);
     if (next.length === 0) return;
     const fresh = next.filter((pending) => !pending.entry.sent);

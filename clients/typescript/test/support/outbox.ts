@@ -22,12 +22,11 @@ export class PlayedOutbox {
   readonly added: string[] = [];
   readonly handed: Entry[] = [];
   readonly settled: string[] = [];
-  isLive = true;
 
   constructor(store: Store, replica = "here") {
     const send = (message: Message) => this.sent.push(message) > 0;
     const [most, uuid] = [1_000_000, () => crypto.randomUUID()];
-    const options = { clock: this.clock, most, replica, send, isLive: () => this.isLive, uuid, reason: undefined };
+    const options = { clock: this.clock, most, replica, send, uuid, reason: undefined };
     this.queue = new Queue(store, options, {
       added: ({ entry }) => this.added.push(entry.id),
       settled: ({ entry }) => this.settled.push(entry.id),
@@ -41,8 +40,14 @@ export class PlayedOutbox {
   /** Sends, in a room that was joined. */
   async lead(data: object = {}): Promise<this> {
     await this.queue.lead();
-    this.queue.connected(ready(data));
+    this.join(data);
     return this;
+  }
+
+  /** A room was joined, and nothing was missed. */
+  join(data: object = {}): void {
+    this.queue.connected(ready(data));
+    this.queue.caughtUp();
   }
 
   event(body: number, id?: string) {
