@@ -1,7 +1,7 @@
 //! When a room came how far: what a place in it lies behind, in records and in time.
 //!
-//! Owns: that this is bounded. The older half is thinned out again and again, so the error is a share of the age and the
-//! memory stays what it is. Must not know: who stands where.
+//! Owns: that this is bounded. What is older is known more coarsely, so the error is a share of the age and the memory stays
+//! what it is. Must not know: who stands where.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,6 +9,8 @@ use super::Position;
 
 /// Marks that are kept.
 const MOST: usize = 96;
+/// How many are left at most when some are joined: so few that it is seldom done.
+const LEFT: usize = 80;
 /// What comes within this time is one mark.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -61,17 +63,27 @@ impl Trail {
             _ => self.marks.push_back(Mark { at: now, to, count }),
         }
         if self.marks.len() > MOST {
-            self.thin_out();
+            self.thin_out(now);
         }
     }
 
-    /// Joins the marks of the older half by two.
-    fn thin_out(&mut self) {
-        let older: Vec<_> = self.marks.drain(..MOST / 2).collect();
-        for pair in older.chunks(2).rev() {
-            let (first, last) = (pair[0], pair[pair.len() - 1]);
-            self.marks.push_front(Mark { at: first.at, ..last });
+    /// Joins neighbours that are no longer together than half as long as they are ago.
+    fn thin_out(&mut self, now: Duration) {
+        let mut kept: VecDeque<Mark> = VecDeque::with_capacity(MOST + 1);
+        while let Some(older) = self.marks.pop_back() {
+            let end = kept.get(1).map_or(now, |next| next.at);
+            match kept.front_mut() {
+                Some(newer) if end.saturating_sub(older.at) * 2 <= now.saturating_sub(end) => newer.at = older.at,
+                _ => kept.push_front(older),
+            }
         }
+        // In a room that is very old this is not enough.
+        while kept.len() > LEFT
+            && let Some(oldest) = kept.pop_front()
+        {
+            kept[0].at = oldest.at;
+        }
+        self.marks = kept;
     }
 
     fn count(&self) -> u64 {
