@@ -21,7 +21,7 @@ function asked() {
   const questions: ((body: object) => void)[] = [];
   const http = { ask: () => new Promise((answer) => questions.push(answer)) } as unknown as Http;
   const write = () => assert.fail("nothing is written here");
-  const list = new OpenConflicts({ http, clock, write, found: () => {}, changed: () => {} });
+  const list = new OpenConflicts({ http, clock, write, found: () => {}, changed: () => {}, shown: () => undefined });
   list.online();
   const answer = async (body: object) => {
     const next = questions.shift();
