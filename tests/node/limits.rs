@@ -8,6 +8,7 @@ use crate::{
     support::{
         Client, Node, Port, RawClient, http,
         issuer::{ADMIN, Issuer},
+        new_id,
         raw::{KEY, upgrade_request},
         until,
     },
@@ -375,13 +376,10 @@ async fn who_asks_for_the_state_too_often_is_told_which_question_it_was_and_a_lo
     let node = Node::start(&[("limits.messages_per_minute", "1")]).await;
     let mut ann = node.join("t", "a").await;
     ann.publish("note", json!({})).await;
-    ann.send(json!({"event_type": "graph.sync", "event_id": "state-7", "data": {}})).await;
+    let id = new_id();
+    ann.send(json!({"event_type": "graph.sync", "event_id": id, "data": {}})).await;
     let refused = ann.expect("error").await;
-    assert_eq!(
-        (&refused["data"]["code"], &refused["data"]["id"]),
-        (&json!("rate_limited"), &json!("state-7")),
-        "{refused}"
-    );
+    assert_eq!((&refused["data"]["code"], &refused["data"]["id"]), (&json!("rate_limited"), &json!(id)), "{refused}");
     ann.send(json!({"event_type": "sync_request"})).await;
     ann.expect("sync_response").await;
 }
