@@ -269,7 +269,7 @@ async fn the_metrics_parse_and_no_label_names_who_is_served() {
         assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{line}");
         for label in labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()) {
             let (label, _) = label.split_once('=').unwrap_or_else(|| panic!("{line}"));
-            assert!(["outcome", "source", "code", "le", "version"].contains(&label), "{line}");
+            assert!(["outcome", "source", "code", "le", "version", "shard"].contains(&label), "{line}");
         }
         names.insert(name.to_owned());
     }
